@@ -1,0 +1,13 @@
+"""Makes the task of every step of a scenario."""
+
+from pathlib import Path
+
+from dkd import tasks
+from dkd.datasets import index
+
+
+def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
+    """tasks.json; inputs: index."""
+    table = index.read(inputs["index"] / "index.csv")
+    content = tasks.split(table, setting=params["setting"], order=params["order"], sizes=params["sizes"])
+    tasks.write(content, out / "tasks.json")

@@ -1,0 +1,1 @@
+"""Decomposed knowledge distillation for class-incremental semantic segmentation (arXiv 2210.05941)."""

@@ -1,0 +1,65 @@
+"""A checkpoint: a folder with model.safetensors (weights) and step.json (what they are weights of).
+
+Knows nothing of training or of data files. step.json alone says how to build the network and what its channels mean.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dkd.errors import InputError
+from dkd.model.segmenter import Segmenter
+
+WEIGHTS, STEP = "model.safetensors", "step.json"
+
+
+class Step(NamedTuple):
+    """What a checkpoint has learned."""
+
+    dataset: str
+    order: tuple[int, ...]
+    """Labels of the classes learned so far; channel k is order[k]."""
+    sizes: tuple[int, ...]
+    """Classes per step so far."""
+    class_names: tuple[str, ...]
+    """Names of all labels of the data set, background first."""
+    method: str
+    seed: int
+    model: dict
+    """The network, as `model:` of params.yaml."""
+
+
+def save(model: Segmenter, step: Step, out: Path) -> None:
+    """Write both files into the folder `out`."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, out / WEIGHTS)
+    (out / STEP).write_text(json.dumps(step._asdict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, Step]:
+    """The network in eval mode on `device`, and what it has learned. Raises InputError that names a missing file."""
+    try:
+        content = json.loads((folder / STEP).read_text(encoding="utf-8"))
+        step = Step(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+        tensors = load_file(folder / WEIGHTS, device=str(device))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: not a checkpoint, {Path(error.filename or WEIGHTS).name} is missing") from None
+    except (ValueError, TypeError, SafetensorError) as error:
+        raise InputError(f"{folder}: checkpoint can't be read ({error})") from None
+    # Weights are about to be loaded: fetching pretrained ones first would only cost time and need a network.
+    model = Segmenter({**step.model, "pretrained": False}, step.sizes).to(device)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{folder}: weights do not fit step.json ({str(error).splitlines()[-1].strip()})") from None
+    model.spec = dict(step.model)
+    return model.eval(), step
+
+
+def names(step: Step) -> list[str]:
+    """Names of the ids 0, 1, 2, ... (background, then the classes in the order of learning)."""
+    return [step.class_names[0], *(step.class_names[label] for label in step.order)]

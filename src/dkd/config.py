@@ -1,0 +1,405 @@
+"""The one schema of params.yaml: every key, its type, its default, and clear words where a value does not fit.
+
+Values are resolved as defaults below < preset named by the data set < top level of params.yaml < the run's `set:`;
+maps merge deeply, lists replace. Importable without torch; never imported by the science.
+"""
+
+import difflib
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dkd import scenario
+from dkd.datasets import catalog
+from dkd.errors import InputError
+
+PRESETS = Path(__file__).with_name("presets")
+RUN_KEYS = ("dataset", "scenario", "setting", "method", "seed", "order", "name", "set")
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Shapes(Section):
+    """How the embedded data set is drawn."""
+
+    seed: int = 0
+    size: Annotated[int, Field(ge=32)] = 64
+    train: Count = 600
+    val: Count = 150
+    objects: Annotated[tuple[Count, Count], Field(description="fewest and most objects per picture")] = (3, 5)
+
+
+class Data(Section):
+    """Where the pictures come from."""
+
+    format: Literal["folder", "shapes"] = "folder"
+    root: str | None = None
+    shapes: Shapes = Shapes()
+
+
+class Model(Section):
+    """The network; seen by the base step, later steps take it from the checkpoint that they start from."""
+
+    backbone: str = "resnet101.tv_in1k"
+    pretrained: bool = True
+    output_stride: Literal[8, 16, 32] = 16
+    norm_momentum: Fraction = 0.01
+    aspp_channels: Count = 256
+    aspp_dilations: tuple[Count, ...] = (6, 12, 18)
+    dropout: Fraction = 0.1
+
+
+class Train(Section):
+    """Recipe shared by the base and the increments."""
+
+    batch: Count = 32
+    crop: Count = 512
+    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    flip: Fraction = 0.5
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = True
+    power: NotNegative = 0.9
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+class Base(Section):
+    """Recipe of step 0."""
+
+    epochs: Count = 60
+    lr: Positive = 1e-3
+    head_lr: Positive = 10.0
+    weight_decay: NotNegative = 1e-4
+    pos_weight: Positive = 2.0
+
+
+class Increment(Base):
+    """Recipe of every later step; weight decay is for the new classifier alone."""
+
+    lr: Positive = 1e-4
+    pos_weight: Positive = 1.0
+
+
+class KDWeights(Section):
+    """Weights of logit distillation."""
+
+    kd: NotNegative = 5.0
+
+
+class DKDWeights(Section):
+    """Weights of decomposed knowledge distillation."""
+
+    kd: NotNegative = 5.0
+    dkd: NotNegative = 5.0
+    ac: NotNegative = 1.0
+
+
+class Methods(Section):
+    """Loss weights of each method that has some; a run sees only those of its own."""
+
+    kd: KDWeights = KDWeights()
+    dkd: DKDWeights = DKDWeights()
+
+
+class Evaluate(Section):
+    """How a step is judged."""
+
+    protocol: Literal["paper", "full_image"] = "paper"
+    crop: Count = 512
+    unseen: Literal["background", "ignore"] = "background"
+    count_background: bool = True
+
+
+class Report(Section):
+    """How results are written."""
+
+    decimals: Annotated[int, Field(ge=0, le=6)] = 1
+
+
+class Runtime(Section):
+    """How the work is carried out on this machine; changes no result beyond rounding, and no key."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count = 2
+    workers: Annotated[int, Field(ge=0)] = 0
+    micro_batch: Count | None = None
+    evaluate_batch: Count = 16
+
+
+class Run(Section):
+    """One run with every value resolved."""
+
+    name: str
+    dataset: str
+    setting: Literal["overlap", "disjoint"]
+    method: Literal["finetune", "kd", "dkd", "joint"]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    order: tuple[int, ...]
+    sizes: tuple[int, ...]
+    data: Data = Data()
+    model: Model = Model()
+    train: Train = Train()
+    base: Base = Base()
+    increment: Increment = Increment()
+    methods: Methods = Methods()
+    evaluate: Evaluate = Evaluate()
+
+
+class Config(Section):
+    """All that params.yaml asks for."""
+
+    runs: tuple[Run, ...]
+    report: Report = Report()
+    runtime: Runtime = Runtime()
+
+
+SECTIONS = {key: Run.model_fields[key].annotation for key in ("data", "model", "train", "base", "increment", "methods")}
+SECTIONS["evaluate"] = Evaluate
+TOP = {**SECTIONS, "report": Report, "runtime": Runtime}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people (and YAML 1.2) read it: 1e-3 is a number; a key given twice is an error."""
+
+    def construct_mapping(self, node, deep=False):
+        """Refuse a key that stands twice in one map."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                mark = node.value[i][0].start_mark
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The map in a YAML file; InputError with file and line where it is not one."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (yaml.MarkedYAMLError, UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else f"{path}"
+        raise InputError(f"{where}: not readable as YAML: {getattr(error, 'problem', None) or error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def merge(below: dict, above: dict) -> dict:
+    """`above` laid over `below`: maps merge deeply, everything else replaces."""
+    merged = dict(below)
+    for key, value in above.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if nested else value
+    return merged
+
+
+def near(word: Any, known: list[str] | tuple[str, ...]) -> str:
+    """Words that help after an unknown name: a near match, or all that is known."""
+    match = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, known))}"
+
+
+def _complaint(errors: list[dict], layers: list[tuple[str, dict]]) -> str:
+    """One line for the first pydantic error; `layers` (strongest first) tell which file and key gave the value."""
+    error = errors[0]
+    loc = [str(part) for part in error["loc"]]
+    where = next((prefix for prefix, tree in layers if _holds(tree, error["loc"])), layers[-1][0])
+    path = f"{where}{'.'.join(loc)}"
+    if error["type"] == "extra_forbidden":
+        model: Any = None
+        for part in loc[:-1]:
+            model = (model.model_fields if model else TOP)[part]
+            model = getattr(model, "annotation", model)
+        return f"{path}: unknown key; {near(loc[-1], list(model.model_fields if model else TOP))}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {json.dumps(error['input'], default=str)}{more}"
+
+
+def _holds(tree: Any, path: tuple) -> bool:
+    for part in path:
+        if isinstance(tree, dict) and part in tree:
+            tree = tree[part]
+        else:
+            # A value of the wrong kind ends the path early: the layer that gave it is still the one to name.
+            return not isinstance(tree, dict | list) or (isinstance(tree, list) and isinstance(part, int))
+    return True
+
+
+def _validated(model: type[Section], content: dict, layers: list[tuple[str, dict]]) -> Any:
+    try:
+        return model.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
+        raise InputError(_complaint(error.errors(), layers)) from None
+
+
+def presets() -> dict[str, Path]:
+    """Shipped presets by data-set name."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+
+
+def load(path: str | Path = "params.yaml") -> Config:
+    """Read, resolve and check params.yaml; relative data roots are relative to its folder.
+
+    Raises InputError: one line with file, key and value.
+    """
+    path = Path(path)
+    raw = read_yaml(path)
+    for key in raw:
+        if key not in ("runs", *TOP):
+            raise InputError(f"{path}: {key}: unknown key; {near(key, ['runs', *TOP])}")
+    here = [(f"{path}: ", raw)]
+    report = _validated(Report, raw.get("report") or {}, [(f"{path}: report.", raw.get("report") or {})])
+    runtime = _validated(Runtime, raw.get("runtime") or {}, [(f"{path}: runtime.", raw.get("runtime") or {})])
+    items = raw.get("runs")
+    if not isinstance(items, list) or not items:
+        raise InputError(f"{path}: runs: expected a list with at least one run")
+    top = {key: raw[key] for key in SECTIONS if raw.get(key) is not None}
+    runs: list[Run] = []
+    for i, item in enumerate(items):
+        for variant in _product(item, f"{path}: runs[{i}]"):
+            runs.append(_resolve(variant, f"{path}: runs[{i}]", top, here, path.parent))
+    _check_distinct(runs, path)
+    return Config.model_construct(runs=tuple(runs), report=report, runtime=runtime)
+
+
+def _product(item: Any, where: str) -> list[dict]:
+    """The runs that one item of `runs:` stands for: a list as a value makes the product."""
+    if not isinstance(item, dict):
+        raise InputError(f"{where}: expected keys {', '.join(RUN_KEYS)}; found {json.dumps(item, default=str)}")
+    for key in item:
+        if key not in RUN_KEYS:
+            raise InputError(f"{where}.{key}: unknown key; {near(key, RUN_KEYS)}")
+    for key in ("dataset", "scenario", "method"):
+        if item.get(key) is None:
+            raise InputError(f"{where}.{key}: missing")
+    axes = []
+    for key, value in item.items():
+        # [7, 1, 1] is one scenario and [3, 1, 2] one order; only lists of such things are choices.
+        single = key in ("scenario", "order") and isinstance(value, list)
+        choices = isinstance(value, list) and key != "set"
+        if single:
+            choices = key == "scenario" and any(not isinstance(x, int) for x in value)
+            choices = choices or any(isinstance(x, list) for x in value)
+        axes.append([(key, x) for x in value] if choices else [(key, value)])
+        if choices and not value:
+            raise InputError(f"{where}.{key}: empty list")
+        if choices and key == "order" and len(value) > 1:
+            axes[-1] = [(key, (k, x)) for k, x in enumerate(value, start=1)]
+    variants = [dict(pairs) for pairs in itertools.product(*axes)]
+    if len(variants) > 1 and item.get("name") is not None:
+        raise InputError(f"{where}.name: {item['name']!r} would name {len(variants)} runs; leave it out of a product")
+    return variants
+
+
+def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run:
+    dataset, method = item["dataset"], item["method"]
+    own = item.get("set") or {}
+    if not isinstance(own, dict):
+        raise InputError(f"{where}.set: expected sections such as train or base, got {json.dumps(own, default=str)}")
+    for key in own:
+        if key not in SECTIONS:
+            raise InputError(f"{where}.set.{key}: unknown key; {near(key, list(SECTIONS))}")
+    if not isinstance(dataset, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", dataset):
+        raise InputError(f"{where}.dataset: expected a name of letters, digits, _ . -, got {json.dumps(dataset)}")
+    preset_path = presets().get(dataset)
+    preset = read_yaml(preset_path) if preset_path else {}
+    content = merge(merge(preset, top), own)
+    root = (content.get("data") or {}).get("root") if isinstance(content.get("data"), dict) else None
+    if not preset_path and root is None:
+        raise InputError(
+            f"{where}.dataset: unknown data set {dataset!r}; {near(dataset, list(presets()))} "
+            "(your own pictures: set data.root to a folder data set)"
+        )
+    if method not in Run.model_fields["method"].annotation.__args__:
+        known = Run.model_fields["method"].annotation.__args__
+        raise InputError(f"{where}.method: unknown method {method!r}; {near(method, known)}")
+    setting = item.get("setting", "overlap")
+    if setting not in Run.model_fields["setting"].annotation.__args__:
+        known = Run.model_fields["setting"].annotation.__args__
+        raise InputError(f"{where}.setting: unknown setting {setting!r}; {near(setting, known)}")
+    layers = [(f"{where}.set.", own), *here]
+    if preset_path:
+        layers.append((f"preset {preset_path.name}: ", preset))
+    # Sections first, so that a wrong type is named before anything is read from the data set.
+    sections = {
+        key: _validated(model, content.get(key) or {}, [(f"{prefix}{key}.", tree.get(key)) for prefix, tree in layers])
+        for key, model in SECTIONS.items()
+    }
+    data: Data = sections["data"]
+    if data.format != "shapes":
+        place = folder / (data.root or f"data/raw/{dataset}")
+        if not place.is_dir():
+            raise InputError(f"{where}: data set {dataset!r} not found at {place}; set data.root to where it lies")
+        sections["data"] = data = data.model_copy(update={"root": str(place)})
+    names = catalog.class_names(data.format, Path(data.root) if data.root else None)
+    classes = len(names) - 1
+    number, order = item["order"] if isinstance(item.get("order"), tuple) else (None, item.get("order"))
+    try:
+        plan = item["scenario"]
+        if not isinstance(plan, str | list) or (isinstance(plan, list) and any(type(x) is not int for x in plan)):
+            raise InputError(f"scenario {json.dumps(plan)}: write A-B (15-1) or a list of sizes")
+        sizes = scenario.step_sizes(plan, classes)
+        order = tuple(range(1, classes + 1)) if order is None else scenario.check_order(_labels(order, names), classes)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    name = item.get("name")
+    if name is None:
+        name = f"{dataset}_{scenario.name(sizes)}_{setting}_{method}_s{item.get('seed', 0)}"
+        name += f"_o{number}" if number else ""
+    elif not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
+        raise InputError(f"{where}.name: expected letters, digits, _ . + -, got {json.dumps(name)}")
+    head = {"name": name, "dataset": dataset, "setting": setting, "method": method, "seed": item.get("seed", 0)}
+    dumped = {key: section.model_dump(mode="json") for key, section in sections.items()}
+    content = {**head, "order": order, "sizes": sizes, **dumped}
+    return _validated(Run, content, [(f"{where}.", item)])
+
+
+def _labels(order: Any, names: tuple[str, ...]) -> list[int]:
+    """A class order given by labels or by class names, as labels."""
+    if not isinstance(order, list):
+        raise InputError(f"order: expected a list of labels or class names, got {json.dumps(order)}")
+    labels = []
+    for entry in order:
+        if type(entry) is int:
+            labels.append(entry)
+        elif entry in names[1:]:
+            labels.append(names.index(entry))
+        else:
+            raise InputError(f"order: unknown class {entry!r}; {near(entry, names[1:])}")
+    return labels
+
+
+def _check_distinct(runs: list[Run], path: Path) -> None:
+    seen: dict[str, str] = {}
+    for run in runs:
+        content = run.model_dump_json(exclude={"name"})
+        if content in seen:
+            raise InputError(f"{path}: runs {seen[content]!r} and {run.name!r} are the same run; drop one")
+        seen[content] = run.name
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: two different runs are called {name!r}; give each a `name:`")

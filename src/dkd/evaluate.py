@@ -1,0 +1,127 @@
+"""Judges a checkpoint on the test pictures of its step: counts first, metrics from the counts.
+
+Knows nothing of methods or training. Protocols: `paper` = shorter side to `crop`, central square, labels too;
+`full_image` = every picture as it is, every pixel counted once.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from dkd import checkpoint, metrics, scenario, transforms
+from dkd import tasks as tasks_file
+from dkd.datasets import index as index_file
+from dkd.datasets import reader
+from dkd.errors import InputError
+from dkd.model.segmenter import Segmenter, upsample
+
+PROTOCOLS = ("paper", "full_image")
+
+
+def decide(logits: Tensor) -> Tensor:
+    """Ids (N, H, W) uint8 from logits (N, K, H, W) of the foreground classes at full resolution.
+
+    The class of the highest score, or background (0) where no sigmoid exceeds 0.5, that is where no logit exceeds 0.
+    """
+    best, winner = logits.max(dim=1)
+    return torch.where(best > 0, winner + 1, 0).to(torch.uint8)
+
+
+@torch.no_grad()
+def predict(model: Segmenter, images: Tensor) -> Tensor:
+    """Ids (N, H, W) uint8 of normalised images (N, 3, H, W)."""
+    answer = model(images)
+    return decide(upsample(torch.cat(answer.logits, dim=1), answer.size))
+
+
+class Views(Dataset):
+    """Test pictures: for each the views that protocols judge, as (protocols, image uint8, labels)."""
+
+    def __init__(self, root: Path, rows: list[index_file.Row], crop: int):
+        self.root, self.rows, self.crop = root, rows, crop
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> list[tuple[tuple[str, ...], Tensor, np.ndarray]]:
+        row = self.rows[position]
+        image, labels = reader.read_image(self.root / row.image), reader.read_mask(self.root / row.mask)
+        square, square_labels = transforms.centre_view(image, labels, self.crop)
+        if square.shape == image.shape:
+            return [(PROTOCOLS, image, labels)]
+        return [(("paper",), square, square_labels), (("full_image",), image, labels)]
+
+
+def count(
+    model: Segmenter, views: Iterable[list], table: np.ndarray, ids: int, device: torch.device | str
+) -> dict[str, np.ndarray]:
+    """Confusion matrix (ids, ids) per protocol; `views` are batches of what `Views` gives, `table` maps labels to ids."""
+    counts = {protocol: np.zeros((ids, ids), dtype=np.int64) for protocol in PROTOCOLS}
+    for batch in views:
+        alike = defaultdict(list)
+        for view in batch:
+            alike[(view[0], view[1].shape)].append(view)
+        for (protocols, _), group in alike.items():
+            images = torch.stack([transforms.normalise(image) for _, image, _ in group]).to(device)
+            predicted = predict(model, images).cpu().numpy()
+            truth = table[np.stack([labels for _, _, labels in group])]
+            found = metrics.confusion(truth, predicted, ids)
+            for protocol in protocols:
+                counts[protocol] += found
+    return counts
+
+
+def evaluate(
+    *,
+    data: Path,
+    index: Path,
+    tasks: Path,
+    folder: Path,
+    step: int,
+    base: int,
+    crop: int,
+    unseen: str,
+    count_background: bool,
+    out: Path,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 0,
+    batch: int = 16,
+) -> dict:
+    """Judge the checkpoint in `folder` on the test pictures of `step`; write metrics.json and confusion.npz into `out`.
+
+    `base`: how many classes count as base. `unseen`: labels of classes not learned yet are `background` (VOC) or
+    `ignore`d (ADE20K). Returns what it cost.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("runtime.device: no CUDA device is available; use auto or cpu")
+    device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if threads and device.type == "cpu":
+        torch.set_num_threads(threads)
+    model, learned = checkpoint.load(folder, device)
+    task = tasks_file.read(tasks)["steps"][step]
+    wanted = set(task["test"])
+    all_rows = index_file.read(index).rows
+    held_out = "test" if any(row.split == "test" for row in all_rows) else "val"
+    rows = [row for row in all_rows if row.split == held_out and row.id in wanted]
+    if len(rows) != len(wanted):
+        raise InputError(f"{tasks}: {len(wanted) - len(rows)} test pictures of step {step} are not in {index}")
+    table = scenario.id_table(learned.order, learned.order, rest=0 if unseen == "background" else scenario.VOID)
+    loader = DataLoader(Views(data, rows, crop), batch_size=batch, num_workers=workers, collate_fn=_flatten)
+    names = checkpoint.names(learned)
+    counts = count(model, tqdm(loader, desc="evaluate", disable=None, leave=False), table, len(names), device)
+    found = {name: metrics.summary(counts[name], names, base, count_background) for name in PROTOCOLS}
+    (out / "metrics.json").write_text(json.dumps({"step": step, "protocols": found}, indent=1, ensure_ascii=False) + "\n")
+    np.savez_compressed(out / "confusion.npz", names=np.array(names), **counts)
+    return {"device": str(device), "images": len(rows)}
+
+
+def _flatten(views: list[list]) -> list:
+    return [view for each in views for view in each]

@@ -1,0 +1,23 @@
+"""Training on all classes of a task with their labels: mBCE + AC (paper: the objective of the base step).
+
+Step 0 of every method is this on the base classes, so that all methods start from one network; the method `joint` is
+this on all classes at once, the upper bound. The auxiliary classifier learns on detached features: it changes nothing
+else here and is there for the steps that start from it.
+"""
+
+from torch import Tensor
+
+from dkd import losses
+from dkd.model.segmenter import Output, upsample
+
+TEACHER = False
+
+
+def loss(student: Output, teacher: None, labels: Tensor, pos_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Total and named terms; labels (N, H, W) are ids 1..K of all classes, 0 and 255 elsewhere."""
+    (new,) = student.logits
+    terms = {
+        "mbce": losses.mbce(upsample(new, student.size), labels, 1, pos_weight),
+        "ac": losses.auxiliary(upsample(student.auxiliary, student.size)),
+    }
+    return terms["mbce"] + terms["ac"], terms

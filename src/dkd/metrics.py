@@ -1,0 +1,73 @@
+"""From counts to metrics: intersection over union per class and its means, in per cent.
+
+Knows confusion matrices only. A class that neither occurs nor is predicted has no IoU (null) and stays out of the means.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def confusion(truth: np.ndarray, prediction: np.ndarray, ids: int) -> np.ndarray:
+    """Counts (ids, ids) int64, rows = truth, columns = prediction; truth outside 0..ids-1 (void) is left out.
+
+    Both integer arrays of one shape.
+    """
+    known = truth < ids
+    pairs = truth[known].astype(np.int64) * ids + prediction[known]
+    return np.bincount(pairs, minlength=ids * ids).reshape(ids, ids)
+
+
+def iou(counts: np.ndarray) -> list[float | None]:
+    """Per id, in per cent; None where the union is empty."""
+    hits = np.diag(counts)
+    union = counts.sum(0) + counts.sum(1) - hits
+    return [100 * int(hit) / int(whole) if whole else None for hit, whole in zip(hits, union, strict=True)]
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what is there; None where nothing is."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None
+
+
+def harmonic(a: float | None, b: float | None) -> float | None:
+    """Harmonic mean; None where either is missing, 0 where both are 0."""
+    if a is None or b is None:
+        return None
+    return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def summary(counts: np.ndarray, names: Sequence[str], base: int, count_background: bool) -> dict:
+    """The metrics of one protocol.
+
+    counts (1+K, 1+K) over background and the K classes learned so far, `names` likewise, `base` = classes of step 0.
+    base = step 0's classes, with background where `count_background` (paper: mIoU of old classes); new = all later ones;
+    all = both together; harmonic of base and new.
+    """
+    per_id = iou(counts)
+    first = 0 if count_background else 1
+    total = int(counts.sum())
+    old, new = mean(per_id[first : base + 1]), mean(per_id[base + 1 :])
+    return {
+        "all": mean(per_id[first:]),
+        "base": old,
+        "new": new,
+        "harmonic": harmonic(old, new),
+        "pixel_accuracy": 100 * int(np.trace(counts)) / total if total else None,
+        "per_class": dict(zip(names, per_id, strict=True)),
+    }
+
+
+def forgetting(per_class: Sequence[dict[str, float | None]], earlier: Sequence[str]) -> float | None:
+    """Mean over `earlier` (classes of steps before the last) of the best IoU at any earlier step minus the last.
+
+    per_class: IoU by class name, one dict per step. In points; None where there is one step only.
+    """
+    *before, last = per_class
+    lost = []
+    for name in earlier:
+        best = [step[name] for step in before if step.get(name) is not None]
+        if best and last.get(name) is not None:
+            lost.append(max(best) - last[name])
+    return mean(lost)

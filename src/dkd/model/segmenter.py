@@ -1,0 +1,88 @@
+"""The network: backbone, ASPP decoder, one 1x1 classifier per step and the auxiliary classifier.
+
+Knows nothing of losses, labels or methods. There is no background channel: background is where no class speaks up.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.segmentation.deeplabv3 import ASPP
+
+from dkd.model import backbone
+
+
+class Output(NamedTuple):
+    """What the network says of a batch of N images of H x W pixels, on a grid of h x w cells."""
+
+    features: Tensor
+    """(N, D, h, w), not negative: what the classifiers see."""
+    logits: tuple[Tensor, ...]
+    """One (N, c_t, h, w) per step t."""
+    auxiliary: Tensor
+    """(N, 1, h, w), from detached features."""
+    weights: tuple[Tensor, ...]
+    """One (c_t, D) per step t: the classifiers' weights, for the decomposition."""
+    size: tuple[int, int]
+    """(H, W)."""
+
+
+class Segmenter(nn.Module):
+    """Backbone, ASPP and classifiers; `spec` is what `model:` of params.yaml holds, `sizes` the classes per step."""
+
+    def __init__(self, spec: dict, sizes: Sequence[int]):
+        super().__init__()
+        self.spec = dict(spec)
+        width = spec["aspp_channels"]
+        self.backbone, channels = backbone.build(
+            spec["backbone"],
+            pretrained=spec["pretrained"],
+            output_stride=spec["output_stride"],
+            norm_momentum=spec["norm_momentum"],
+        )
+        self.aspp = ASPP(channels, spec["aspp_dilations"], width)
+        self.aspp.project[3] = nn.Dropout(spec["dropout"])
+        self.last_conv = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.auxiliary = nn.Conv2d(width, 1, 1)
+        self.heads = nn.ModuleList(nn.Conv2d(width, size, 1) for size in sizes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Classes per step so far."""
+        return tuple(head.out_channels for head in self.heads)
+
+    def add_head(self, classes: int, *, from_auxiliary: bool) -> None:
+        """A classifier for `classes` new classes.
+
+        `from_auxiliary`: each of them starts as a copy of the auxiliary classifier (paper: initialisation); otherwise at
+        random as torch does it.
+        """
+        old = self.auxiliary
+        head = nn.Conv2d(old.in_channels, classes, 1).to(old.weight)
+        if from_auxiliary:
+            with torch.no_grad():
+                head.weight.copy_(old.weight.expand_as(head.weight))
+                head.bias.copy_(old.bias.expand_as(head.bias))
+        self.heads.append(head)
+
+    def forward(self, images: Tensor) -> Output:
+        """Images (N, 3, H, W), normalised -> Output."""
+        (maps,) = self.backbone(images)
+        features = self.last_conv(self.aspp(maps))
+        return Output(
+            features,
+            tuple(head(features) for head in self.heads),
+            self.auxiliary(features.detach()),
+            tuple(head.weight.flatten(1) for head in self.heads),
+            tuple(images.shape[-2:]),
+        )
+
+
+def upsample(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Logits (N, C, h, w) -> (N, C, H, W), bilinear, float32 at least."""
+    grid = grid.float() if grid.dtype in (torch.float16, torch.bfloat16) else grid
+    return F.interpolate(grid, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""From metrics per step to tables."""

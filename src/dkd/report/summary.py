@@ -1,0 +1,83 @@
+"""Tables over all runs, from the metrics of their steps.
+
+Knows metrics files only: no networks, no pictures. Writes summary.json and groups.json (after the last step, under each
+run's headline protocol), steps.csv and classes.csv (every step) and table.txt (for people).
+"""
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean, stdev
+
+from dkd import metrics, scenario
+
+HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting")
+
+
+def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Path) -> None:
+    """Write all tables of `runs` into `out`.
+
+    A run has name, dataset, setting, method, seed, order, sizes, classes (names in the order of learning) and protocol;
+    found[name] lists its metrics.json, first step first (the only one for `joint`).
+    """
+    steps, classes, final = [], [], {}
+    for run in runs:
+        per_step = [json.loads(path.read_text(encoding="utf-8")) for path in found[run["name"]]]
+        headline = [content["protocols"][run["protocol"]] for content in per_step]
+        last = headline[-1]
+        earlier = run["classes"][: len(run["classes"]) - run["sizes"][-1]]
+        final[run["name"]] = {
+            **{key: last[key] for key in HEADLINE[:4]},
+            "average_over_steps": metrics.mean([each["all"] for each in headline]),
+            "forgetting": metrics.forgetting([each["per_class"] for each in headline], earlier),
+        }
+        who = {key: run[key] for key in ("name", "dataset", "setting", "method", "seed")}
+        for content in per_step:
+            for protocol, values in content["protocols"].items():
+                row = {"run": who["name"], **who, "step": content["step"], "protocol": protocol}
+                row.pop("name")
+                steps.append({**row, **{key: values[key] for key in (*HEADLINE[:4], "pixel_accuracy")}})
+                classes += [{**row, "class": name, "iou": value} for name, value in values["per_class"].items()]
+    _json(final, out / "summary.json")
+    _json(_groups(runs, final), out / "groups.json")
+    _csv(steps, out / "steps.csv")
+    _csv(classes, out / "classes.csv")
+    (out / "table.txt").write_text(table(final, decimals), encoding="utf-8")
+
+
+def _groups(runs: list[dict], final: dict[str, dict]) -> dict[str, dict]:
+    """Mean, standard deviation and number of runs that differ in nothing but their seed or order."""
+    members = defaultdict(list)
+    for run in runs:
+        members["_".join([run["dataset"], scenario.name(run["sizes"]), run["setting"], run["method"]])].append(run["name"])
+    groups = {}
+    for group, names in members.items():
+        groups[group] = {"runs": names}
+        for key in HEADLINE:
+            values = [final[name][key] for name in names if final[name][key] is not None]
+            spread = stdev(values) if len(values) > 1 else None
+            groups[group][key] = {"mean": fmean(values) if values else None, "sd": spread, "n": len(values)}
+    return groups
+
+
+def table(final: dict[str, dict], decimals: int) -> str:
+    """The headline numbers as lines of text, in per cent (forgetting in points)."""
+    columns = ("all", "base", "new", "harmonic", "forgetting")
+    width = max(len("run"), *map(len, final))
+    lines = [f"{'run':<{width}}" + "".join(f"{key:>12}" for key in columns)]
+    for name, values in final.items():
+        cells = ("-" if values[key] is None else f"{values[key]:.{decimals}f}" for key in columns)
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in cells))
+    return "\n".join(lines) + "\n"
+
+
+def _json(content: dict, path: Path) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _csv(rows: list[dict], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,75 @@
+"""Scenarios and class orders: which classes each step learns, and how labels become contiguous ids.
+
+Knows nothing of images, files or networks. Labels are the data set's own (1..C, 0 = background, 255 = void);
+ids are positions in the class order (1..C in the order of learning, 0 = background), what a network speaks.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from dkd.errors import InputError
+
+VOID = 255
+
+
+def step_sizes(scenario: str | Sequence[int], classes: int) -> tuple[int, ...]:
+    """Number of classes of each step.
+
+    `scenario` is "A-B" (A classes at the base, then B per step) or a list of sizes, for a data set of `classes`
+    foreground classes. Raises InputError where the sizes leave a remainder or do not add up.
+    """
+    if isinstance(scenario, str):
+        match = re.fullmatch(r"(\d+)-(\d+)", scenario)
+        if not match or 0 in (base := int(match[1]), each := int(match[2])):
+            raise InputError(f"scenario {scenario!r}: write A-B with two positive numbers (15-1), or a list of sizes")
+        rest = classes - base
+        if rest < 0 or rest % each:
+            raise InputError(
+                f"scenario {scenario!r} does not fit {classes} classes: {base} at the base leave {rest}, "
+                f"which is not a multiple of {each}"
+            )
+        return (base, *[each] * (rest // each))
+    sizes = tuple(scenario)
+    if not sizes or min(sizes) < 1 or sum(sizes) != classes:
+        raise InputError(f"scenario {list(sizes)} adds up to {sum(sizes)} classes, the data set has {classes}")
+    return sizes
+
+
+def name(sizes: Sequence[int]) -> str:
+    """Canonical name: "15-1" where every later step has the same size, else "7+1+2"; a single step is "20"."""
+    base, *later = sizes
+    return f"{base}-{later[0]}" if len(set(later)) == 1 else "+".join(map(str, sizes))
+
+
+def classes_of_steps(order: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Labels of each step: `order` cut into pieces of `sizes`."""
+    ends = list(accumulate(sizes))
+    return [tuple(order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+
+
+def check_order(order: Sequence[int], classes: int) -> tuple[int, ...]:
+    """`order` as a tuple, or InputError where it is not a permutation of the labels 1..classes."""
+    if sorted(order) != list(range(1, classes + 1)):
+        missing = sorted(set(range(1, classes + 1)) - set(order))
+        extra = sorted({x for x in order if order.count(x) > 1 or not 1 <= x <= classes})
+        raise InputError(
+            f"class order must name each label 1..{classes} once; missing {missing}, repeated or unknown {extra}"
+        )
+    return tuple(order)
+
+
+def id_table(order: Sequence[int], visible: Sequence[int], rest: int = 0) -> np.ndarray:
+    """Look-up table of 256 entries (uint8) from label to id.
+
+    Labels of `visible` become their position in `order` (from 1), 0 stays 0, void stays void and every other label
+    becomes `rest`.
+    """
+    table = np.full(256, rest, dtype=np.uint8)
+    table[0], table[VOID] = 0, VOID
+    position = {label: i for i, label in enumerate(order, start=1)}
+    for label in visible:
+        table[label] = position[label]
+    return table

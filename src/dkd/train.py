@@ -1,0 +1,355 @@
+"""The training loop of one step, whatever the method.
+
+Knows tasks, pictures, optimiser, precision and distribution; what is learned from a batch is the method's business. A
+method is a module with
+
+    TEACHER         whether it needs the previous network's answer
+    FROM_AUXILIARY  whether a new classifier starts as a copy of the auxiliary one (not asked of a base)
+    loss(student, teacher, labels, pos_weight, **weights) -> total, named terms
+
+The paper's recipe is in docs/method.md. All randomness follows from (seed, step, epoch, picture).
+"""
+
+import csv
+import logging
+import math
+import resource
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from dkd import checkpoint, scenario, seeds, transforms
+from dkd import tasks as tasks_file
+from dkd.datasets import index as index_file
+from dkd.datasets import reader
+from dkd.errors import InputError
+from dkd.model.segmenter import Segmenter
+
+log = logging.getLogger("dkd")
+
+
+class Recipe(NamedTuple):
+    """What a step is trained with; every value is part of the result."""
+
+    epochs: int
+    batch: int
+    """Pictures per optimiser step, over all processes."""
+    crop: int
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
+    flip: float
+    lr: float
+    """Of the backbone; the decoder and all classifiers learn `head_lr` times as fast."""
+    head_lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    """On everything at the base; on the new classifier alone later."""
+    power: float
+    """Of the polynomial decay, per iteration."""
+    pos_weight: float
+    precision: str
+    """fp32, bf16 or fp16; losses are float32 in any case."""
+
+
+class Samples(Dataset):
+    """Training pictures of a step, asked for as (epoch, position)."""
+
+    def __init__(self, root: Path, rows: list[index_file.Row], table, recipe: Recipe, seed: int, step: int):
+        self.root, self.rows, self.table, self.recipe = root, rows, table, recipe
+        self.seed, self.step = seed, step
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """(3, crop, crop) float32 and ids (crop, crop) uint8."""
+        epoch, position = item
+        row, recipe = self.rows[position], self.recipe
+        return transforms.train_sample(
+            reader.read_image(self.root / row.image),
+            self.table[reader.read_mask(self.root / row.mask)],
+            seed=seeds.derive(self.seed, self.step, epoch, row.id),
+            crop=recipe.crop,
+            scale=recipe.scale,
+            ratio=recipe.ratio,
+            flip=recipe.flip,
+        )
+
+
+class Batches:
+    """Positions of every micro-batch of one process: a fresh permutation per epoch, incomplete batches dropped."""
+
+    def __init__(self, pictures: int, recipe: Recipe, micro: int, rank: int, ranks: int, seed: int, step: int):
+        self.pictures, self.recipe, self.micro = pictures, recipe, micro
+        self.rank, self.ranks, self.seed, self.step = rank, ranks, seed, step
+
+    def __len__(self) -> int:
+        share = self.recipe.batch // self.ranks
+        return self.recipe.epochs * (self.pictures // self.recipe.batch) * (share // self.micro)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        batch, share = self.recipe.batch, self.recipe.batch // self.ranks
+        for epoch in range(self.recipe.epochs):
+            generator = torch.Generator().manual_seed(seeds.derive(self.seed, self.step, epoch))
+            order = torch.randperm(self.pictures, generator=generator).tolist()
+            for start in range(0, self.pictures - batch + 1, batch):
+                own = order[start + self.rank * share : start + (self.rank + 1) * share]
+                for i in range(0, share, self.micro):
+                    yield [(epoch, position) for position in own[i : i + self.micro]]
+
+
+def optimise(
+    model: Segmenter, recipe: Recipe, iterations: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """SGD and its polynomial decay over `iterations`, as released.
+
+    Backbone at `lr`, decoder and classifiers at `head_lr` times that. Base (one classifier): weight decay everywhere.
+    Later: batch norms out, weight decay on the new classifier alone.
+    """
+    incremental = len(model.heads) > 1
+    frozen = set()
+    if incremental:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                frozen |= set(module.parameters())
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+
+    def group(modules: list[nn.Module], factor: float, decay: float) -> dict:
+        parameters = [p for module in modules for p in module.parameters() if p not in frozen]
+        return {"params": parameters, "lr": recipe.lr * factor, "weight_decay": decay}
+
+    decay = 0.0 if incremental else recipe.weight_decay
+    *old, new = model.heads
+    groups = [
+        group([model.backbone], 1.0, decay),
+        group([model.aspp, model.last_conv], recipe.head_lr, decay),
+    ]
+    if incremental:
+        groups.append(group([model.auxiliary, *old], recipe.head_lr, decay))
+        groups.append(group([new], recipe.head_lr, recipe.weight_decay))
+    else:
+        groups.append(group([model.auxiliary, *model.heads], recipe.head_lr, decay))
+    optimizer = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: max(0.0, 1 - i / iterations) ** recipe.power)
+    return optimizer, schedule
+
+
+def micro_batch(batch: int, ranks: int, most: int | None) -> int:
+    """Pictures per forward pass of one process: the largest divisor of its share of `batch` not above `most`."""
+    if batch % ranks:
+        raise InputError(f"train.batch: {batch} is not a multiple of {ranks} processes")
+    share = batch // ranks
+    return max(n for n in range(1, share + 1) if share % n == 0 and n <= (most or share))
+
+
+def fit(
+    *,
+    method: ModuleType,
+    data: Path,
+    index: Path,
+    tasks: Path,
+    step: int,
+    out: Path,
+    seed: int,
+    recipe: Recipe,
+    weights: dict[str, float],
+    model: dict | None = None,
+    previous: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int = 0,
+    micro: int | None = None,
+) -> dict:
+    """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
+
+    Either `model` (the network's values, for a base) or `previous` (the checkpoint that the step goes on from) is
+    given. `weights` are the method's. Returns what it cost: device, pictures, iterations, peak memory in bytes.
+    Raises InputError where the step can't be trained as asked.
+    """
+    accelerator = _accelerator(recipe, device, threads)
+    micro = micro_batch(recipe.batch, accelerator.num_processes, micro)
+    accelerator.gradient_accumulation_steps = recipe.batch // accelerator.num_processes // micro
+    rows, table, names, order, sizes = _task(index, tasks, step)
+    if len(rows) < recipe.batch:
+        raise InputError(
+            f"step {step}: {len(rows)} training pictures are fewer than a batch of {recipe.batch}; lower train.batch"
+        )
+    if previous is None and micro == 1:
+        raise InputError("batch norm at the base needs 2 pictures at a time; raise train.batch or runtime.micro_batch")
+
+    torch.manual_seed(seeds.derive(seed, step))
+    teacher, spec = None, model
+    if previous is None:
+        student = Segmenter(model, sizes)
+    else:
+        student, learned = checkpoint.load(previous)
+        if (learned.order, learned.sizes) != (order[: len(learned.order)], sizes[:-1]):
+            raise InputError(f"{previous}: has learned {learned.order} in steps of {learned.sizes}, not what {tasks} says")
+        spec = learned.model
+        student.add_head(sizes[-1], from_auxiliary=method.FROM_AUXILIARY)
+        if method.TEACHER:
+            teacher = checkpoint.load(previous, accelerator.device)[0].requires_grad_(False)
+    batches = Batches(len(rows), recipe, micro, accelerator.process_index, accelerator.num_processes, seed, step)
+    iterations = recipe.epochs * (len(rows) // recipe.batch)
+    optimizer, schedule = optimise(student, recipe, iterations)
+    loader = DataLoader(
+        Samples(data, rows, table, recipe, seed, step),
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    new = ", ".join(names[label] for label in order[-sizes[-1] :])
+    log.info(
+        "step %d (%s): %d pictures, %d epochs of %d iterations", step, new, len(rows), recipe.epochs, len(rows) // recipe.batch
+    )
+    started = time.perf_counter()
+    history = loop(accelerator, method, student, teacher, optimizer, schedule, loader, recipe, weights, iterations, step)
+    seconds = time.perf_counter() - started
+    if accelerator.is_main_process:
+        _write_history(history, out / "train.csv")
+        learned = checkpoint.Step(tasks_file.read(tasks)["dataset"], order, sizes, names, _name(method), seed, spec)
+        checkpoint.save(student, learned, out)
+    accelerator.wait_for_everyone()
+    return {
+        "device": device_name(accelerator.device),
+        "processes": accelerator.num_processes,
+        "micro_batch": micro,
+        "images": iterations * recipe.batch,
+        "iterations": iterations,
+        "seconds_training": round(seconds, 3),
+        "peak_memory_bytes": peak_memory(accelerator.device),
+    }
+
+
+def loop(
+    accelerator: Accelerator,
+    method: ModuleType,
+    student: Segmenter,
+    teacher: Segmenter | None,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    recipe: Recipe,
+    weights: dict[str, float],
+    iterations: int,
+    step: int,
+) -> list[dict[str, float]]:
+    """Train `student` in place on the micro-batches of `loader`: images (n, 3, H, W) float32, ids (n, H, W) uint8.
+
+    Returns a record per epoch: epoch, the backbone's last learning rate, the total and every named term (means).
+    """
+    incremental = len(student.heads) > 1
+    # Eval mode is what the recipe asks of every later step: batch norms keep their statistics, dropout is off.
+    student.train(not incremental)
+    network, optimizer = accelerator.prepare(student, optimizer)
+    network.train(not incremental)
+    per_epoch = iterations // recipe.epochs
+    history: list[dict[str, float]] = []
+    sums: dict[str, Tensor] = {}
+    done, started = 0, time.perf_counter()
+    hidden = None if accelerator.is_main_process else True
+    bar = tqdm(total=iterations * recipe.batch, unit="image", desc=f"step {step}", leave=False, disable=hidden)
+    with bar:
+        for images, labels in loader:
+            images = images.to(accelerator.device, non_blocking=True)
+            labels = labels.to(accelerator.device, non_blocking=True)
+            with accelerator.accumulate(network):
+                with accelerator.autocast():
+                    answer = network(images)
+                    with torch.no_grad():
+                        target = teacher(images) if teacher is not None else None
+                with torch.autocast(accelerator.device.type, enabled=False):
+                    total, terms = method.loss(answer, target, labels, recipe.pos_weight, **weights)
+                accelerator.backward(total)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            for name, value in {"total": total, **terms}.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() / accelerator.gradient_accumulation_steps
+            bar.update(len(images) * accelerator.num_processes)
+            if not accelerator.sync_gradients:
+                continue
+            rate = schedule.get_last_lr()[0]
+            schedule.step()
+            done += 1
+            if done % per_epoch == 0:
+                means = {k: v / per_epoch for k, v in accelerator.reduce(sums, reduction="mean").items()}
+                record = {"epoch": done // per_epoch, "lr": rate, **{k: v.item() for k, v in means.items()}}
+                _check_finite(record, step)
+                history.append(record)
+                _log_epoch(record, recipe, per_epoch * recipe.batch / (time.perf_counter() - started))
+                sums, started = {}, time.perf_counter()
+    return history
+
+
+def _accelerator(recipe: Recipe, device: str, threads: int | None) -> Accelerator:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("runtime.device: no CUDA device is available; use auto or cpu")
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and recipe.precision == "fp16":
+        raise InputError("train.precision: fp16 needs a CUDA device; use bf16 or fp32")
+    if threads and on_cpu:
+        torch.set_num_threads(threads)
+    precision = {"fp32": "no"}.get(recipe.precision, recipe.precision)
+    # Classifiers of other steps can be without gradient (fine-tuning), which DDP has to be told.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[unused])
+
+
+def _task(index: Path, tasks: Path, step: int):
+    """Rows to train on, label-to-id table, class names, labels learned after this step and classes per step."""
+    table, content = index_file.read(index), tasks_file.read(tasks)
+    if not 0 <= step < len(content["steps"]):
+        raise InputError(f"{tasks}: has steps 0..{len(content['steps']) - 1}, no step {step}")
+    steps = content["steps"][: step + 1]
+    order = tuple(label for each in steps for label in each["classes"])
+    sizes = tuple(len(each["classes"]) for each in steps)
+    by_id = {row.id: row for row in table.rows if row.split == "train"}
+    try:
+        rows = [by_id[id] for id in steps[-1]["train"]]
+    except KeyError as error:
+        raise InputError(f"{tasks}: picture {error} is not in the train split of {index}") from None
+    return rows, scenario.id_table(order, steps[-1]["classes"]), table.class_names, order, sizes
+
+
+def _check_finite(record: dict[str, float], step: int) -> None:
+    bad = {name: value for name, value in record.items() if not math.isfinite(value)}
+    if bad:
+        raise InputError(
+            f"step {step}, epoch {record['epoch']}: loss is not finite ({bad}); lower the learning rate or use fp32"
+        )
+
+
+def _log_epoch(record: dict[str, float], recipe: Recipe, speed: float) -> None:
+    terms = " ".join(f"{k} {v:.4f}" for k, v in record.items() if k not in ("epoch", "lr", "total"))
+    epochs = recipe.epochs
+    log.info("epoch %d/%d loss %.4f (%s) %.0f images/s", record["epoch"], epochs, record["total"], terms, speed)
+
+
+def _write_history(history: list[dict[str, float]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
+
+
+def _name(method: ModuleType) -> str:
+    return method.__name__.rpartition(".")[2]
+
+
+def device_name(device: torch.device) -> str:
+    """What the device calls itself."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the allocator's peak on a GPU, the process's peak resident set on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

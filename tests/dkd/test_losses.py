@@ -1,0 +1,170 @@
+"""The loss terms against numbers of the released implementation, and against the formulas written out."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dkd import losses
+from dkd.methods import dkd, finetune, joint, kd
+from dkd.model.segmenter import Output
+
+# Facts copied from the reference numbers, so that this holds where the reference data is missing.
+SHAPE = {"N": 2, "D": 16, "h": 24, "w": 24, "H": 48, "W": 48}
+KNOWN = {
+    "base": {
+        "seed": 0,
+        "classes": [3],
+        "pos_weight": 2,
+        "total": 3.972068341576811,
+        "terms_sum": {"mbce": 3.1874990463256836, "ac": 0.7845692952511273},
+        "grad_norms": {
+            "feat": 0.06240218295751595,
+            "cls0.weight": 0.1430597857377321,
+            "cls1.weight": 0.3374486201813843,
+            "cls0.bias": 0.4942816445357133,
+            "cls1.bias": 0.4522453472591654,
+        },
+    },
+    "increment": {
+        "seed": 0,
+        "classes": [3, 2, 1],
+        "pos_weight": 2,
+        "total": 66.8462833606263,
+        "terms_sum": {
+            "kd": 4.254055336462086,
+            "dkd_pos": 4.3608891352515915,
+            "dkd_neg": 4.3681599265969515,
+            "mbce": 1.1461920738220215,
+            "ac": 0.7845692952511273,
+        },
+        "grad_norms": {
+            "feat": 0.4339673940175152,
+            "cls0.weight": 0.1430597857377321,
+            "cls1.weight": 4.330985791258373,
+            "cls2.weight": 3.1495287486942716,
+            "cls3.weight": 0.21456039133238586,
+            "cls0.bias": 0.4942816445357133,
+            "cls1.bias": 0.32229157557022453,
+            "cls2.bias": 0.15876366379859952,
+            "cls3.bias": 0.0013968552885379876,
+        },
+    },
+}
+
+
+def inputs(seed: int, classes: list[int], shape: dict) -> SimpleNamespace:
+    """Features, classifiers and labels as the reference numbers were made from."""
+    draw = np.random.RandomState(seed)
+    n, d, h, w = (shape[key] for key in "NDhw")
+
+    def tensor(x):
+        return torch.from_numpy(x.astype(np.float32)).double()
+
+    def heads(sizes):
+        found = []
+        for c in [1, *sizes]:
+            weight = tensor(draw.randn(c, d) * 0.5)
+            found.append((weight, tensor(draw.randn(c) * 0.1)))
+        return found
+
+    new = tensor(draw.randn(n, d, h, w)), heads(classes)
+    old = (tensor(draw.randn(n, d, h, w)), heads(classes[:-1])) if len(classes) > 1 else None
+    k, low = classes[-1], sum(classes[:-1]) + 1
+    cells = draw.randint(0, k + 2, (n, 6, 6))
+    cells = np.where(cells == 0, 0, np.where(cells == k + 1, 255, cells + low - 1))
+    labels = torch.from_numpy(cells.repeat(8, 1).repeat(8, 2).astype(np.uint8))
+    return SimpleNamespace(new=new, old=old, labels=labels, size=(shape["H"], shape["W"]))
+
+
+def answer(features, heads, size) -> Output:
+    auxiliary, *steps = [
+        torch.nn.functional.conv2d(features if i else features.detach(), weight[..., None, None], bias)
+        for i, (weight, bias) in enumerate(heads)
+    ]
+    return Output(features, tuple(steps), auxiliary, tuple(weight for weight, _ in heads[1:]), size)
+
+
+def check(case: dict, shape: dict):
+    given = inputs(case["seed"], case["classes"], shape)
+    features, heads = given.new
+    leaves = {"feat": features}
+    for i, (weight, bias) in enumerate(heads):
+        leaves |= {f"cls{i}.weight": weight, f"cls{i}.bias": bias}
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    student = answer(features, heads, given.size)
+    if given.old is None:
+        total, terms = joint.loss(student, None, given.labels, case["pos_weight"])
+    else:
+        teacher = answer(*given.old, given.size)
+        total, terms = dkd.loss(student, teacher, given.labels, case["pos_weight"], kd=5, dkd=5, ac=1)
+    total.backward()
+    # The reference computed mBCE in float32 on the way: 2e-7 of rounding is its own.
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(case["terms_sum"], rel=1e-6)
+    assert total.item() == pytest.approx(case["total"], rel=1e-6)
+    gradients = {name: leaf.grad.norm().item() for name, leaf in leaves.items()}
+    assert gradients == pytest.approx(case["grad_norms"], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_losses_and_gradients_are_those_of_the_release(name):
+    check(KNOWN[name], SHAPE)
+
+
+@pytest.mark.shared
+def test_every_golden_case(golden):
+    content = golden("losses.json")
+    assert len(content["cases"]) >= 6
+    for case in content["cases"].values():
+        check(case, content["shape"])
+
+
+def sigmoid_bce(x, t):
+    p = torch.sigmoid(x)
+    return -(t * torch.log(p) + (1 - t) * torch.log(1 - p))
+
+
+def test_terms_are_the_written_formulas():
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    assert torch.allclose(losses.soft_bce(x, y), sigmoid_bce(x, torch.sigmoid(y)).mean((0, 2, 3)).sum())
+    assert torch.allclose(losses.auxiliary(x[:, :1]), -torch.log(1 - torch.sigmoid(x[:, :1])).mean())
+    labels = torch.tensor([0, 4, 5, 6, 255], dtype=torch.uint8).expand(2, 4, 5)
+    one_hot = torch.stack([labels == k for k in (4, 5, 6)], dim=1).double()
+    p = torch.sigmoid(x)
+    expected = -(3 * one_hot * torch.log(p) + (1 - one_hot) * torch.log(1 - p)).mean((0, 2, 3)).sum()
+    assert torch.allclose(losses.mbce(x, labels, 4, 3.0), expected)
+
+
+def test_decomposition_adds_up_and_has_its_signs():
+    torch.manual_seed(0)
+    features, weight = torch.rand(2, 8, 3, 4, dtype=torch.float64), torch.randn(5, 8, dtype=torch.float64)
+    positive, negative = losses.decompose(features, weight)
+    whole = torch.einsum("ndhw,kd->nkhw", features, weight)
+    assert torch.allclose(positive + negative, whole)
+    assert (positive >= 0).all() and (negative <= 0).all()
+    products = features[:, None] * weight[None, :, :, None, None]
+    assert torch.allclose(positive, products.clamp(min=0).sum(2))
+
+
+def test_losses_are_float32_under_half_precision():
+    x, y = torch.randn(1, 2, 4, 4, dtype=torch.bfloat16), torch.randn(1, 2, 4, 4, dtype=torch.bfloat16)
+    labels = torch.ones(1, 4, 4, dtype=torch.uint8)
+    terms = [losses.mbce(x, labels, 1, 2.0), losses.soft_bce(x, y), losses.auxiliary(x[:, :1])]
+    assert {term.dtype for term in terms} == {torch.float32}
+    assert losses.soft_bce(x, y) == losses.soft_bce(x.float(), y.float())
+
+
+def test_methods_differ_in_their_terms_only():
+    given = inputs(1, [3, 2], SHAPE)
+    student, teacher = answer(*given.new, given.size), answer(*given.old, given.size)
+    _, tuned = finetune.loss(student, None, given.labels, 2.0)
+    _, distilled = kd.loss(student, teacher, given.labels, 2.0, kd=5)
+    total, decomposed = dkd.loss(student, teacher, given.labels, 2.0, kd=5, dkd=5, ac=1)
+    assert set(tuned) == {"mbce"} and set(distilled) == {"mbce", "kd"}
+    assert set(decomposed) == {"mbce", "kd", "dkd_pos", "dkd_neg", "ac"}
+    assert tuned["mbce"] == distilled["mbce"] == decomposed["mbce"] and distilled["kd"] == decomposed["kd"]
+    alone, _ = dkd.loss(student, teacher, given.labels, 2.0, kd=0, dkd=0, ac=0)
+    assert alone == tuned["mbce"] and total > alone

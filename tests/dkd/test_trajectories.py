@@ -1,0 +1,128 @@
+"""Four optimiser steps of the full ResNet-101 network through the training loop, against the released code's numbers."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from dkd import train
+from dkd.methods import dkd, joint
+from dkd.model.segmenter import Segmenter, upsample
+
+SPEC = {
+    "backbone": "resnet101.tv_in1k",
+    "pretrained": False,
+    "output_stride": 16,
+    "norm_momentum": 0.01,
+    "aspp_channels": 256,
+    "aspp_dilations": (6, 12, 18),
+    "dropout": 0.0,
+}
+
+
+def released_name(name: str) -> str:
+    """Name of one of our tensors in the released checkpoints."""
+    name = re.sub(r"^last_conv\.", "aspp.last_conv.", name)
+    name = re.sub(r"^auxiliary\.", "cls.0.", name)
+    return re.sub(r"^heads\.(\d+)\.", lambda m: f"cls.{int(m[1]) + 1}.", name)
+
+
+def fill(model: Segmenter, seed: int):
+    """Weights as the reference numbers were made from."""
+    draw = np.random.RandomState(seed)
+    tensors = {released_name(name): value for name, value in model.state_dict().items()}
+    for name in sorted(tensors):
+        value, shape = tensors[name], tuple(tensors[name].shape)
+        if name.endswith("num_batches_tracked"):
+            value.fill_(100)
+            continue
+        if name.endswith("running_var"):
+            drawn = 0.5 + draw.rand(*shape)
+        elif name.endswith("running_mean"):
+            drawn = draw.randn(*shape) * 0.1
+        elif len(shape) == 4:
+            fan_in = np.prod(shape[1:])
+            drawn = draw.randn(*shape) * (0.03 if name.startswith("cls.") else np.sqrt(1 / fan_in))
+        elif name.startswith("cls"):
+            drawn = draw.randn(*shape) * 0.1
+        elif name.endswith("weight"):
+            drawn = 0.5 + 0.5 * draw.rand(*shape)
+        else:
+            drawn = draw.randn(*shape) * 0.05
+        value.copy_(torch.from_numpy(np.asarray(drawn, dtype=np.float32)))
+
+
+def batches(case: dict):
+    draw = np.random.RandomState(case["seed"] + 100)
+    low, high = sum(case["classes"][:-1]) + 1, sum(case["classes"])
+    for _ in range(4):
+        images = torch.from_numpy(draw.randn(2, 3, 65, 97).astype(np.float32))
+        cells = draw.randint(0, high - low + 3, (2, 5, 7))
+        cells = np.where(cells == 0, 0, np.where(cells == high - low + 2, 255, cells + low - 1))
+        labels = cells.repeat(13, 1).repeat(14, 2)[:, :65, :97].astype(np.uint8)
+        yield images, torch.from_numpy(labels)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["base_15", "inc_15-1"])
+def test_four_steps_are_those_of_the_release(golden, name):
+    case = golden("trajectories.json")[name]
+    recipe = train.Recipe(
+        epochs=4,
+        batch=2,
+        crop=0,
+        scale=(1, 1),
+        ratio=(1, 1),
+        flip=0,
+        lr=case["lr"],
+        head_lr=10.0,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=1e-4,
+        power=0.9,
+        pos_weight=case["pos_weight"],
+        precision="fp32",
+    )
+    later = case["incremental"]
+    student = Segmenter(SPEC, case["classes"][:-1] if later else case["classes"])
+    fill(student, case["seed"])
+    teacher = None
+    if later:
+        teacher = Segmenter(SPEC, student.sizes).eval().requires_grad_(False)
+        teacher.load_state_dict(student.state_dict())
+        student.add_head(case["classes"][-1], from_auxiliary=True)
+    optimizer, schedule = train.optimise(student, recipe, iterations=4)
+    history = train.loop(
+        Accelerator(cpu=True),
+        SimpleNamespace(loss=dkd.loss if later else joint.loss),
+        student,
+        teacher,
+        optimizer,
+        schedule,
+        list(batches(case)),
+        recipe,
+        {"kd": 5, "dkd": 5, "ac": 1} if later else {},
+        4,
+        step=len(case["classes"]) - 1,
+    )
+    for found, known in zip(history, case["iterations"], strict=True):
+        assert found["lr"] == pytest.approx(known["lr"][0], rel=1e-9)
+        terms = {key: value for key, value in known.items() if key != "lr"}
+        assert {key: found[key] for key in terms} == pytest.approx(terms, rel=1e-5)
+    groups = optimizer.param_groups
+    assert [group["lr"] for group in groups] == [0.0] * len(case["iterations"][0]["lr"])
+    assert [group["initial_lr"] for group in groups] == pytest.approx(case["iterations"][0]["lr"], rel=1e-9)
+
+    student.eval()
+    with torch.no_grad():
+        answer = student(next(batches(case))[0])
+    logits = upsample(torch.cat([answer.auxiliary, *answer.logits], dim=1), answer.size).double()
+    assert logits.mean().item() == pytest.approx(case["final_logits"]["mean"], rel=1e-4)
+    assert logits.std().item() == pytest.approx(case["final_logits"]["std"], rel=1e-5)
+    ours = {released_name(key): value.double().norm().item() for key, value in student.state_dict().items()}
+    norms = case["final_norms"]
+    assert {key: ours[key] for key in norms} == pytest.approx(norms, rel=1e-5)
