@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from dkd.datasets import index
+from dkd.datasets import catalog, index
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """index.csv and index.json; inputs: data."""
-    table = index.build(inputs["data"], dataset=params["dataset"], format=params["format"])
-    index.write(table, inputs["data"], out / "index.csv")
+    root, format = inputs["data"], params["format"]
+    table = index.build(root, params["dataset"], catalog.class_names(format, root), catalog.places(format, root))
+    index.write(table, root, out / "index.csv")
     return {"images": len(table.rows)}

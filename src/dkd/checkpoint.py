@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
@@ -36,7 +37,8 @@ class Step(NamedTuple):
 def save(model: Segmenter, step: Step, out: Path) -> None:
     """Write both files into the folder `out`."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, out / WEIGHTS)
+    # Written by Python, so that a full disk is an OSError that names the file.
+    (out / WEIGHTS).write_bytes(serialise(tensors))
     (out / STEP).write_text(json.dumps(step._asdict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

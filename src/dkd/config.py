@@ -222,37 +222,34 @@ def near(word: Any, known: list[str] | tuple[str, ...]) -> str:
     return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(map(str, known))}"
 
 
-def _complaint(errors: list[dict], layers: list[tuple[str, dict]]) -> str:
+def _complaint(model: type[Section], errors: list[dict], layers: list[tuple[str, Any]]) -> str:
     """One line for the first pydantic error; `layers` (strongest first) tell which file and key gave the value."""
     error = errors[0]
-    loc = [str(part) for part in error["loc"]]
-    where = next((prefix for prefix, tree in layers if _holds(tree, error["loc"])), layers[-1][0])
-    path = f"{where}{'.'.join(loc)}"
+    loc = error["loc"]
+    where = next((prefix for prefix, tree in layers if _holds(tree, loc)), layers[-1][0])
+    path = f"{where}{'.'.join(map(str, loc))}".rstrip(".")
     if error["type"] == "extra_forbidden":
-        model: Any = None
         for part in loc[:-1]:
-            model = (model.model_fields if model else TOP)[part]
-            model = getattr(model, "annotation", model)
-        return f"{path}: unknown key; {near(loc[-1], list(model.model_fields if model else TOP))}"
+            model = model.model_fields[part].annotation
+        return f"{path}: unknown key; {near(loc[-1], list(model.model_fields))}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {json.dumps(error['input'], default=str)}{more}"
 
 
 def _holds(tree: Any, path: tuple) -> bool:
+    """Whether a layer gave the value at `path`, or one of a wrong kind on the way there."""
     for part in path:
-        if isinstance(tree, dict) and part in tree:
-            tree = tree[part]
-        else:
-            # A value of the wrong kind ends the path early: the layer that gave it is still the one to name.
-            return not isinstance(tree, dict | list) or (isinstance(tree, list) and isinstance(part, int))
-    return True
+        if not isinstance(tree, dict):
+            break
+        tree = tree.get(part)
+    return tree is not None
 
 
-def _validated(model: type[Section], content: dict, layers: list[tuple[str, dict]]) -> Any:
+def _validated(model: type[Section], content: dict, layers: list[tuple[str, Any]]) -> Any:
     try:
         return model.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
-        raise InputError(_complaint(error.errors(), layers)) from None
+        raise InputError(_complaint(model, error.errors(), layers)) from None
 
 
 def presets() -> dict[str, Path]:
@@ -344,10 +341,7 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
     if preset_path:
         layers.append((f"preset {preset_path.name}: ", preset))
     # Sections first, so that a wrong type is named before anything is read from the data set.
-    sections = {
-        key: _validated(model, content.get(key) or {}, [(f"{prefix}{key}.", tree.get(key)) for prefix, tree in layers])
-        for key, model in SECTIONS.items()
-    }
+    sections = _sections(content, layers)
     data: Data = sections["data"]
     if data.format != "shapes":
         place = folder / (data.root or f"data/raw/{dataset}")
@@ -375,6 +369,37 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
     dumped = {key: section.model_dump(mode="json") for key, section in sections.items()}
     content = {**head, "order": order, "sizes": sizes, **dumped}
     return _validated(Run, content, [(f"{where}.", item)])
+
+
+def _sections(content: dict, layers: list[tuple[str, Any]]) -> dict[str, Section]:
+    return {
+        key: _validated(model, content.get(key) or {}, [(f"{prefix}{key}.", tree.get(key)) for prefix, tree in layers])
+        for key, model in SECTIONS.items()
+    }
+
+
+def recipe(preset: str | None, settings: list[str]) -> dict[str, Section]:
+    """Sections of a preset (None: the defaults) with settings such as "base.lr=0.01" laid over them."""
+    content, chosen = {}, {}
+    if preset is not None:
+        if preset not in presets():
+            raise InputError(f"unknown preset {preset!r}; {near(preset, list(presets()))}")
+        content = read_yaml(presets()[preset])
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals or not path:
+            raise InputError(f"{setting!r}: write section.key=value")
+        try:
+            leaf = yaml.load(value, Loader=_Loader)
+        except yaml.YAMLError:
+            raise InputError(f"{setting!r}: {value!r} is not a YAML value") from None
+        for part in reversed(path.split(".")):
+            leaf = {part: leaf}
+        chosen = merge(chosen, leaf)
+    for key in chosen:
+        if key not in SECTIONS:
+            raise InputError(f"{key}: unknown section; {near(key, list(SECTIONS))}")
+    return _sections(merge(content, chosen), [("", chosen), (f"preset {preset}: ", content)])
 
 
 def _labels(order: Any, names: tuple[str, ...]) -> list[int]:

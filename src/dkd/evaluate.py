@@ -62,7 +62,10 @@ class Views(Dataset):
 def count(
     model: Segmenter, views: Iterable[list], table: np.ndarray, ids: int, device: torch.device | str
 ) -> dict[str, np.ndarray]:
-    """Confusion matrix (ids, ids) per protocol; `views` are batches of what `Views` gives, `table` maps labels to ids."""
+    """Confusion matrix (ids, ids) per protocol.
+
+    `views` are batches of what `Views` gives, `table` maps labels to ids.
+    """
     counts = {protocol: np.zeros((ids, ids), dtype=np.int64) for protocol in PROTOCOLS}
     for batch in views:
         alike = defaultdict(list)
@@ -118,7 +121,9 @@ def evaluate(
     names = checkpoint.names(learned)
     counts = count(model, tqdm(loader, desc="evaluate", disable=None, leave=False), table, len(names), device)
     found = {name: metrics.summary(counts[name], names, base, count_background) for name in PROTOCOLS}
-    (out / "metrics.json").write_text(json.dumps({"step": step, "protocols": found}, indent=1, ensure_ascii=False) + "\n")
+    (out / "metrics.json").write_text(
+        json.dumps({"step": step, "protocols": found}, indent=1, ensure_ascii=False) + "\n"
+    )
     np.savez_compressed(out / "confusion.npz", names=np.array(names), **counts)
     return {"device": str(device), "images": len(rows)}
 

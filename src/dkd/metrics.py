@@ -1,6 +1,6 @@
 """From counts to metrics: intersection over union per class and its means, in per cent.
 
-Knows confusion matrices only. A class that neither occurs nor is predicted has no IoU (null) and stays out of the means.
+Knows confusion matrices only. A class that neither occurs nor is predicted has no IoU (null) and stays out of means.
 """
 
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ def summary(counts: np.ndarray, names: Sequence[str], base: int, count_backgroun
     """The metrics of one protocol.
 
     counts (1+K, 1+K) over background and the K classes learned so far, `names` likewise, `base` = classes of step 0.
-    base = step 0's classes, with background where `count_background` (paper: mIoU of old classes); new = all later ones;
-    all = both together; harmonic of base and new.
+    base = step 0's classes, with background where `count_background` (the paper's "old"); new = all later ones; all =
+    both together; harmonic = harmonic mean of base and new.
     """
     per_id = iou(counts)
     first = 0 if count_background else 1

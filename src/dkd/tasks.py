@@ -37,7 +37,9 @@ def split(index: Index, *, setting: str, order: Sequence[int], sizes: Sequence[i
         for name in ("train", "test"):
             if not ids[name]:
                 what = ", ".join(index.class_names[label] for label in classes)
-                raise InputError(f"{index.dataset}, {setting}, step {step} ({what}): no {name} picture shows its classes")
+                raise InputError(
+                    f"{index.dataset}, {setting}, step {step} ({what}): no {name} picture shows its classes"
+                )
         steps.append({"step": step, "classes": list(classes), **{name: sorted(ids[name]) for name in ids}})
     return {
         "dataset": index.dataset,

@@ -191,7 +191,9 @@ def fit(
     else:
         student, learned = checkpoint.load(previous)
         if (learned.order, learned.sizes) != (order[: len(learned.order)], sizes[:-1]):
-            raise InputError(f"{previous}: has learned {learned.order} in steps of {learned.sizes}, not what {tasks} says")
+            raise InputError(
+                f"{previous}: has learned {learned.order} in steps of {learned.sizes}, not what {tasks} says"
+            )
         spec = learned.model
         student.add_head(sizes[-1], from_auxiliary=method.FROM_AUXILIARY)
         if method.TEACHER:
@@ -206,11 +208,12 @@ def fit(
         pin_memory=accelerator.device.type == "cuda",
     )
     new = ", ".join(names[label] for label in order[-sizes[-1] :])
-    log.info(
-        "step %d (%s): %d pictures, %d epochs of %d iterations", step, new, len(rows), recipe.epochs, len(rows) // recipe.batch
-    )
+    per_epoch = len(rows) // recipe.batch
+    log.info("step %d (%s): %d pictures, %d epochs of %d iterations", step, new, len(rows), recipe.epochs, per_epoch)
     started = time.perf_counter()
-    history = loop(accelerator, method, student, teacher, optimizer, schedule, loader, recipe, weights, iterations, step)
+    history = loop(
+        accelerator, method, student, teacher, optimizer, schedule, loader, recipe, weights, iterations, step
+    )
     seconds = time.perf_counter() - started
     if accelerator.is_main_process:
         _write_history(history, out / "train.csv")

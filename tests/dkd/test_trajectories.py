@@ -1,4 +1,4 @@
-"""Four optimiser steps of the full ResNet-101 network through the training loop, against the released code's numbers."""
+"""Four optimiser steps of the full ResNet-101 network through the training loop, against the release's numbers."""
 
 import re
 from types import SimpleNamespace

@@ -1,9 +1,10 @@
-"""What is known of each data-set format before any file is read: its parts and its class names.
+"""What is known of each data-set format: its parts, its class names, and where its pictures and masks lie.
 
 Knows nothing of pixels. Format `folder` is any data set in our own layout; `shapes` is drawn by `dkd.datasets.shapes`
 and read as `folder`.
 """
 
+import os
 from pathlib import Path
 
 from dkd.errors import InputError
@@ -36,3 +37,38 @@ def class_names(format: str, root: Path | None) -> tuple[str, ...]:
     if repeated:
         raise InputError(f"{path}: class name {repeated[0]!r} occurs more than once")
     return names
+
+
+def places(format: str, root: Path) -> list[tuple[str, str, str, str]]:
+    """(id, image, mask, split) of every picture, paths relative to `root` (POSIX).
+
+    Raises InputError that names the file where a list or a picture is missing or an id occurs twice.
+    """
+    return {"folder": _folder}[format](root)
+
+
+def _folder(root: Path) -> list[tuple[str, str, str, str]]:
+    """(id, image, mask, split) of a folder data set: images/, masks/ and splits/{train,val[,test]}.txt."""
+    try:
+        stored = {entry.name for entry in os.scandir(root / "images")}
+    except OSError as error:
+        raise InputError(f"{root / 'images'}: {error.strerror}; a folder data set keeps its pictures there") from None
+    places, seen = [], {}
+    for split in ("train", "val", "test"):
+        path = root / "splits" / f"{split}.txt"
+        if not path.exists():
+            if split == "test":
+                continue
+            raise InputError(f"{path}: missing; it lists the ids of the {split} pictures, one per line")
+        ids = path.read_text(encoding="utf-8").split()
+        if not ids:
+            raise InputError(f"{path}: lists no picture")
+        for id in ids:
+            if id in seen:
+                raise InputError(f"{path}: {id!r} is listed twice (also in {seen[id]}.txt)")
+            seen[id] = split
+            image = next((name for end in ("jpg", "png", "jpeg") if (name := f"{id}.{end}") in stored), None)
+            if image is None:
+                raise InputError(f"{root / 'images' / id}.jpg: image is missing (nor is there a .png; see {path})")
+            places.append((id, f"images/{image}", f"masks/{id}.png", split))
+    return places

@@ -1,12 +1,12 @@
 """The index: one row per picture with the classes that its mask shows, made by reading every mask once.
 
-Knows nothing of steps. Everything after it (splits of any scenario) reads this table and never a mask again.
+Knows nothing of steps, nor where a format keeps its files. Everything after it (splits of any scenario) reads this
+table and never a mask again.
 """
 
 import csv
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from dkd.datasets import catalog, reader
+from dkd.datasets import reader
 from dkd.errors import InputError
 from dkd.scenario import VOID
 
@@ -39,14 +39,12 @@ class Index(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def build(root: Path, *, dataset: str, format: str) -> Index:
-    """Read every mask under `root`.
+def build(root: Path, dataset: str, class_names: tuple[str, ...], places: list[tuple[str, str, str, str]]) -> Index:
+    """Read every mask under `root`; `places` are (id, image, mask, split), paths relative to `root`.
 
     Raises InputError that names the file where an image or mask is missing, unreadable or of another size than its
     partner, or where a mask holds a label outside the class list.
     """
-    names = catalog.class_names(format, root)
-    places = LAYOUTS[format](root)
 
     def row(place: tuple[str, str, str, str]) -> Row:
         id, image, mask, split = place
@@ -59,45 +57,15 @@ def build(root: Path, *, dataset: str, format: str) -> Index:
             )
         present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
         for label in present:
-            if label >= len(names) and label != VOID:
+            if label >= len(class_names) and label != VOID:
                 raise InputError(
-                    f"{root / mask}: label {label} is outside the class list (0..{len(names) - 1}, {VOID} = void)"
+                    f"{root / mask}: label {label} is outside the class list (0..{len(class_names) - 1}, {VOID} = void)"
                 )
         return Row(id, image, mask, split, tuple(int(x) for x in present if x not in (0, VOID)))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(tqdm(pool.map(row, places), total=len(places), desc="index", disable=None, leave=False))
-    return Index(dataset, names, tuple(sorted(rows, key=lambda row: (row.split, row.id))))
-
-
-def _folder(root: Path) -> list[tuple[str, str, str, str]]:
-    """(id, image, mask, split) of a folder data set: images/, masks/ and splits/{train,val[,test]}.txt."""
-    try:
-        stored = {entry.name for entry in os.scandir(root / "images")}
-    except OSError as error:
-        raise InputError(f"{root / 'images'}: {error.strerror}; a folder data set keeps its pictures there") from None
-    places, seen = [], {}
-    for split in ("train", "val", "test"):
-        path = root / "splits" / f"{split}.txt"
-        if not path.exists():
-            if split == "test":
-                continue
-            raise InputError(f"{path}: missing; it lists the ids of the {split} pictures, one per line")
-        ids = path.read_text(encoding="utf-8").split()
-        if not ids:
-            raise InputError(f"{path}: lists no picture")
-        for id in ids:
-            if id in seen:
-                raise InputError(f"{path}: {id!r} is listed twice (also in {seen[id]}.txt)")
-            seen[id] = split
-            image = next((name for end in ("jpg", "png", "jpeg") if (name := f"{id}.{end}") in stored), None)
-            if image is None:
-                raise InputError(f"{root / 'images' / id}.jpg: image is missing (nor is there a .png; see {path})")
-            places.append((id, f"images/{image}", f"masks/{id}.png", split))
-    return places
-
-
-LAYOUTS: dict[str, Callable[[Path], list[tuple[str, str, str, str]]]] = {"folder": _folder}
+    return Index(dataset, class_names, tuple(sorted(rows, key=lambda row: (row.split, row.id))))
 
 
 def write(index: Index, root: Path | str, path: Path) -> None:

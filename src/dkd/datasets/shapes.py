@@ -1,7 +1,8 @@
-"""The embedded data set: six classes that differ in outline and texture, drawn on clutter, written as a folder data set.
+"""The embedded data set: six classes that differ in outline and texture, drawn on clutter.
 
-Knows nothing of tasks or training. Everything follows from one seed; each picture has a generator of its own, so that
-more pictures never change the first ones. Colours are drawn at random for every object: they tell nothing.
+Written as a folder data set. Knows nothing of tasks or training. Everything follows from one seed; each picture has
+a generator of its own, so that more pictures never change the first ones. Colours are drawn at random for every
+object: they tell nothing.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Logit distillation without decomposition: mBCE + KD (the paper's ablation without DKD and AC).
 
-The student's logits of the previous classes are held to the teacher's, pixel by pixel, on logits upsampled to the crop (paper: KD).
+The student's logits of the previous classes are held to the teacher's, pixel by pixel, upsampled to the crop.
 """
 
 import torch

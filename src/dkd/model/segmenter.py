@@ -58,8 +58,8 @@ class Segmenter(nn.Module):
     def add_head(self, classes: int, *, from_auxiliary: bool) -> None:
         """A classifier for `classes` new classes.
 
-        `from_auxiliary`: each of them starts as a copy of the auxiliary classifier (paper: initialisation); otherwise at
-        random as torch does it.
+        `from_auxiliary`: each of them starts as a copy of the auxiliary classifier (paper: initialisation); otherwise
+        at random as torch does it.
         """
         old = self.auxiliary
         head = nn.Conv2d(old.in_channels, classes, 1).to(old.weight)

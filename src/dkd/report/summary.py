@@ -18,15 +18,16 @@ HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting"
 def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Path) -> None:
     """Write all tables of `runs` into `out`.
 
-    A run has name, dataset, setting, method, seed, order, sizes, classes (names in the order of learning) and protocol;
-    found[name] lists its metrics.json, first step first (the only one for `joint`).
+    A run has name, dataset, setting, method, seed, sizes and protocol (the headline's); found[name] lists its
+    metrics.json, first step first (the only one for `joint`).
     """
     steps, classes, final = [], [], {}
     for run in runs:
         per_step = [json.loads(path.read_text(encoding="utf-8")) for path in found[run["name"]]]
         headline = [content["protocols"][run["protocol"]] for content in per_step]
         last = headline[-1]
-        earlier = run["classes"][: len(run["classes"]) - run["sizes"][-1]]
+        learned = list(last["per_class"])[1:]
+        earlier = learned[: len(learned) - run["sizes"][-1]]
         final[run["name"]] = {
             **{key: last[key] for key in HEADLINE[:4]},
             "average_over_steps": metrics.mean([each["all"] for each in headline]),
@@ -50,7 +51,9 @@ def _groups(runs: list[dict], final: dict[str, dict]) -> dict[str, dict]:
     """Mean, standard deviation and number of runs that differ in nothing but their seed or order."""
     members = defaultdict(list)
     for run in runs:
-        members["_".join([run["dataset"], scenario.name(run["sizes"]), run["setting"], run["method"]])].append(run["name"])
+        members["_".join([run["dataset"], scenario.name(run["sizes"]), run["setting"], run["method"]])].append(
+            run["name"]
+        )
     groups = {}
     for group, names in members.items():
         groups[group] = {"runs": names}

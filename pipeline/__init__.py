@@ -1,0 +1,13 @@
+"""The workflow: from params.yaml to nodes, their keys and their folders; knows nothing of tensors.
+
+Run by Snakemake (Snakefile, pipeline/rules) and by `python -m pipeline`.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# The code that is fingerprinted is that of this checkout; so must be the code that runs, whatever is installed.
+if str(ROOT / "src") not in sys.path:
+    sys.path.insert(0, str(ROOT / "src"))

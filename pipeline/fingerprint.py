@@ -1,0 +1,225 @@
+"""Digests of what a result follows from: the content of raw data, and the meaning of code.
+
+The meaning of code is the syntax tree of every module that the entry modules import, directly or not, from `dkd` and
+`pipeline`; comments, docstrings and layout are no part of it. Other libraries are not read (their versions are recorded
+in provenance), nor are files that code opens. Knows nothing of nodes, rules or params.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dkd.errors import InputError
+from pipeline import ROOT
+
+SOURCES = {"dkd": Path("src"), "pipeline": Path()}
+RAW_CACHE = Path(".dkd/raw")
+JUST_WRITTEN = 2.0
+"""Seconds in which a file may change again without its time telling."""
+
+
+def digest(content: Any) -> str:
+    """sha256 of the canonical JSON of `content`."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Code:
+    """The modules of one checkout as they lie on disk now; each is read once per instance."""
+
+    def __init__(self, root: Path = ROOT):
+        self.root = root
+        self._modules: dict[str, _Module] = {}
+
+    def closure(self, entries: Iterable[str]) -> dict[str, str]:
+        """Module -> digest of its meaning, for `entries` and all that they import.
+
+        Raises InputError where a module does not parse or an import within `dkd` and `pipeline` leads nowhere.
+        """
+        found: dict[str, str] = {}
+        todo = [part for entry in entries for part in _with_parents(entry)]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                module = self._module(name)
+                found[name] = module.digest
+                todo += self._imports(module)
+        return dict(sorted(found.items()))
+
+    def _path(self, name: str) -> Path | None:
+        top, *_ = parts = name.split(".")
+        stem = self.root / SOURCES[top] / Path(*parts)
+        if (stem / "__init__.py").is_file() or stem.is_dir():
+            return stem / "__init__.py"
+        return file if (file := stem.with_name(f"{stem.name}.py")).is_file() else None
+
+    def _module(self, name: str) -> "_Module":
+        if name not in self._modules:
+            path = self._path(name)
+            if path is None:
+                raise InputError(f"module {name} does not exist in this checkout")
+            # A folder without __init__.py is a package all the same, one that says nothing.
+            source = path.read_bytes() if path.is_file() else b""
+            try:
+                tree = ast.parse(source)
+            except (SyntaxError, ValueError) as error:
+                raise InputError(f"{path}, line {getattr(error, 'lineno', '?')}: {error.args[0]}") from None
+            meaning = hashlib.sha256(_meaning(tree).encode()).hexdigest()
+            self._modules[name] = _Module(name, path, tree, meaning)
+        return self._modules[name]
+
+    def _imports(self, module: "_Module") -> Iterator[str]:
+        for node in ast.walk(module.tree):
+            where = f"{module.path}, line {getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.split(".")[0] in SOURCES:
+                        yield from self._existing(alias.name, where)
+            elif isinstance(node, ast.ImportFrom):
+                base = _absolute(node, module, where)
+                if base.split(".")[0] in SOURCES:
+                    yield from self._existing(base, where)
+                    yield from self._members(base, [alias.name for alias in node.names], where)
+
+    def _existing(self, name: str, where: str) -> list[str]:
+        if self._path(name) is None:
+            raise InputError(f"{where}: imports {name}, which does not exist in this checkout")
+        return _with_parents(name)
+
+    def _members(self, base: str, names: list[str], where: str) -> Iterator[str]:
+        """Of the names imported from `base`, those that are modules; the others must be bound in `base`."""
+        for name in names:
+            if self._path(f"{base}.{name}"):
+                yield f"{base}.{name}"
+            elif name != "*" and not _binds(self._module(base).tree, name):
+                raise InputError(f"{where}: imports {name} from {base}, which has no such name")
+
+
+class _Module(NamedTuple):
+    name: str
+    path: Path
+    tree: ast.Module
+    digest: str
+
+
+def _with_parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def _absolute(node: ast.ImportFrom, module: _Module, where: str) -> str:
+    if not node.level:
+        return node.module or ""
+    package = module.name.split(".")
+    climb = node.level - (module.path.name == "__init__.py")
+    if climb >= len(package):
+        raise InputError(f"{where}: relative import leads out of {package[0]}")
+    return ".".join([*package[: len(package) - climb], *([node.module] if node.module else [])])
+
+
+def _binds(tree: ast.Module, name: str) -> bool:
+    """Whether a module could have `name`: bound anywhere in it, or brought by a star or by __getattr__."""
+    bound = {"__doc__", "__file__", "__name__", "__path__", "__spec__"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    return bool(bound & {name, "*", "__getattr__"})
+
+
+def _meaning(node: Any) -> str:
+    """A syntax tree in words that stay the same from one Python version to the next (those of ast.dump do not)."""
+    if isinstance(node, list):
+        return f"[{','.join(_meaning(child) for child in node if not _is_idle(child))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = []
+    for name, value in sorted(ast.iter_fields(node)):
+        if value is None or name in ("kind", "type_params"):
+            continue
+        words = _meaning(value)
+        if words != "[]":
+            fields.append(f"{name}={words}")
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _is_idle(node: Any) -> bool:
+    """Whether a statement does nothing: `pass`, or a bare string such as a docstring."""
+    bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return bare or isinstance(node, ast.Pass)
+
+
+def raw(root: Path, parts: Iterable[str]) -> str:
+    """sha256 over the relative paths and contents of the `parts` (files or folders) of a raw data set under `root`.
+
+    Hidden files do not count; where `root` lies does not either. A file is read again only when its size, time or
+    inode changed since last time. Raises InputError where the data set or a part of it is missing.
+    """
+    if not root.is_dir():
+        raise InputError(f"data set not found at {root}: put it there, or set data.root to where it lies")
+    files: dict[str, Path] = {}
+    for part in parts:
+        if not (root / part).exists():
+            raise InputError(f"{root} has no {part}: the data set is incomplete, or data.root names the wrong folder")
+        files |= {path.relative_to(root).as_posix(): path for path in _files(root / part)}
+    cache = RAW_CACHE / f"{digest(str(root.resolve()))[:16]}.json"
+    known = _read_cache(cache)
+    states = {name: _state(path) for name, path in files.items()}
+    unread = [name for name in sorted(files) if known.get(name, [])[:3] != states[name]]
+    if len(unread) > 1000:
+        print(f"dkd: reading {len(unread)} files under {root} (once)", file=sys.stderr)
+    started = time.time()
+    with ThreadPoolExecutor() as pool:
+        read = dict(zip(unread, pool.map(lambda name: file_digest(files[name]), unread), strict=True))
+    content = {name: read.get(name) or known[name][3] for name in files}
+    if unread or known.keys() != files.keys():
+        settled = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
+        replace(cache, json.dumps({name: [*states[name], content[name]] for name in settled}))
+    return digest(content)
+
+
+def _files(part: Path) -> Iterator[Path]:
+    if part.is_file():
+        yield part
+    for folder, folders, names in os.walk(part, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _read_cache(path: Path) -> dict[str, list]:
+    """What was known of each file last time; nothing, where the cache does not make sense."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        sound = all(len(entry) == 4 and len(entry[3]) == 64 for entry in known.values())
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+    return known if sound else {}
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file as a whole: readers find the old content or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)

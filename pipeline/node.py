@@ -1,0 +1,192 @@
+"""Makes one node: lock, scratch folder, the stage's work, provenance, and one rename into place as the last act.
+
+    python -m pipeline.node --log FILE OUTPUT...
+
+Started by Snakemake with the files that a rule promises. Knows the frozen plan of the run; params.yaml is out of reach
+here, so that no work can see a param that is not in its key. A job that fails or is stopped leaves nothing behind.
+"""
+
+import argparse
+import copy
+import datetime
+import importlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dkd.errors import InputError
+from pipeline import faults, fingerprint, keep, provenance
+from pipeline import plan as plans
+from pipeline.plan import STAMP, Node, Plan
+
+log = logging.getLogger("dkd.node")
+
+
+def make(plan: Plan, folder: str, promised: list[str]) -> None:
+    """Make the node of `folder`, unless somebody has; `promised` are the files that it must hold.
+
+    Raises InputError where the plan has no such node, code changed since the plan was made, an input is not there, or
+    a promised file was not written.
+    """
+    node = plan.node(folder)
+    with keep.lock(folder, wait=False) as free:
+        if not free:
+            log.info("another run is making this; waiting")
+    with keep.lock(folder):
+        if (Path(folder) / STAMP).exists():
+            return
+        scratch = keep.SCRATCH / keep.slug(folder)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        try:
+            record = _work(plan, node, scratch, promised)
+            _save(scratch, record)
+            keep.put(scratch, Path(folder))
+            _flush(Path(folder).parent)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            keep.drop_empty(Path(folder))
+
+
+def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[str, Any]:
+    """Run the stage into `scratch`; return what provenance.json is to say, but for the files."""
+    inputs = {name: {"key": source.key, "digest": _digest_of(plan, source)} for name, source in node.inputs.items()}
+    _check_code(node)
+    stage = importlib.import_module(f"pipeline.stages.{node.rule}")
+    # Again: what was edited while it was being imported is not what the key says either.
+    _check_code(node)
+    started, clock = _now(), time.monotonic()
+    paths = {name: Path(source.path) for name, source in node.inputs.items()}
+    cost = stage.run(copy.deepcopy(node.params), copy.deepcopy(plan.runtime), paths, scratch)
+    missing = [name for name in promised if not (scratch / name).is_file()]
+    if missing:
+        raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
+    seconds = round(time.monotonic() - clock, 2)
+    log.info("done in %.0f s", seconds)
+    return {
+        "schema": provenance.SCHEMA,
+        "rule": node.rule,
+        "key": node.key,
+        "params": node.params,
+        "inputs": inputs,
+        "code": plan.code[node.code],
+        **provenance.surroundings(),
+        "runtime": plan.runtime,
+        "started": started,
+        "finished": _now(),
+        "seconds": seconds,
+        "cost": cost or {},
+    }
+
+
+def _digest_of(plan: Plan, source: plans.Source) -> str:
+    if source.path not in plan.nodes:
+        return source.key
+    record = provenance.read(Path(source.path))
+    if record is None:
+        raise InputError(f"input {source.path} is not there any more; start again")
+    return record["digest"]
+
+
+def _check_code(node: Node) -> None:
+    modules = fingerprint.Code().closure(plans.entries(node.rule, node.params))
+    if fingerprint.digest(modules) != node.code:
+        raise InputError(f"{node.label}: code changed since the run started; start again")
+
+
+def _save(scratch: Path, record: dict[str, Any]) -> None:
+    """Write provenance.json as the last file, and all of the folder through to the disk."""
+    files = provenance.contents(scratch)
+    record |= {"files": files, "digest": fingerprint.digest({"key": record["key"], "files": files})}
+    (scratch / STAMP).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    for path in [*scratch.rglob("*"), scratch]:
+        _flush(path)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _write_log(label: str, path: Path) -> None:
+    """Lines of the science to the terminal, with the node's name, and to its log file, with the time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    terminal, file = logging.StreamHandler(), logging.FileHandler(path, encoding="utf-8")
+    terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}: %(message)s"))
+    terminal.setLevel(logging.INFO)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    top = logging.getLogger("dkd")
+    top.setLevel(logging.DEBUG)
+    top.propagate = False
+    top.handlers = [terminal, file]
+
+
+class _Stop:
+    """Turns SIGINT and SIGTERM into KeyboardInterrupt, once, so that a stopped job still cleans up."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._process = os.getpid()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if os.getpid() != self._process:
+            # A forked worker: SIGTERM ends it, SIGINT is its parent's affair.
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        if self.signal is None:
+            self.signal = number
+            raise KeyboardInterrupt
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.node", description="Make one node of a frozen plan.")
+    parser.add_argument("--log", type=Path, required=True, help="log file")
+    parser.add_argument("output", nargs="+", type=Path, help=f"the files of the node, {STAMP} among them")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Make the node that the command line asks for; exit status 0 done, 1 failed, 128 + signal when stopped."""
+    stop = _Stop()
+    arguments = _arguments()
+    try:
+        folder = next((path.parent for path in arguments.output if path.name == STAMP), None)
+        if folder is None:
+            raise InputError(f"none of the outputs is called {STAMP}")
+        plan = plans.thaw()
+        # From here on there is no way to the params of other nodes.
+        os.environ.pop(plans.ENV, None)
+        _write_log(plan.node(str(folder)).label, arguments.log)
+        promised = [path.relative_to(folder).as_posix() for path in arguments.output if path.name != STAMP]
+        make(plan, str(folder), promised)
+    except BaseException as error:
+        if stop.signal is not None:
+            # Whatever a library made of the interrupt, it is one.
+            print("dkd: stopped; nothing half-made is left", file=sys.stderr)
+            return 128 + stop.signal
+        log.debug("failed", exc_info=error)
+        if not isinstance(error, InputError | OSError):
+            raise
+        print(faults.sentence(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""provenance.json, the last file of every node: what the node was made from, by what, on what, and what it holds.
+
+Knows the file and how to check a folder against it; neither makes nor moves nodes.
+"""
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from pipeline import ROOT, fingerprint
+from pipeline.plan import STAMP, Node, Plan
+
+SCHEMA = 1
+LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "snakemake", "dvc")
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The record in a node's folder; None where there is none or it makes no sense."""
+    try:
+        record = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    sound = isinstance(record, dict) and record.get("schema") == SCHEMA
+    return record if sound and {"key", "files", "inputs", "digest"} <= record.keys() else None
+
+
+def fault(plan: Plan, node: Node) -> str | None:
+    """Why a folder with a stamp is not the node that it says it is; None where all is well.
+
+    Files are checked by size, inputs by the digest that was recorded when they were read.
+    """
+    folder = Path(node.folder)
+    record = read(folder)
+    if record is None or record["key"] != node.key:
+        return f"{STAMP} is not readable"
+    for name, facts in record["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != facts["size"]:
+            return f"{name} has {path.stat().st_size} bytes instead of {facts['size']}"
+    for name, source in node.inputs.items():
+        if source.path in plan.nodes:
+            made_from = read(Path(source.path))
+            if made_from is None:
+                return f"its input {source.path} is missing"
+            if record["inputs"].get(name, {}).get("digest") != made_from["digest"]:
+                return f"its input {source.path} is not the one that it was made from"
+    return None
+
+
+def contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and sha256 of every file in a folder, by relative path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": fingerprint.file_digest(path)}
+        for path in paths
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """What a result should not depend on, but might: commit, versions, platform."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            versions[library] = None
+    git = {"commit": commit, "dirty": None if changes is None else bool(changes)}
+    return {"git": git, "versions": versions, "platform": platform.platform()}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

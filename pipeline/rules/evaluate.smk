@@ -1,0 +1,24 @@
+# Metrics of every step.
+rule evaluate:
+    input:
+        ancient(lambda w: PLAN.made_from(f"results/{w.place}-{w.key}")),
+    output:
+        update("results/{place}-{key}/metrics.json"),
+        update("results/{place}-{key}/confusion.npz"),
+        update("results/{place}-{key}/provenance.json"),
+    log:
+        "logs/results/{place}-{key}.log",
+    conda:
+        "../environment.yaml"
+    threads: PLAN.runtime["threads"]
+    message:
+        "evaluate {wildcards.place}"
+    shell:
+        NODE
+
+
+rule evaluate_all:
+    input:
+        ancient(PLAN.stamps("evaluate")),
+    message:
+        "metrics of all steps are there"

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Bring one target of the workflow up to date, then set aside what no run asks for: what the stages of dvc.yaml call.
+# Takes the .venv of this checkout, or of the one around it (DVC's temporary experiments), before what is on PATH.
+set -eu
+folder=$PWD
+until [ -x "$folder/.venv/bin/snakemake" ] || [ "$folder" = / ]; do
+    folder=$(dirname "$folder")
+done
+PATH="$folder/.venv/bin:$PATH"
+snakemake --cores "${DKD_CORES:-all}" "$@"
+python -m pipeline prune

@@ -1,0 +1,14 @@
+"""Puts the metrics of all runs into tables."""
+
+from pathlib import Path
+
+from dkd.report import summary
+
+
+def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
+    """summary.json, groups.json, steps.csv, classes.csv, table.txt; inputs: "<run>/<step>", an evaluation each."""
+    found = {
+        each["name"]: [inputs[f"{each['name']}/{step}"] / "metrics.json" for step in each["steps"]]
+        for each in params["runs"]
+    }
+    summary.write(params["runs"], found, params["report"]["decimals"], out)

@@ -1,0 +1,221 @@
+"""The command `dkd`: one verb per stage, for work without the workflow.
+
+Knows how to turn words on the command line into calls; the work is done elsewhere.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from dkd import config, scenario
+from dkd import tasks as tasks_file
+from dkd.datasets import catalog
+from dkd.datasets import index as index_file
+from dkd.errors import InputError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Class-incremental segmentation."
+)
+METHODS = {
+    "finetune": "new classes only: the lower bound",
+    "kd": "logit distillation",
+    "dkd": "decomposed knowledge distillation",
+    "joint": "all classes at once (step 0 only)",
+}
+
+Data = Annotated[Path, typer.Option(help="Root of the data set.")]
+IndexFile = Annotated[Path, typer.Option("--index", help="Index file made by `dkd index`.")]
+Tasks = Annotated[Path, typer.Option(help="Tasks file made by `dkd split`.")]
+Preset = Annotated[str | None, typer.Option(help="Recipe to start from; the defaults are the paper's for VOC.")]
+Settings = Annotated[list[str], typer.Option("--set", help="section.key=value over the recipe; may be repeated.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that load pictures.")]
+
+
+@app.command("index")
+def index_(
+    root: Annotated[Path, typer.Argument(help="Root of the data set.")],
+    out: Annotated[Path, typer.Option(help="Index file to write (.csv; a .json goes beside it).")],
+    format: Annotated[str, typer.Option(help="How the files are laid out.")] = "folder",
+    name: Annotated[str | None, typer.Option(help="Name of the data set; the folder's by default.")] = None,
+) -> None:
+    """Read every mask once and write which classes each picture shows."""
+    if format not in catalog.PARTS:
+        raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
+    names, places = catalog.class_names(format, root), catalog.places(format, root)
+    table = index_file.build(root, name or root.resolve().name, names, places)
+    with _scratch(out, folder=False) as place:
+        index_file.write(table, root, place)
+
+
+@app.command()
+def split(
+    index: Annotated[Path, typer.Argument(help="Index file made by `dkd index`.")],
+    scenario_: Annotated[str, typer.Option("--scenario", help="A-B (15-1) or sizes (7,1,1).")],
+    out: Annotated[Path, typer.Option(help="Tasks file to write (.json).")],
+    setting: Annotated[str, typer.Option(help="overlap or disjoint.")] = "overlap",
+    order: Annotated[Path | None, typer.Option(help="File with the labels in the order of learning.")] = None,
+) -> None:
+    """Write which pictures each step of a scenario trains on and is judged by."""
+    if setting not in ("overlap", "disjoint"):
+        raise InputError(f"--setting: unknown setting {setting!r}; {config.near(setting, ('overlap', 'disjoint'))}")
+    table = index_file.read(index)
+    classes = len(table.class_names) - 1
+    plain = scenario_.replace(",", "").isdecimal()
+    sizes = scenario.step_sizes([int(x) for x in scenario_.split(",")] if plain else scenario_, classes)
+    labels = list(range(1, classes + 1))
+    if order is not None:
+        try:
+            labels = [int(word) for word in order.read_text(encoding="utf-8").replace(",", " ").split()]
+        except ValueError as error:
+            raise InputError(f"{order}: expected labels separated by spaces ({error})") from None
+    labels = scenario.check_order(labels, classes)
+    content = tasks_file.split(table, setting=setting, order=labels, sizes=sizes)
+    with _scratch(out, folder=False) as place:
+        tasks_file.write(content, place)
+
+
+@app.command()
+def train(
+    data: Data,
+    index: IndexFile,
+    tasks: Tasks,
+    step: Annotated[int, typer.Option(min=0, help="0 is the base.")],
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
+    method: Annotated[str, typer.Option(help=", ".join(METHODS))] = "dkd",
+    previous: Annotated[Path | None, typer.Option(help="Checkpoint of the step before.")] = None,
+    seed: int = 0,
+    preset: Preset = None,
+    set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
+    device: Device = "auto",
+    threads: Threads = 2,
+    workers: Workers = 0,
+    micro_batch: Annotated[int | None, typer.Option(min=1, help="Most pictures per forward pass.")] = None,
+) -> None:
+    """Train one step; the base is the same for every method."""
+    from dkd.train import Recipe, fit
+
+    if method not in METHODS:
+        raise InputError(f"--method: unknown method {method!r}; {config.near(method, list(METHODS))}")
+    if (previous is None) != (step == 0) or (method == "joint" and step):
+        raise InputError("--previous: step 0 starts from nothing, every later step from a checkpoint (joint has none)")
+    sections = config.recipe(preset, set_)
+    phase = sections["base" if step == 0 else "increment"]
+    weights = getattr(sections["methods"], method, None) if step else None
+    with _scratch(out, folder=True) as place:
+        fit(
+            method=import_module(f"dkd.methods.{method if step else 'joint'}"),
+            data=data,
+            index=index,
+            tasks=tasks,
+            step=step,
+            out=place,
+            seed=seed,
+            recipe=Recipe(**sections["train"].model_dump(), **phase.model_dump()),
+            weights=weights.model_dump() if weights else {},
+            model=sections["model"].model_dump() if step == 0 else None,
+            previous=previous,
+            device=device,
+            threads=threads,
+            workers=workers,
+            micro=micro_batch,
+        )
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    data: Data,
+    index: IndexFile,
+    tasks: Tasks,
+    step: Annotated[int, typer.Option(min=0, help="Step whose test pictures are used.")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json and confusion.npz.")],
+    preset: Preset = None,
+    set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
+    device: Device = "auto",
+    threads: Threads = 2,
+    workers: Workers = 0,
+) -> None:
+    """Judge a checkpoint on the test pictures of a step."""
+    from dkd.evaluate import evaluate as judge
+
+    values = config.recipe(preset, set_)["evaluate"].model_dump(exclude={"protocol"})
+    base = len(tasks_file.read(tasks)["steps"][0]["classes"])
+    with _scratch(out, folder=True) as place:
+        judge(
+            data=data,
+            index=index,
+            tasks=tasks,
+            folder=checkpoint,
+            step=step,
+            base=base,
+            out=place,
+            device=device,
+            threads=threads,
+            workers=workers,
+            **values,
+        )
+
+
+@app.command()
+def report(
+    tasks: Tasks,
+    results: Annotated[list[Path], typer.Argument(help="Folders with metrics.json, first step first.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")],
+    method: Annotated[str, typer.Option(help="Name of the method, as it shall be shown.")] = "dkd",
+    seed: int = 0,
+    preset: Preset = None,
+) -> None:
+    """Put the steps of one run into tables and print the last one."""
+    from dkd.report import summary
+
+    content = tasks_file.read(tasks)
+    run = {
+        "name": f"{content['dataset']}_{content['scenario']}_{content['setting']}_{method}_s{seed}",
+        "dataset": content["dataset"],
+        "setting": content["setting"],
+        "method": method,
+        "seed": seed,
+        "sizes": [len(step["classes"]) for step in content["steps"]],
+        "protocol": config.recipe(preset, [])["evaluate"].protocol,
+    }
+    missing = [folder for folder in results if not (folder / "metrics.json").is_file()]
+    if missing:
+        raise InputError(f"{missing[0]}: holds no metrics.json; make it with `dkd evaluate`")
+    with _scratch(out, folder=True) as place:
+        summary.write([run], {run["name"]: [folder / "metrics.json" for folder in results]}, 1, place)
+    typer.echo((out / "table.txt").read_text(), nl=False)
+
+
+@contextmanager
+def _scratch(out: Path, *, folder: bool) -> Iterator[Path]:
+    """A place to write to; what is there takes the place of `out` only when all went well."""
+    if folder and out.exists():
+        raise InputError(f"{out}: exists already; remove it or name another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=".dkd-") as scratch:
+        place = Path(scratch) / out.name
+        if folder:
+            place.mkdir()
+        yield place
+        for made in Path(scratch).iterdir():
+            made.replace(out.parent / made.name)
+
+
+def main() -> None:
+    """Entry point: faults of the user and of the disk are one line, and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except InputError as error:
+        sys.exit(f"dkd: {error}")
+    except OSError as error:
+        sys.exit(f"dkd: {error.filename or 'disk'}: {error.strerror or error}")

@@ -1,0 +1,62 @@
+"""A tiny data set and a tiny network, made of real files and real layers."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dkd import tasks, train
+from dkd.datasets import catalog, index, shapes
+
+SPEC = {
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "output_stride": 16,
+    "norm_momentum": 0.1,
+    "aspp_channels": 8,
+    "aspp_dilations": [1, 2],
+    "dropout": 0.1,
+}
+RECIPE = train.Recipe(
+    epochs=2,
+    batch=4,
+    crop=32,
+    scale=(0.5, 1.0),
+    ratio=(0.75, 1.34),
+    flip=0.5,
+    lr=0.01,
+    head_lr=10.0,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=1e-4,
+    power=0.9,
+    pos_weight=2.0,
+    precision="fp32",
+)
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """A folder data set of 24 + 8 pictures; not to be changed."""
+    root = tmp_path_factory.mktemp("shapes") / "data"
+    shapes.draw(root, seed=0, size=32, train=24, val=8, objects=(3, 5))
+    return root
+
+
+@pytest.fixture
+def pictures(drawn, tmp_path) -> Path:
+    """A copy of the data set that a test may damage."""
+    return Path(shutil.copytree(drawn, tmp_path / "pictures"))
+
+
+def prepare(root: Path, out: Path, sizes=(4, 1, 1), order=(1, 2, 3, 4, 5, 6), setting="overlap") -> dict[str, Path]:
+    """Index and tasks of a data set, as keyword arguments of `train.fit` and `evaluate.evaluate`."""
+    table = index.build(root, "shapes", catalog.class_names("folder", root), catalog.places("folder", root))
+    index.write(table, root, out / "index.csv")
+    tasks.write(tasks.split(table, setting=setting, order=order, sizes=sizes), out / "tasks.json")
+    return {"data": root, "index": out / "index.csv", "tasks": out / "tasks.json"}
+
+
+@pytest.fixture(scope="session")
+def prepared(drawn, tmp_path_factory) -> dict[str, Path]:
+    return prepare(drawn, tmp_path_factory.mktemp("prepared"))

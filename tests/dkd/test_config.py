@@ -1,0 +1,164 @@
+"""params.yaml: what is resolved from where, and what is said of what does not fit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dkd import config
+from dkd.errors import InputError
+
+RUN = {"dataset": "shapes", "scenario": "4-1", "method": "dkd", "seed": 0}
+
+
+def load(tmp_path: Path, content) -> config.Config:
+    path = tmp_path / "params.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return config.load(path)
+
+
+def test_the_shipped_params_are_the_three_methods_on_one_base():
+    found = config.load(Path(config.__file__).parents[2] / "params.yaml")
+    assert [run.name for run in found.runs] == [f"shapes_4-1_overlap_{m}_s0" for m in ("finetune", "kd", "dkd")]
+    assert {run.sizes for run in found.runs} == {(4, 1, 1)}
+    assert len({run.model_dump_json(include={"model", "train", "base", "seed"}) for run in found.runs}) == 1
+
+
+@pytest.mark.parametrize("name", list(config.presets()))
+def test_every_preset_is_read(name):
+    sections = config.recipe(name, [])
+    given = config.read_yaml(config.presets()[name])
+    for section, values in given.items():
+        dumped = sections[section].model_dump(mode="json")
+        assert config.merge(dumped, values) == dumped, "what the preset says is what comes out"
+
+
+def test_defaults_below_preset_below_top_below_set(tmp_path):
+    preset = config.recipe("shapes", [])
+    runs = [RUN, {**RUN, "seed": 1, "set": {"base": {"lr": 0.5}, "data": {"shapes": {"train": 9}}}}]
+    first, second = load(tmp_path, {"runs": runs, "base": {"lr": 0.25, "pos_weight": 3.0}}).runs
+    assert (first.base.lr, first.base.pos_weight) == (0.25, 3.0)
+    assert (second.base.lr, second.base.pos_weight) == (0.5, 3.0)
+    assert first.model == preset["model"] and second.data.shapes.train == 9
+    assert second.data.shapes.size == preset["data"].shapes.size
+
+
+def test_a_list_makes_the_product(tmp_path):
+    item = {**RUN, "method": ["kd", "dkd"], "seed": [0, 1], "scenario": ["4-1", [3, 3]]}
+    runs = load(tmp_path, {"runs": [item]}).runs
+    assert len(runs) == 8 and len({run.name for run in runs}) == 8
+    assert {run.sizes for run in runs} == {(4, 1, 1), (3, 3)}
+
+
+def test_orders_by_label_and_by_name(tmp_path):
+    names = ["star", "ring", "cross", "triangle", "square", "disc"]
+    orders = [[6, 5, 4, 3, 2, 1], names]
+    one, two = (load(tmp_path, {"runs": [{**RUN, "order": order}]}).runs[0] for order in orders)
+    assert one == two and one.order == (6, 5, 4, 3, 2, 1)
+    both = load(tmp_path, {"runs": [{**RUN, "order": [orders[0], [1, 2, 3, 4, 6, 5]]}]}).runs
+    assert [run.name for run in both] == ["shapes_4-1_overlap_dkd_s0_o1", "shapes_4-1_overlap_dkd_s0_o2"]
+
+
+def test_numbers_are_those_of_yaml_1_2(tmp_path):
+    text = "runs:\n  - {dataset: shapes, scenario: 4-1, method: kd, set: {base: {lr: 1e-3}}}\ntrain: {power: 9.0E-1}\n"
+    run = load(tmp_path, text).runs[0]
+    assert (run.base.lr, run.train.power) == (0.001, 0.9)
+
+
+def test_science_does_without_the_workflow():
+    """`import dkd.train` works where pydantic, snakemake and dvc are not installed."""
+    code = (
+        "import sys\n"
+        "for name in ('pydantic', 'typer', 'snakemake', 'dvc'):\n"
+        "    sys.modules[name] = None\n"
+        "import dkd.train, dkd.evaluate, dkd.report.summary, dkd.datasets.shapes\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+RUN_TEXT = "{dataset: shapes, scenario: 4-1, method: dkd}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("runs: [", "params.yaml, line 1: not readable as YAML"),
+        ("- a\n", "expected keys and values"),
+        ("runs: []\n", "runs: expected a list with at least one run"),
+        (f"runz: [{RUN_TEXT}]\n", "runz: unknown key; did you mean 'runs'?"),
+        (f"runs: [{RUN_TEXT}]\nruns: [{RUN_TEXT}]\n", "line 2: not readable as YAML: key 'runs' is given twice"),
+        (f"runs: [{RUN_TEXT}]\ntrain: {{lrr: 1}}\n", "params.yaml: train.lrr: unknown key; known: batch, crop"),
+        (f"runs: [{RUN_TEXT}]\nbase: {{epoch: 1}}\n", "params.yaml: base.epoch: unknown key; did you mean 'epochs'?"),
+        (
+            f"runs: [{RUN_TEXT}]\nbase: {{lr: high}}\n",
+            'params.yaml: base.lr: input should be a valid number, got "high"',
+        ),
+        (f"runs: [{RUN_TEXT}]\nbase: {{epochs: 1.5}}\n", "params.yaml: base.epochs: input should be a valid integer"),
+        (
+            f"runs: [{RUN_TEXT}]\nbase: {{epochs: 0}}\n",
+            "base.epochs: input should be greater than or equal to 1, got 0",
+        ),
+        (f"runs: [{RUN_TEXT}]\nbase: 3\n", "params.yaml: base: "),
+        (
+            f"runs: [{RUN_TEXT}]\nruntime: {{thread: 1}}\n",
+            "params.yaml: runtime.thread: unknown key; did you mean",
+        ),
+        (
+            f"runs: [{RUN_TEXT}]\nruntime: {{device: tpu}}\n",
+            "params.yaml: runtime.device: input should be 'auto', 'cpu'",
+        ),
+        (f"runs: [{RUN_TEXT}]\nmethods: {{dkd: {{kdd: 1.0}}}}\n", "methods.dkd.kdd: unknown key; did you mean 'kd'?"),
+        (
+            "runs: [{dataset: shapes, scenario: 4-1, method: kd, set: {base: {lr: -1.0}}}]\n",
+            "runs[0].set.base.lr: input",
+        ),
+        (
+            "runs: [{dataset: shapes, scenario: 4-1, method: kd, set: {bas: {}}}]\n",
+            "set.bas: unknown key; did you mean 'base'",
+        ),
+        (
+            "runs: [{dataset: shapes, scenari: 4-1, method: kd}]\n",
+            "runs[0].scenari: unknown key; did you mean 'scenario'?",
+        ),
+        ("runs: [{dataset: shapes, method: kd}]\n", "runs[0].scenario: missing"),
+        ("runs: [{dataset: shape, scenario: 4-1, method: kd}]\n", "unknown data set 'shape'; did you mean 'shapes'?"),
+        ("runs: [{dataset: shapes, scenario: 4-3, method: kd}]\n", "scenario '4-3' does not fit 6 classes"),
+        ("runs: [{dataset: shapes, scenario: many, method: kd}]\n", "scenario 'many': write A-B"),
+        (
+            "runs: [{dataset: shapes, scenario: [4, 1], method: kd}]\n",
+            "scenario [4, 1] adds up to 5 classes, the data set has 6",
+        ),
+        ("runs: [{dataset: shapes, scenario: 4-1, method: kkd}]\n", "unknown method 'kkd'; did you mean"),
+        ("runs: [{dataset: shapes, scenario: 4-1, method: kd, setting: overlapp}]\n", "did you mean 'overlap'?"),
+        (
+            "runs: [{dataset: shapes, scenario: 4-1, method: kd, seed: x}]\n",
+            'runs[0].seed: input should be a valid integer, got "x"',
+        ),
+        (
+            "runs: [{dataset: shapes, scenario: 4-1, method: kd, order: [1, 2]}]\n",
+            "class order must name each label 1..6 once",
+        ),
+        (
+            "runs: [{dataset: shapes, scenario: 4-1, method: kd, order: [disk, square, triangle, cross, ring, star]}]\n",
+            "order: unknown class 'disk'; did you mean 'disc'?",
+        ),
+        (f"runs: [{RUN_TEXT}, {RUN_TEXT}]\n", "are the same run; drop one"),
+        (
+            f"runs: [{RUN_TEXT}, {{dataset: shapes, scenario: 4-1, method: dkd, set: {{base: {{lr: 1.0}}}}}}]\n",
+            "two different runs are called 'shapes_4-1_overlap_dkd_s0'",
+        ),
+        ("runs: [{dataset: shapes, scenario: 4-1, method: [kd, dkd], name: x}]\n", "'x' would name 2 runs"),
+        ("runs: [{dataset: mine, scenario: 4-1, method: kd, set: {data: {root: nowhere}}}]\n", "not found at"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmp_path, text, words):
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, text)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"params\.yaml: No such file"):
+        config.load(tmp_path / "params.yaml")

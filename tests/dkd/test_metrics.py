@@ -1,0 +1,53 @@
+"""Counts and means, on examples small enough to check by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from dkd import metrics
+
+NAMES = ["background", "a", "b"]
+
+
+def test_confusion_leaves_void_out():
+    truth = np.array([[0, 1, 2], [2, 255, 1]])
+    prediction = np.array([[0, 1, 1], [2, 2, 0]])
+    assert metrics.confusion(truth, prediction, 3).tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
+
+
+@given(arrays.arrays(np.uint8, (2, 5, 5), elements=st.integers(0, 3)))
+def test_iou_is_intersection_over_union(maps):
+    truth, prediction = maps
+    found = metrics.iou(metrics.confusion(truth, prediction, 4))
+    for k in range(4):
+        union = ((truth == k) | (prediction == k)).sum()
+        expected = 100 * ((truth == k) & (prediction == k)).sum() / union if union else None
+        assert found[k] == (pytest.approx(expected) if union else None)
+
+
+def test_means_by_group():
+    counts = np.array([[8, 2, 0], [0, 5, 0], [0, 5, 0]])
+    found = metrics.summary(counts, NAMES, base=1, count_background=True)
+    background, a, b = 80.0, 100 * 5 / 12, 0.0
+    assert found["per_class"] == {"background": background, "a": pytest.approx(a), "b": b}
+    assert found["base"] == pytest.approx((background + a) / 2) and found["new"] == b
+    assert found["all"] == pytest.approx((background + a + b) / 3)
+    assert found["harmonic"] == 0 and found["pixel_accuracy"] == 65
+    without = metrics.summary(counts, NAMES, base=1, count_background=False)
+    assert without["base"] == pytest.approx(a) and without["all"] == pytest.approx(a / 2)
+
+
+def test_what_does_not_occur_is_null_and_in_no_mean():
+    counts = np.zeros((3, 3), dtype=np.int64)
+    counts[0, 0] = counts[1, 1] = 4
+    found = metrics.summary(counts, NAMES, base=1, count_background=True)
+    assert found["per_class"]["b"] is None and found["new"] is None and found["harmonic"] is None
+    assert found["all"] == found["base"] == 100
+
+
+def test_forgetting_is_the_best_before_less_the_last():
+    steps = [{"a": 80.0, "b": 50.0}, {"a": 60.0, "b": 70.0, "c": 40.0}, {"a": 50.0, "b": 60.0, "c": 50.0, "d": 9.0}]
+    assert metrics.forgetting(steps, ["a", "b", "c"]) == pytest.approx((30 + 10 - 10) / 3)
+    assert metrics.forgetting(steps[:1], []) is None

@@ -1,0 +1,76 @@
+"""Which pictures each step sees, against the lists that the benchmark's authors ship."""
+
+import hashlib
+
+import pytest
+
+from dkd import scenario, tasks
+from dkd.datasets.index import Index, Row
+from dkd.errors import InputError
+
+TINY = Index(
+    "tiny",
+    ("background", "a", "b", "c"),
+    (
+        Row("t1", "", "", "train", (1,)),
+        Row("t2", "", "", "train", (1, 2)),
+        Row("t3", "", "", "train", (3,)),
+        Row("t4", "", "", "train", ()),
+        Row("v1", "", "", "val", (1, 3)),
+        Row("v2", "", "", "val", (2,)),
+        Row("v3", "", "", "val", (3,)),
+    ),
+)
+
+
+def lists(setting, order=(1, 2, 3), sizes=(1, 1, 1), index=TINY):
+    steps = tasks.split(index, setting=setting, order=order, sizes=sizes)["steps"]
+    return [[step[name] for step in steps] for name in ("train", "val", "test")]
+
+
+def test_overlap_takes_every_picture_with_a_class_of_the_step():
+    train, val, test = lists("overlap")
+    assert train == [["t1", "t2"], ["t2"], ["t3"]]
+    assert val == [["v1"], ["v2"], ["v1", "v3"]]
+    assert test == [["v1"], ["v1", "v2"], ["v1", "v2", "v3"]]
+
+
+def test_disjoint_leaves_out_pictures_with_a_later_class():
+    assert lists("disjoint")[0] == [["t1"], ["t2"], ["t3"]]
+    assert lists("disjoint")[1:] == lists("overlap")[1:]
+
+
+def test_the_base_alone_is_the_base_of_every_scenario():
+    for setting in ("overlap", "disjoint"):
+        assert [x[:1] for x in lists(setting)] == lists(setting, order=(1,), sizes=(1,))
+
+
+def test_a_test_split_is_used_where_there_is_one():
+    index = TINY._replace(rows=(*TINY.rows, Row("x1", "", "", "test", (1, 2, 3))))
+    assert lists("overlap", index=index)[2] == [["x1"]] * 3
+
+
+def test_an_empty_step_is_refused():
+    empty = TINY._replace(rows=tuple(row for row in TINY.rows if row.id != "t3"))
+    with pytest.raises(InputError, match=r"tiny, overlap, step 2 \(c\): no train picture"):
+        lists("overlap", index=empty)
+
+
+@pytest.mark.shared
+def test_voc_lists_are_those_of_the_benchmark(golden, shared):
+    rows = []
+    for split, name in (("train", "voc2012_train_aug"), ("val", "voc2012_val")):
+        for line in (shared / "data" / "class_tables" / f"{name}.txt").read_text().splitlines():
+            id, *labels = line.split()
+            rows.append(Row(id, "", "", split, tuple(map(int, labels))))
+    index = Index("voc2012", ("background", *(f"class {k}" for k in range(1, 21))), tuple(rows))
+    known = golden("splits.json")
+    found = {}
+    for setting, name in {tuple(key.split("/")[1:3]) for key in known}:
+        content = tasks.split(index, setting=setting, order=range(1, 21), sizes=scenario.step_sizes(name, 20))
+        for step in content["steps"]:
+            for split in ("train", "val", "test"):
+                ids = step[split]
+                digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+                found[f"voc2012/{setting}/{name}/{split}/{step['step']}"] = {"images": len(ids), "sha256": digest}
+    assert {key: found[key] for key in known} == known

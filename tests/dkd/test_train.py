@@ -1,0 +1,233 @@
+"""The loop over real files with a tiny network: same seed, same bits; what each method touches; what is refused."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from dkd import checkpoint, evaluate, train
+from dkd.errors import InputError
+from dkd.methods import dkd, finetune, joint, kd
+from dkd.model.segmenter import Segmenter
+from tests.dkd.conftest import RECIPE, SPEC, prepare
+
+WEIGHTS = {finetune: {}, kd: {"kd": 5.0}, dkd: {"kd": 5.0, "dkd": 5.0, "ac": 1.0}}
+INCREMENT = RECIPE._replace(lr=0.001)
+
+
+def fit_base(prepared, out, **changes):
+    out.mkdir()
+    options = {"recipe": RECIPE, "seed": 0, **changes}
+    cost = train.fit(
+        method=joint, step=0, out=out, weights={}, model=SPEC, device="cpu", threads=1, **prepared, **options
+    )
+    return SimpleNamespace(folder=out, tensors=load_file(out / "model.safetensors"), cost=cost)
+
+
+def fit_step(prepared, out, previous, method, step=1, **changes):
+    out.mkdir()
+    options = {"recipe": INCREMENT, "seed": 0, "weights": WEIGHTS[method], **changes}
+    train.fit(method=method, step=step, out=out, previous=previous, device="cpu", threads=1, **prepared, **options)
+    return load_file(out / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def base(prepared, tmp_path_factory):
+    return fit_base(prepared, tmp_path_factory.mktemp("base") / "s0")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_same_seed_same_bits(prepared, base, tmp_path):
+    assert same(base.tensors, fit_base(prepared, tmp_path / "again").tensors)
+    assert same(base.tensors, fit_base(prepared, tmp_path / "workers", workers=2).tensors)
+    assert not same(base.tensors, fit_base(prepared, tmp_path / "other", seed=1).tensors)
+
+
+def test_the_base_is_written_whole(base):
+    with (base.folder / "train.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert all(float(row["total"]) == pytest.approx(float(row["mbce"]) + float(row["ac"]), rel=1e-5) for row in history)
+    learned = json.loads((base.folder / "step.json").read_text())
+    assert learned["order"] == [1, 2, 3, 4] and learned["sizes"] == [4] and learned["class_names"][5] == "ring"
+    # 23 of the 24 pictures show a class of the base; three do not fill a batch of four.
+    assert base.cost["iterations"] == 2 * 5 and base.cost["images"] == 40
+
+
+def test_a_checkpoint_comes_back_as_it_was(base):
+    model, step = checkpoint.load(base.folder)
+    assert same(dict(model.state_dict()), base.tensors) and not model.training
+    assert checkpoint.names(step) == ["background", "disc", "square", "triangle", "cross"]
+
+
+@pytest.mark.parametrize("method", [finetune, kd, dkd])
+def test_what_a_step_touches(prepared, base, tmp_path, method):
+    after = fit_step(prepared, tmp_path / "step1", base.folder, method)
+    assert after["heads.1.weight"].shape[0] == 1
+    changed = {name for name in base.tensors if not torch.equal(after[name], base.tensors[name])}
+    kept = set(base.tensors) - changed
+    model, _ = checkpoint.load(tmp_path / "step1")
+    parts = [name for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    norms = {f"{part}.{name}" for part in parts for name in model.get_submodule(part).state_dict()}
+    assert norms and norms <= kept, "batch norms stay as the base left them"
+    assert {name.split(".")[0] for name in changed} >= {"backbone", "aspp", "last_conv"}
+    assert ("heads.0.weight" in changed) == (method is not finetune), (
+        "without distillation nothing reaches old classifiers"
+    )
+    assert ("auxiliary.weight" in changed) == (method is dkd)
+
+
+def test_new_classifiers_start_from_the_auxiliary_one():
+    model = Segmenter(SPEC, [2])
+    model.add_head(3, from_auxiliary=True)
+    assert torch.equal(model.heads[1].weight, model.auxiliary.weight.expand(3, -1, -1, -1))
+    assert torch.equal(model.heads[1].bias, model.auxiliary.bias.expand(3))
+    model.add_head(1, from_auxiliary=False)
+    assert not torch.equal(model.heads[2].weight, model.auxiliary.weight) and model.sizes == (2, 3, 1)
+
+
+def test_the_auxiliary_classifier_sends_nothing_back():
+    model = Segmenter(SPEC, [2]).eval()
+    model(torch.randn(2, 3, 32, 32)).auxiliary.sum().backward()
+    assert model.auxiliary.weight.grad is not None
+    assert all(p.grad is None for name, p in model.named_parameters() if not name.startswith("auxiliary"))
+
+
+def test_a_whole_batch_is_its_micro_batches(prepared, base, tmp_path):
+    """Batch norms are frozen after the base: accumulation changes rounding and nothing else."""
+    whole = fit_step(prepared, tmp_path / "whole", base.folder, dkd)
+    parts = fit_step(prepared, tmp_path / "parts", base.folder, dkd, micro=2)
+    assert all(torch.allclose(whole[name], parts[name], rtol=1e-4, atol=1e-5) for name in whole)
+    assert [train.micro_batch(*x) for x in [(32, 1, None), (32, 2, 5), (24, 1, 7), (6, 3, 1)]] == [32, 4, 6, 1]
+    with pytest.raises(InputError, match="not a multiple of 3 processes"):
+        train.micro_batch(32, 3, None)
+
+
+def test_every_picture_once_per_epoch_whatever_the_processes():
+    recipe = RECIPE._replace(batch=4, epochs=2)
+    one = [x for batch in train.Batches(11, recipe, 4, 0, 1, 0, 0) for x in batch]
+    assert len(one) == 16 and all(len({p for e, p in one if e == epoch}) == 8 for epoch in (0, 1))
+    ranks = [list(train.Batches(11, recipe, 1, rank, 2, 0, 0)) for rank in (0, 1)]
+    together = [x for i in range(0, len(ranks[0]), 2) for rank in ranks for part in rank[i : i + 2] for x in part]
+    assert together == one and len(ranks[0]) == len(train.Batches(11, recipe, 1, 0, 2, 0, 0))
+
+
+def test_a_second_step_goes_on_from_the_first(prepared, base, tmp_path):
+    fit_step(prepared, tmp_path / "one", base.folder, dkd)
+    fit_step(prepared, tmp_path / "two", tmp_path / "one", dkd, step=2)
+    model, step = checkpoint.load(tmp_path / "two")
+    assert model.sizes == (4, 1, 1) and step.order == (1, 2, 3, 4, 5, 6) and step.method == "dkd"
+    with pytest.raises(InputError, match="has learned"):
+        fit_step(prepared, tmp_path / "wrong", base.folder, dkd, step=2)
+
+
+def test_mixed_precision_trains(prepared, base, tmp_path):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    after = fit_step(prepared, tmp_path / "bf16", base.folder, dkd, recipe=INCREMENT._replace(precision="bf16"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert {value.dtype for name, value in after.items() if name.endswith("weight")} == {torch.float32}
+    whole = fit_step(prepared, tmp_path / "fp32", base.folder, dkd)
+    assert torch.allclose(after["heads.0.weight"], whole["heads.0.weight"], atol=0.05)
+
+
+def test_a_loss_that_is_not_finite_stops_the_step(prepared, base, tmp_path):
+    with pytest.raises(InputError, match=r"step 1, epoch 1: loss is not finite"):
+        fit_step(prepared, tmp_path / "nan", base.folder, dkd, weights={"kd": float("nan"), "dkd": 5.0, "ac": 1.0})
+    assert not any((tmp_path / "nan").iterdir())
+
+
+def test_a_permuted_order_gives_the_metrics_of_relabelled_masks(drawn, tmp_path):
+    """Classes are who they are by the order, not by their number."""
+    from PIL import Image
+
+    order = (3, 6, 1, 5, 2, 4)
+    relabelled = tmp_path / "relabelled"
+    for folder in ("images", "masks", "splits"):
+        (relabelled / folder).mkdir(parents=True)
+    for path in (*drawn.glob("images/*"), *drawn.glob("splits/*")):
+        (relabelled / path.relative_to(drawn)).write_bytes(path.read_bytes())
+    table = [0, *(1 + order.index(label) for label in range(1, 7)), *range(7, 256)]
+    for path in drawn.glob("masks/*"):
+        Image.open(path).point(table).save(relabelled / "masks" / path.name)
+    names = (drawn / "classes.txt").read_text().split()
+    (relabelled / "classes.txt").write_text("\n".join([names[0], *(names[label] for label in order)]))
+    found = []
+    for name, root, labels in (("permuted", drawn, order), ("plain", relabelled, tuple(range(1, 7)))):
+        (tmp_path / name).mkdir()
+        prepared = prepare(root, tmp_path / name, order=labels)
+        trained = fit_base(prepared, tmp_path / name / "base")
+        judge(prepared, trained.folder, 0, tmp_path / name)
+        found.append((trained.tensors, json.loads((tmp_path / name / "metrics.json").read_text())))
+    assert same(found[0][0], found[1][0]) and found[0][1] == found[1][1]
+    assert list(found[0][1]["protocols"]["paper"]["per_class"]) == ["background", "triangle", "star", "disc", "ring"]
+
+
+def judge(prepared, folder, step, out, **changes):
+    options = {"base": 4, "crop": 32, "unseen": "background", "count_background": True, **changes}
+    return evaluate.evaluate(folder=folder, step=step, out=out, device="cpu", threads=1, **prepared, **options)
+
+
+def test_evaluation_counts_every_pixel_once(prepared, base, tmp_path):
+    import numpy as np
+
+    from dkd import tasks
+
+    judge(prepared, base.folder, 0, tmp_path, crop=24)
+    counts = np.load(tmp_path / "confusion.npz")
+    pictures = len(tasks.read(prepared["tasks"])["steps"][0]["test"])
+    assert counts["full_image"].sum() == pictures * 32 * 32 and counts["paper"].sum() == pictures * 24 * 24
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["step"] == 0 and set(content["protocols"]) == {"paper", "full_image"}
+    judge(prepared, base.folder, 0, tmp_path, batch=3)
+    again = np.load(tmp_path / "confusion.npz")
+    assert np.array_equal(again["full_image"], counts["full_image"]) and np.array_equal(
+        again["paper"], counts["full_image"]
+    )
+
+
+def test_classes_not_learned_yet_are_background_or_void(prepared, base, tmp_path):
+    import numpy as np
+
+    judge(prepared, base.folder, 0, tmp_path)
+    whole = np.load(tmp_path / "confusion.npz")["paper"]
+    judge(prepared, base.folder, 0, tmp_path, unseen="ignore")
+    known = np.load(tmp_path / "confusion.npz")["paper"]
+    assert np.array_equal(whole[1:], known[1:]) and whole[0].sum() > known[0].sum()
+
+
+def test_decision_is_sigmoid_arg_max_and_a_threshold():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4)
+    scores = logits.sigmoid()
+    expected = torch.where((scores > 0.5).any(1), scores.argmax(1) + 1, 0)
+    assert torch.equal(evaluate.decide(logits).long(), expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"backbone": "resnet99"}, "timm knows no backbone 'resnet99'"),
+        ({"backbone": "vit_tiny_patch16_224", "output_stride": 8}, "'vit_tiny_patch16_224' can't give output stride 8"),
+        ({"backbone": "test_efficientnet", "output_stride": 64}, "'test_efficientnet' gives output stride 32, not 64"),
+    ],
+)
+def test_backbones_that_cannot_serve(spec, words):
+    with pytest.raises(InputError, match=words) as caught:
+        Segmenter({**SPEC, **spec}, [2])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stride", [8, 16, 32])
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "test_convnext"])
+def test_output_stride_is_what_it_says(name, stride):
+    model = Segmenter({**SPEC, "backbone": name, "output_stride": stride}, [2, 1]).eval()
+    answer = model(torch.randn(1, 3, 64, 96))
+    assert answer.features.shape == (1, 8, 64 // stride, 96 // stride) and (answer.features >= 0).all()
+    assert [logits.shape[1] for logits in answer.logits] == [2, 1] and answer.size == (64, 96)

@@ -1,0 +1,54 @@
+"""What training and evaluation see."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dkd import transforms
+
+OPTIONS = {"crop": 24, "scale": (0.5, 1.0), "ratio": (0.75, 1.33), "flip": 0.5}
+
+
+def picture(height=40, width=50):
+    """An image whose pixels tell where they come from, and a mask that says the same."""
+    mask = np.add.outer(np.arange(height) // 8, np.arange(width) // 10 * 6).astype(np.uint8)
+    return torch.from_numpy(np.stack([mask * 6] * 3)), mask
+
+
+def test_the_seed_is_all_that_matters():
+    image, mask = picture()
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = transforms.train_sample(image, mask, seed=1, **OPTIONS)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(6)
+    again, other = (transforms.train_sample(image, mask, seed=seed, **OPTIONS) for seed in (1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_image_and_mask_stay_together():
+    image, mask = picture()
+    for seed in range(30):
+        pixels, labels = transforms.train_sample(image, mask, seed=seed, **OPTIONS)
+        shown = (pixels[0] * 0.229 + 0.485) * 255 / 6
+        assert (shown - labels).abs().median() < 0.1 < (shown - labels.flip(1)).abs().median()
+        assert labels.dtype == torch.uint8 and set(labels.unique().tolist()) <= set(np.unique(mask).tolist())
+
+
+def test_masks_are_resized_as_pillow_does():
+    image, mask = picture()
+    _, labels = transforms.train_sample(image, mask, seed=0, crop=24, scale=(9, 9), ratio=(1.25, 1.25), flip=0)
+    # A share of 9 never fits: the fallback takes the whole picture, whose aspect is 1.25.
+    expected = np.array(Image.fromarray(mask).resize((24, 24), Image.Resampling.NEAREST))
+    assert np.array_equal(labels.numpy(), expected)
+
+
+def test_centre_view_is_the_central_square():
+    image, mask = picture(40, 60)
+    view, labels = transforms.centre_view(image, mask, 20)
+    assert view.shape == (3, 20, 20) and labels.shape == (20, 20)
+    expected = np.array(Image.fromarray(mask).resize((30, 20), Image.Resampling.NEAREST))[:, 5:25]
+    assert np.array_equal(labels, expected)
+    whole, same = transforms.centre_view(*picture(20, 20), 20)
+    assert torch.equal(whole, picture(20, 20)[0]) and np.array_equal(same, picture(20, 20)[1])

@@ -1,0 +1,8 @@
+from dkd.trace import trace
+
+
+def run(params, runtime, inputs, out):
+    trace(out)
+    (out / "classes.txt").write_text("background\ndisc\n")
+    (out / "splits").mkdir()
+    (out / "splits" / "train.txt").write_text(repr(params))

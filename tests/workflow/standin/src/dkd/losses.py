@@ -1,0 +1,3 @@
+"""Losses."""
+
+SCALE = 1  # of every loss

@@ -1,0 +1,4 @@
+from dkd import losses
+
+NAME = "dkd"
+SCALE = losses.SCALE

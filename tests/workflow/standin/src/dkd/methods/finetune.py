@@ -1,0 +1,4 @@
+from dkd import losses
+
+NAME = "finetune"
+SCALE = losses.SCALE
