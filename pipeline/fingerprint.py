@@ -153,6 +153,9 @@ def _meaning(node: Any) -> str:
     for name, value in sorted(ast.iter_fields(node)):
         if value is None or name in ("kind", "type_params"):
             continue
+        if isinstance(node, ast.JoinedStr):
+            # Python 3.12 ends nested format specifications with an empty string, others do not.
+            value = [part for part in value if not (isinstance(part, ast.Constant) and part.value == "")]
         words = _meaning(value)
         if words != "[]":
             fields.append(f"{name}={words}")

@@ -141,7 +141,7 @@ RUN_TEXT = "{dataset: shapes, scenario: 4-1, method: dkd}"
             "class order must name each label 1..6 once",
         ),
         (
-            "runs: [{dataset: shapes, scenario: 4-1, method: kd, order: [disk, square, triangle, cross, ring, star]}]\n",
+            "runs: [{dataset: shapes, scenario: 4-1, method: kd, order: [disk, star]}]\n",
             "order: unknown class 'disk'; did you mean 'disc'?",
         ),
         (f"runs: [{RUN_TEXT}, {RUN_TEXT}]\n", "are the same run; drop one"),

@@ -1,0 +1,237 @@
+import ast
+import os
+
+import pytest
+
+from dkd.errors import InputError
+from pipeline import fingerprint
+
+SYNTAX = '''
+@d
+async def f(a, /, b: int = 1, *args, c, d=None, **kw) -> "x":
+    """doc"""
+    async with a as b, c: pass
+    async for i in x: await y
+    return f"{a!r:>{b}} {c=} {'x'}" f"tail" "more" rf"\\\\d{a}"
+class A(B, metaclass=M):
+    x: int
+    y: int = 1
+    def g(self): ...
+match v:
+    case {"a": [1, *rest], **kw} if kw: pass
+    case A(x=1) | None | -1: pass
+    case _: pass
+try: pass
+except* (A, B) as e: raise X from e
+else: pass
+finally: del a[1:2, ::3]
+z = [*a, {**b}, lambda *, k=1: (yield k), {i: j for i in a if i}, (n := 1), u"u", b"b", 1j, ..., 1e-3, 10**20, True]
+a.b[c] += not d if e else f < g <= h is not i
+global q
+with (open(a) as f, open(b) as g): assert a, "m"
+for x in y: break
+else: continue
+'''
+
+
+def meaning(source):
+    return fingerprint._meaning(ast.parse(source))
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Write modules into a checkout of their own; returns the closure of an entry in it."""
+
+    def write(modules, *entries):
+        for name, source in {"src/dkd/__init__.py": "", "pipeline/__init__.py": "", **modules}.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(source)
+        return fingerprint.Code(tmp_path).closure(entries)
+
+    return write
+
+
+def test_syntax_means_the_same_to_every_python():
+    # The value was the same under Python 3.11, 3.12 and 3.13 when this was written.
+    assert fingerprint.digest(meaning(SYNTAX))[:16] == "b46eb54ff0e75849"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1", "x = 1  # why"),
+        ("x = (1,\n  2)", "x = 1, 2"),
+        ("def f():\n  'says'\n  return 1", "def f():\n\n  return 1"),
+        ("'says'\nx = 1", "'says more'\nx = 1"),
+        ("class A:\n  x: int\n  'of x'", "class A:\n  x: int"),
+        ("class A: pass", "class A:\n  'says'"),
+        ("x = 'a'", 'x = "a"'),
+        ("x = 'ab'", "x = 'a' 'b'"),
+        ("x = u'a'", "x = 'a'"),
+    ],
+)
+def test_comments_docstrings_and_layout_mean_nothing(one, other):
+    assert meaning(one) == meaning(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1", "x = 2"),
+        ("x = 1", "x = 1.0"),
+        ("x = 1", "x = True"),
+        ("x = 'a'", "x = b'a'"),
+        ("x = a - b", "x = a + b"),
+        ("x = f(a)", "x = f(a, b=None)"),
+        ("def f(*, a, b=1): ...", "def f(*, a=1, b): ..."),
+        ("x = {**a, 'b': 1}", "x = {'b': 1, **a}"),
+        ("def f(): return", "def f(): return None"),
+        ("x = ['', a]", "x = [a]"),
+        ("if a: x = 1", "if a: pass\nelse: x = 1"),
+        ("x = f'{a}'", "x = f'{a!r}'"),
+    ],
+)
+def test_other_edits_mean_something(one, other):
+    assert meaning(one) != meaning(other)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import dkd.b", {"dkd.b"}),
+        ("import dkd.sub.c as c", {"dkd.sub", "dkd.sub.c"}),
+        ("import os, dkd.b", {"dkd.b"}),
+        ("from dkd import b", {"dkd.b"}),
+        ("from dkd import b as x, sub", {"dkd.b", "dkd.sub"}),
+        ("from dkd.b import NAME", {"dkd.b"}),
+        ("from dkd.b import *", {"dkd.b"}),
+        ("from dkd.sub import c", {"dkd.sub", "dkd.sub.c"}),
+        ("from dkd.sub.c import f", {"dkd.sub", "dkd.sub.c"}),
+        ("from dkd.sub import BOUND", {"dkd.sub"}),
+        ("from . import b", {"dkd.b"}),
+        ("from .sub import c", {"dkd.sub", "dkd.sub.c"}),
+        ("from .b import NAME", {"dkd.b"}),
+        ("def f():\n  from dkd import b", {"dkd.b"}),
+        ("if x:\n  import dkd.b\nelse:\n  from . import sub", {"dkd.b", "dkd.sub"}),
+        ("from dkd.up import b", {"dkd.up", "dkd.b"}),
+        ("from dkd.sub.deep import c", {"dkd.sub", "dkd.sub.deep", "dkd.sub.c"}),
+        ("from dkd.loose import e", {"dkd.loose", "dkd.loose.e"}),
+        ("import pipeline.stages.x", {"pipeline", "pipeline.stages", "pipeline.stages.x"}),
+        ("import dkdother, numpy.linalg\nfrom dk import d", set()),
+        ("import_module('dkd.b')", set()),
+    ],
+)
+def test_closure_follows_every_form_of_import(checkout, source, expected):
+    modules = {
+        "src/dkd/a.py": source,
+        "src/dkd/b.py": "NAME = 1",
+        "src/dkd/unused.py": "",
+        "src/dkd/up.py": "from dkd import b",
+        "src/dkd/sub/__init__.py": "BOUND = 1",
+        "src/dkd/sub/c.py": "def f(): ...",
+        "src/dkd/sub/deep/__init__.py": "from .. import c",
+        "src/dkd/loose/e.py": "",
+        "pipeline/stages/__init__.py": "",
+        "pipeline/stages/x.py": "",
+    }
+    assert set(checkout(modules, "dkd.a")) == {"dkd", "dkd.a"} | expected
+
+
+def test_closure_ends_where_imports_go_round(checkout):
+    modules = {"src/dkd/a.py": "from dkd import b", "src/dkd/b.py": "from dkd import a"}
+    assert set(checkout(modules, "dkd.a")) == {"dkd", "dkd.a", "dkd.b"}
+
+
+def test_an_edit_shows_in_its_module_alone(checkout):
+    before = checkout({"src/dkd/a.py": "from dkd import b", "src/dkd/b.py": "x = 1"}, "dkd.a")
+    after = checkout({"src/dkd/a.py": "# says\nfrom dkd import b", "src/dkd/b.py": "x = 2"}, "dkd.a")
+    assert {name for name in before if before[name] != after[name]} == {"dkd.b"}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import dkd.gone", "line 1: imports dkd.gone, which does not exist"),
+        ("x = 1\nfrom dkd.gone import x", "line 2: imports dkd.gone"),
+        ("from dkd import gone", "imports gone from dkd, which has no such name"),
+        ("from dkd.b import gone", "imports gone from dkd.b"),
+        ("from ... import b", "leads out of dkd"),
+        ("x = (", "line 1"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(checkout, source, words):
+    with pytest.raises(InputError, match=words):
+        checkout({"src/dkd/a.py": source, "src/dkd/b.py": ""}, "dkd.a")
+
+
+def test_a_missing_entry_is_named(checkout):
+    with pytest.raises(InputError, match=r"module dkd\.gone does not exist"):
+        checkout({}, "dkd.gone")
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "raw"
+    (root / "images").mkdir(parents=True)
+    (root / "images" / "a.png").write_bytes(b"a")
+    (root / "images" / "b.png").write_bytes(b"b")
+    (root / "classes.txt").write_text("background\n")
+    return root
+
+
+PARTS = ("classes.txt", "images")
+
+
+def test_raw_data_is_its_content_wherever_it_lies(pictures):
+    before = fingerprint.raw(pictures, PARTS)
+    (pictures / "notes.txt").write_text("no part of the data set")
+    (pictures / "images" / ".hidden").write_text("nor is this")
+    moved = pictures.rename(pictures.with_name("elsewhere"))
+    assert fingerprint.raw(moved, reversed(PARTS)) == before
+
+
+@pytest.mark.parametrize("change", ["content", "name", "more", "fewer", "swapped"])
+def test_a_change_of_raw_data_is_seen(pictures, change):
+    before = fingerprint.raw(pictures, PARTS)
+    a, b = pictures / "images" / "a.png", pictures / "images" / "b.png"
+    if change == "content":
+        a.write_bytes(b"c")
+    elif change == "name":
+        a.rename(a.with_name("c.png"))
+    elif change == "more":
+        a.with_name("c.png").write_bytes(b"")
+    elif change == "fewer":
+        a.unlink()
+    else:
+        a.write_bytes(b"b"), b.write_bytes(b"a")
+    assert fingerprint.raw(pictures, PARTS) != before
+
+
+def test_unchanged_files_are_read_once(pictures, monkeypatch):
+    for path in pictures.rglob("*.*"):
+        os.utime(path, (1, 1))
+    read = []
+    digest = fingerprint.file_digest
+    monkeypatch.setattr(fingerprint, "file_digest", lambda path: read.append(path.name) or digest(path))
+    first = fingerprint.raw(pictures, PARTS)
+    assert sorted(read) == ["a.png", "b.png", "classes.txt"]
+    os.utime(pictures / "images" / "a.png", (2, 2))
+    read.clear()
+    assert fingerprint.raw(pictures, PARTS) == first
+    assert read == ["a.png"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"images/a.png": 3}', '{"images/a.png": [1, 2, 3, null]}'])
+def test_a_spoilt_cache_is_ignored(pictures, content):
+    before = fingerprint.raw(pictures, PARTS)
+    [cache] = fingerprint.RAW_CACHE.glob("*")
+    cache.write_text(content)
+    assert fingerprint.raw(pictures, PARTS) == before
+
+
+def test_missing_raw_data_is_named(pictures):
+    with pytest.raises(InputError, match="not found at nowhere: put it there, or set data.root"):
+        fingerprint.raw(pictures.relative_to(pictures.parent).with_name("nowhere"), PARTS)
+    with pytest.raises(InputError, match="raw has no masks: the data set is incomplete"):
+        fingerprint.raw(pictures, ("masks",))

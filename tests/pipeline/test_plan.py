@@ -1,0 +1,239 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dkd import config
+from dkd.errors import InputError
+from pipeline import plan as plans
+
+FIRST = {"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "seed": 0}
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    """The plan of some runs and sections of params.yaml."""
+    monkeypatch.chdir(tmp_path)
+
+    def build(*runs, **sections):
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump({"runs": [{**FIRST, **run} for run in runs], **sections}))
+        return plans.build(config.load(path))
+
+    return build
+
+
+def folders(plan, *rules):
+    return {node.folder for node in plan.of(*rules)}
+
+
+def places(plan, *rules):
+    return {node.place for node in plan.of(*rules)}
+
+
+def changed(before, after):
+    """Rules of the nodes of `after` that are not in `before`."""
+    return {after.nodes[folder].rule for folder in after.nodes.keys() - before.nodes.keys()}
+
+
+def test_a_run_is_laid_out_in_order(build):
+    plan = build({"method": "dkd"})
+    assert [node.place for node in plan.nodes.values()] == [
+        "data/made/shapes",
+        "data/index/shapes",
+        "data/tasks/shapes/overlap/4",
+        "checkpoints/base/shapes/overlap/4/s0",
+        "results/shapes/overlap/4/s0",
+        "data/tasks/shapes/overlap/4+1+1",
+        "checkpoints/increment/shapes/overlap/4+1/dkd-s0",
+        "results/shapes/overlap/4+1/dkd-s0",
+        "checkpoints/increment/shapes/overlap/4+1+1/dkd-s0",
+        "results/shapes/overlap/4+1+1/dkd-s0",
+        "summary/report",
+    ]
+    for position, node in enumerate(plan.nodes.values()):
+        for source in node.inputs.values():
+            assert source.path in list(plan.nodes)[:position]
+
+
+def test_labels_are_for_people(build):
+    labels = [node.label for node in build({"method": "dkd"}).nodes.values()]
+    assert labels[0] == "draw shapes"
+    assert labels[3:5] == ["base s0 4", "evaluate s0 4"]
+    assert labels[6:8] == ["dkd-s0 4+1", "evaluate dkd-s0 4+1"]
+
+
+def test_methods_and_scenarios_share_what_they_can(build):
+    plan = build({"method": ["finetune", "kd", "dkd"]}, {"scenario": "4-2", "method": "dkd"})
+    assert len(plan.of("draw", "index", "base")) == 3
+    assert places(plan, "split") == {f"data/tasks/shapes/overlap/{sizes}" for sizes in ("4", "4+1+1", "4+2")}
+    assert len(plan.of("increment")) == 3 * 2 + 1
+    assert len(plan.of("evaluate")) == 1 + 3 * 2 + 1
+
+
+def test_runs_keep_their_nodes_whatever_runs_beside_them(build):
+    alone = build({"method": "dkd"})
+    beside = build({"method": "kd"}, {"method": "dkd", "seed": [0, 1]}, {"scenario": "4-2", "method": "dkd"})
+    assert folders(alone) - folders(alone, "summary") < folders(beside)
+
+
+def test_seeds_share_data_alone(build):
+    assert changed(build({"method": "dkd"}), build({"method": "dkd", "seed": 1})) == {
+        "base",
+        "increment",
+        "evaluate",
+        "summary",
+    }
+
+
+def test_settings_share_no_tasks(build):
+    before, after = build({"method": "dkd"}), build({"method": "dkd", "setting": "disjoint"})
+    assert folders(before) & folders(after) == folders(before, "draw", "index")
+
+
+def test_joint_is_one_base_with_all_classes(build):
+    plan = build({"method": "joint"}, {"scenario": "4-2", "method": "joint"})
+    assert places(plan, "split") == {"data/tasks/shapes/overlap/6"}
+    assert places(plan, "base") == {"checkpoints/base/shapes/overlap/6/s0"}
+    assert not plan.of("increment")
+    assert places(plan, "evaluate") == {f"results/shapes/overlap/{sizes}/joint-s0" for sizes in ("4+1+1", "4+2")}
+    assert {node.params["base"] for node in plan.of("evaluate")} == {4}
+
+
+def test_the_order_of_later_classes_is_not_the_bases_affair(build):
+    before = build({"method": "dkd"})
+    late = build({"method": "dkd", "order": [1, 2, 3, 4, 6, 5]})
+    assert folders(before, "base") == folders(late, "base")
+    early = build({"method": "dkd", "order": [5, 2, 3, 4, 1, 6]})
+    assert not folders(before, "base") & folders(early, "base")
+
+
+ALL = {"draw", "index", "split", "base", "increment", "evaluate", "summary"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "rules"),
+    [
+        ({"data": {"shapes": {"train": 7}}}, ALL),
+        ({"model": {"dropout": 0.5}}, ALL - {"draw", "index", "split"}),
+        ({"train": {"momentum": 0.5}}, ALL - {"draw", "index", "split"}),
+        ({"base": {"lr": 0.5}}, ALL - {"draw", "index", "split"}),
+        ({"increment": {"lr": 0.5}}, {"increment", "evaluate", "summary"}),
+        ({"methods": {"dkd": {"ac": 0.5}}}, {"increment", "evaluate", "summary"}),
+        ({"evaluate": {"crop": 64}}, {"evaluate", "summary"}),
+        ({"report": {"decimals": 3}}, {"summary"}),
+        ({"runtime": {"threads": 3, "device": "cpu"}}, set()),
+    ],
+)
+def test_a_param_changes_what_may_see_it(build, sections, rules):
+    assert changed(build({"method": "dkd"}), build({"method": "dkd"}, **sections)) == rules
+
+
+def test_an_increments_param_leaves_step_0_alone(build):
+    before, after = build({"method": "dkd"}), build({"method": "dkd"}, increment={"lr": 0.5})
+    assert "results/shapes/overlap/4/s0" in {before.nodes[folder].place for folder in folders(before) & folders(after)}
+
+
+def test_weights_of_a_method_change_that_method_alone(build):
+    runs = {"method": ["kd", "dkd"]}
+    before, after = build(runs), build(runs, methods={"kd": {"kd": 1.0}})
+    new = {after.nodes[folder].place for folder in after.nodes.keys() - before.nodes.keys()}
+    assert new and all(place.endswith("/kd-s0") for place in new - {"summary/report"})
+
+
+def test_every_node_has_its_own_folder_whatever_its_place(build):
+    plan = build({"method": "dkd", "name": "one"}, {"method": "dkd", "name": "two", "set": {"increment": {"lr": 0.5}}})
+    assert len(places(plan, "increment")) == 2
+    assert len(plan.of("increment")) == 4
+
+
+@pytest.fixture
+def folder_data(tmp_path):
+    root = tmp_path / "pictures"
+    for part in ("images", "masks", "splits"):
+        (root / part).mkdir(parents=True)
+        (root / part / "a").write_text(part)
+    (root / "classes.txt").write_text("background\ncat\ndog\n")
+    return root
+
+
+def test_raw_data_enters_by_its_content(build, folder_data):
+    run = {"dataset": "own", "scenario": "1-1", "method": "dkd"}
+    plan = build(run, data={"root": str(folder_data)})
+    assert not plan.of("draw")
+    assert all(node.inputs["data"].path == str(folder_data) for node in plan.of("index", "base", "evaluate"))
+    moved = folder_data.rename(folder_data.with_name("moved"))
+    assert not changed(plan, build(run, data={"root": str(moved)}))
+    (moved / "images" / "a").write_text("other")
+    assert changed(plan, build(run, data={"root": str(moved)})) == ALL - {"draw"}
+
+
+def test_a_frozen_plan_thaws_as_it_was(build, monkeypatch):
+    monkeypatch.delenv(plans.ENV, raising=False)
+    with pytest.raises(InputError, match="no run to belong to"):
+        plans.thaw()
+    plan = build({"method": ["dkd", "joint"]})
+    monkeypatch.setenv(plans.ENV, "")
+    path = plans.freeze(plan)
+    assert plans.thaw() == plan
+    # Another seed or method is none of a job's business: the params of this plan are all it can ask for.
+    with pytest.raises(InputError, match="is not what the current params, data and code ask for"):
+        plans.thaw().node("checkpoints/base/shapes/overlap/4/s9-000000000000")
+    path.unlink()
+    with pytest.raises(InputError, match="is gone; start again"):
+        plans.thaw()
+
+
+def test_few_plans_are_kept_and_those_in_use_always(build, monkeypatch):
+    monkeypatch.setenv(plans.ENV, "")
+    held = build({"method": "dkd", "seed": 99})
+    plans.PLANS.mkdir(parents=True)
+    code = f"""if True:
+        import os, sys
+        sys.path[:0] = {sys.path!r}
+        os.chdir({os.getcwd()!r})
+        from dkd import config
+        from pipeline import plan
+        plan.freeze(plan.build(config.load()))
+        print(flush=True), input()"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        other.stdout.readline()
+        [path] = plans.PLANS.glob("*")
+        os.utime(path, (1, 1))
+        for number in range(30):
+            old = plans.PLANS / f"{number}.json"
+            old.write_text(json.dumps({"runtime": {}, "code": {}, "nodes": []}))
+            os.utime(old, (2, 2))
+        mine = plans.freeze(build({"method": "dkd"}))
+        left = set(plans.PLANS.glob("*"))
+        assert {path, mine} < left and len(left) == plans.PLANS_KEPT + 1
+        assert folders(held) <= plans.in_use()
+        other.communicate("\n")
+    assert not folders(held, "base") & plans.in_use()
+
+
+def test_stages_see_neither_plan_nor_config():
+    for stage in (plans.fingerprint.ROOT / "pipeline" / "stages").glob("*.py"):
+        method = {"method": "dkd"}
+        modules = plans.fingerprint.Code().closure(plans.entries(stage.stem, method))
+        assert not {"dkd.config", "dkd.cli", "pipeline.plan", "pipeline.node"} & modules.keys(), stage
+
+
+def test_a_method_is_not_in_the_code_of_another():
+    closure = {
+        name: set(plans.fingerprint.Code().closure(plans.entries("increment", {"method": name})))
+        for name in ("kd", "dkd")
+    }
+    assert "dkd.methods.dkd" not in closure["kd"] and "dkd.methods.kd" not in closure["dkd"]
+    assert "dkd.train" in closure["kd"] & closure["dkd"]
+
+
+def test_the_shipped_params_make_a_plan(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert plans.build(config.load("params.yaml")).of("summary")
