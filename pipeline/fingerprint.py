@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,10 +75,9 @@ class Code:
             # A folder without __init__.py is a package all the same, one that says nothing.
             source = path.read_bytes() if path.is_file() else b""
             try:
-                tree = ast.parse(source)
+                tree, meaning = _parsed(source)
             except (SyntaxError, ValueError) as error:
                 raise InputError(f"{path}, line {getattr(error, 'lineno', '?')}: {error.args[0]}") from None
-            meaning = hashlib.sha256(_meaning(tree).encode()).hexdigest()
             self._modules[name] = _Module(name, path, tree, meaning)
         return self._modules[name]
 
@@ -113,6 +113,12 @@ class _Module(NamedTuple):
     path: Path
     tree: ast.Module
     digest: str
+
+
+@cache
+def _parsed(source: bytes) -> tuple[ast.Module, str]:
+    tree = ast.parse(source)
+    return tree, hashlib.sha256(_meaning(tree).encode()).hexdigest()
 
 
 def _with_parents(name: str) -> list[str]:

@@ -11,4 +11,4 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None
         each["name"]: [inputs[f"{each['name']}/{step}"] / "metrics.json" for step in each["steps"]]
         for each in params["runs"]
     }
-    summary.write(params["runs"], found, params["report"]["decimals"], out)
+    summary.write(params["runs"], found, params["decimals"], out)

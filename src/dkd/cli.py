@@ -96,7 +96,7 @@ def train(
     preset: Preset = None,
     set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
     device: Device = "auto",
-    threads: Threads = 2,
+    threads: Threads = 1,
     workers: Workers = 0,
     micro_batch: Annotated[int | None, typer.Option(min=1, help="Most pictures per forward pass.")] = None,
 ) -> None:
@@ -141,7 +141,7 @@ def evaluate(
     preset: Preset = None,
     set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
     device: Device = "auto",
-    threads: Threads = 2,
+    threads: Threads = 1,
     workers: Workers = 0,
 ) -> None:
     """Judge a checkpoint on the test pictures of a step."""

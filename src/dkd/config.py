@@ -134,7 +134,7 @@ class Runtime(Section):
     """How the work is carried out on this machine; changes no result beyond rounding, and no key."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count = 2
+    threads: Count = 1
     workers: Annotated[int, Field(ge=0)] = 0
     micro_batch: Count | None = None
     evaluate_batch: Count = 16

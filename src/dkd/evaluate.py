@@ -53,10 +53,10 @@ class Views(Dataset):
     def __getitem__(self, position: int) -> list[tuple[tuple[str, ...], Tensor, np.ndarray]]:
         row = self.rows[position]
         image, labels = reader.read_image(self.root / row.image), reader.read_mask(self.root / row.mask)
-        square, square_labels = transforms.centre_view(image, labels, self.crop)
-        if square.shape == image.shape:
-            return [(PROTOCOLS, image, labels)]
-        return [(("paper",), square, square_labels), (("full_image",), image, labels)]
+        whole = transforms.whole_view(image, labels)
+        if labels.shape == (self.crop, self.crop):
+            return [(PROTOCOLS, *whole)]
+        return [(("paper",), *transforms.centre_view(image, labels, self.crop)), (("full_image",), *whole)]
 
 
 def count(

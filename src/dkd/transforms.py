@@ -18,14 +18,15 @@ def normalise(image: Tensor) -> Tensor:
 
 
 def train_sample(
-    image: Tensor, labels: np.ndarray, *, seed: int, crop: int, scale: tuple, ratio: tuple, flip: float
+    image: np.ndarray, labels: np.ndarray, *, seed: int, crop: int, scale: tuple, ratio: tuple, flip: float
 ) -> tuple[Tensor, Tensor]:
     """Random resized crop and horizontal flip of one picture.
 
-    image (3, H, W) uint8, labels (H, W) uint8 -> (3, crop, crop) float32 normalised, (crop, crop) uint8. `scale` is the
+    image (H, W, 3) uint8, labels (H, W) uint8 -> (3, crop, crop) float32 normalised, (crop, crop) uint8. `scale` is the
     share of the picture's area, `ratio` its aspect; ten tries and a central fallback, as torchvision does. Shares above
     1 can only be met by the tries that fit (the released recipe draws from 0.5..2.0).
     """
+    image = _channels_first(image)
     # torchvision draws from the global generator; a forked state keeps the draw explicit and leaves no trace.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -40,13 +41,24 @@ def train_sample(
     return normalise(image), mask[0]
 
 
-def centre_view(image: Tensor, labels: np.ndarray, crop: int) -> tuple[Tensor, np.ndarray]:
+def _channels_first(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
+
+
+def whole_view(image: np.ndarray, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """The picture as it is: (H, W, 3) uint8 and labels (H, W) -> (3, H, W) uint8 and the labels."""
+    return _channels_first(image), labels
+
+
+def centre_view(image: np.ndarray, labels: np.ndarray, crop: int) -> tuple[Tensor, np.ndarray]:
     """The released evaluation: shorter side to `crop`, central `crop` x `crop`, labels too (nearest).
 
-    image (3, H, W) uint8, labels (H, W) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8.
+    image (H, W, 3) uint8, labels (H, W) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8.
     """
-    if image.shape[-2:] == (crop, crop):
-        return image, labels
-    image = F.center_crop(F.resize(image, [crop], InterpolationMode.BILINEAR, antialias=True), [crop, crop])
+    if image.shape[:2] == (crop, crop):
+        return whole_view(image, labels)
+    image = F.center_crop(
+        F.resize(_channels_first(image), [crop], InterpolationMode.BILINEAR, antialias=True), [crop, crop]
+    )
     mask = F.resize(torch.from_numpy(labels)[None], [crop], InterpolationMode.NEAREST_EXACT)
     return image, F.center_crop(mask, [crop, crop])[0].numpy()

@@ -231,7 +231,7 @@ def test_a_spoilt_cache_is_ignored(pictures, content):
 
 
 def test_missing_raw_data_is_named(pictures):
-    with pytest.raises(InputError, match="not found at nowhere: put it there, or set data.root"):
+    with pytest.raises(InputError, match=r"not found at nowhere: put it there, or set data\.root"):
         fingerprint.raw(pictures.relative_to(pictures.parent).with_name("nowhere"), PARTS)
     with pytest.raises(InputError, match="raw has no masks: the data set is incomplete"):
         fingerprint.raw(pictures, ("masks",))

@@ -7,7 +7,6 @@ is left alone, since masks are drawn on the stored pixels.
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
 
 from dkd.errors import InputError
@@ -29,11 +28,11 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def read_image(path: Path) -> torch.Tensor:
-    """RGB pixels (3, H, W) uint8. Raises InputError that names the file where it is missing or damaged."""
+def read_image(path: Path) -> np.ndarray:
+    """RGB pixels (H, W, 3) uint8. Raises InputError that names the file where it is missing or damaged."""
     with _opened(path, "image") as image:
         try:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+            return np.array(image.convert("RGB"))
         except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"{path}: image can't be decoded ({error})") from None
 

@@ -15,7 +15,7 @@ def trace(out: Path) -> None:
     if os.environ.get("DKD_SLOW") == place:
         (out / "half").write_text("half")
         Path(os.environ["DKD_TRACE"] + ".slow").write_text(str(os.getpid()))
-        time.sleep(60)
+        time.sleep(float(os.environ.get("DKD_SLEEP", "60")))
 
 
 def number(*content: object) -> int:

@@ -1,0 +1,171 @@
+"""Whatever is wrong with params, pictures or disk: one line says so, the run fails, and nothing half-made remains.
+
+Every case runs the real workflow on real files; what was finished before the fault stays.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+CLASSES = ["background", "disc", "square", "triangle", "cross", "ring", "star"]
+PARAMS = {
+    "runs": [{"dataset": "mine", "scenario": [4, 2], "method": "dkd"}],
+    "data": {"root": "pictures"},
+    "model": {"backbone": "test_resnet", "pretrained": False, "aspp_channels": 8, "norm_momentum": 0.1},
+    "train": {"batch": 4, "crop": 32},
+    "base": {"epochs": 1},
+    "increment": {"epochs": 1},
+    "evaluate": {"crop": 32},
+    "runtime": {"device": "cpu"},
+}
+
+
+def params(**changes):
+    """A fault that lies in params.yaml: sections laid over the ones that work."""
+
+    def damage(place: Path):
+        laid_over = {key: {**PARAMS[key], **value} for key, value in changes.items() if key != "runs"}
+        content = {**PARAMS, **changes, **laid_over}
+        (place / "params.yaml").write_text(yaml.safe_dump(content))
+
+    return damage
+
+
+def run(**changes):
+    return params(runs=[{**PARAMS["runs"][0], **changes}])
+
+
+def on_mask(change):
+    def damage(place: Path):
+        path = place / "pictures" / "masks" / "train_00003.png"
+        Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+    return damage
+
+
+def labelled(mask):
+    mask[0, 0] = 9
+    return mask
+
+
+def without(name):
+    return lambda place: (place / "pictures" / name).unlink()
+
+
+def cut(name, size):
+    return lambda place: os.truncate(place / "pictures" / name, size)
+
+
+def only_first_classes(place: Path):
+    """No picture shows the classes of the last step."""
+    for path in (place / "pictures" / "masks").iterdir():
+        mask = np.array(Image.open(path))
+        Image.fromarray(np.where(mask > 4, 0, mask).astype(np.uint8)).save(path)
+
+
+# name: damage, words of the line, whether the index was finished before the fault
+CASES = {
+    "unknown key": (params(train={"bach": 8}), "params.yaml: train.bach: unknown key; did you mean 'batch'?", False),
+    "wrong type": (params(base={"lr": "high"}), 'params.yaml: base.lr: input should be a valid number, got "high"', False),
+    "unknown data set": (params(runs=[{"dataset": "vok", "scenario": "4-2", "method": "kd"}], data={"root": None}), "unknown data set 'vok'", False),
+    "unknown scenario": (run(scenario="four"), "scenario 'four': write A-B", False),
+    "scenario that does not fit": (run(scenario="4-3"), "scenario '4-3' does not fit 6 classes", False),
+    "unknown method": (run(method="dkkd"), "unknown method 'dkkd'; did you mean 'dkd'?", False),
+    "unknown setting": (run(setting="overlapped"), "unknown setting 'overlapped'; did you mean 'overlap'?", False),
+    "root that is not there": (params(data={"root": "elsewhere"}), "not found at elsewhere", False),
+    "no masks": (lambda place: shutil.rmtree(place / "pictures" / "masks"), "has no masks", False),
+    "no class list": (without("classes.txt"), "classes.txt: No such file", False),
+    "no list of a split": (without("splits/val.txt"), "splits/val.txt: missing", False),
+    "missing image": (without("images/train_00003.png"), "train_00003.jpg: image is missing", False),
+    "missing mask": (without("masks/train_00003.png"), "train_00003.png: mask is missing", False),
+    "unreadable image": (cut("images/train_00003.png", 5), "train_00003.png: image can't be read", False),
+    "image that breaks off": (cut("images/train_00003.png", 1500), "train_00003.png: image can't be decoded", True),
+    "unreadable mask": (cut("masks/train_00003.png", 60), "train_00003.png: mask can't be", False),
+    "mask of another size": (on_mask(lambda mask: mask[:20]), "mask is 32x20 pixels, its image images/train_00003.png 32x32", False),
+    "label outside the list": (on_mask(labelled), "train_00003.png: label 9 is outside the class list (0..6, 255 = void)", False),
+    "empty step": (only_first_classes, "step 1 (ring, star): no train picture shows its classes", True),
+    "fewer pictures than a batch": (params(train={"batch": 64}), "training pictures are fewer than a batch of 64", True),
+    "unknown backbone": (params(model={"backbone": "resnet99"}), "timm knows no backbone 'resnet99'", True),
+    "stride that can't be had": (params(model={"backbone": "vit_tiny_patch16_224"}), "can't give output stride 16", True),
+    "precision that can't be had": (params(train={"precision": "fp16"}), "fp16 needs a CUDA device", True),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """A checkout with pictures, on which nothing has run."""
+    place = tmp_path_factory.mktemp("sound") / "checkout"
+    place.mkdir()
+    for name in ("src", "pipeline", "profiles"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", place)
+    sys.path.insert(0, str(ROOT / "src"))
+    from dkd.datasets import shapes
+
+    shapes.draw(place / "pictures", seed=0, size=32, train=16, val=6, objects=(3, 5))
+    params()(place)
+    return place
+
+
+def snakemake(place: Path, prefix=()) -> subprocess.CompletedProcess:
+    command = [*prefix, sys.executable, "-m", "snakemake", "--cores", "2"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DKD_")}
+    return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+
+
+def check(place: Path, done: subprocess.CompletedProcess, words: str, indexed: bool):
+    output = done.stdout + done.stderr
+    lines = [line for line in output.splitlines() if line.startswith("dkd: ")]
+    assert done.returncode != 0 and len(lines) == 1, output
+    assert words in lines[0] and "Traceback" not in output, output
+    for top in ("data/index", "data/tasks", "checkpoints", "results", "summary"):
+        for folder in (place / top).rglob("*-????????????"):
+            assert (folder / "provenance.json").is_file(), f"{folder} is half-made"
+    assert not list((place / ".dkd" / "scratch").glob("*"))
+    assert bool(list(place.glob("data/index/*/provenance.json"))) == indexed, "what was finished stays"
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_one_line_and_nothing_half_made(sound, tmp_path, name):
+    damage, words, indexed = CASES[name]
+    place = Path(shutil.copytree(sound, tmp_path / "checkout"))
+    damage(place)
+    check(place, snakemake(place), words, indexed)
+
+
+def mounted(*commands: str) -> tuple[str, ...]:
+    """A prefix under which `commands` have changed what is mounted; skips where that is not allowed."""
+    prefix = ("unshare", "-m", "sh", "-ec", "; ".join([*commands, 'exec "$@"']), "sh")
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("mounting needs rights that this user does not have")
+    return prefix
+
+
+def test_a_target_that_is_read_only(sound, tmp_path):
+    place = Path(shutil.copytree(sound, tmp_path / "checkout"))
+    target = place / "data" / "tasks"
+    target.mkdir(parents=True)
+    done = snakemake(place, mounted(f"mount --bind {target} {target}", f"mount -o remount,ro,bind {target}"))
+    check(place, done, "Read-only file system", indexed=False)
+
+
+def test_a_disk_that_is_full(sound, tmp_path):
+    """The checkout lies on a disk with room for tables, not for a checkpoint."""
+    disk, place = tmp_path / "disk", tmp_path / "checkout"
+    disk.mkdir()
+    place.mkdir()
+    used = sum(path.stat().st_blocks * 512 for path in sound.rglob("*"))
+    make = f"mount -t tmpfs -o size={used // 1024 + 900}k none {disk}; cp -a {sound}/. {disk}; cd {disk}"
+    # What is on the disk goes with the namespace: keep a copy to look at.
+    *start, _, name = mounted(make)
+    prefix = (*start, f'{make}; code=0; "$@" || code=$?; cp -a {disk}/. {place}; exit $code', name)
+    done = snakemake(sound, prefix)
+    check(place, done, "No space left on device", indexed=True)
