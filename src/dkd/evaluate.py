@@ -53,7 +53,7 @@ class Views(Dataset):
     def __getitem__(self, position: int) -> list[tuple[tuple[str, ...], Tensor, np.ndarray]]:
         row = self.rows[position]
         image, labels = reader.read_image(self.root / row.image), reader.read_mask(self.root / row.mask)
-        whole = transforms.whole_view(image, labels)
+        whole = transforms.channels_first(image), labels
         if labels.shape == (self.crop, self.crop):
             return [(PROTOCOLS, *whole)]
         return [(("paper",), *transforms.centre_view(image, labels, self.crop)), (("full_image",), *whole)]

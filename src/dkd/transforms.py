@@ -26,7 +26,7 @@ def train_sample(
     share of the picture's area, `ratio` its aspect; ten tries and a central fallback, as torchvision does. Shares above
     1 can only be met by the tries that fit (the released recipe draws from 0.5..2.0).
     """
-    image = _channels_first(image)
+    image = channels_first(image)
     # torchvision draws from the global generator; a forked state keeps the draw explicit and leaves no trace.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -41,13 +41,9 @@ def train_sample(
     return normalise(image), mask[0]
 
 
-def _channels_first(image: np.ndarray) -> Tensor:
+def channels_first(image: np.ndarray) -> Tensor:
+    """(H, W, 3) -> (3, H, W)."""
     return torch.from_numpy(image).permute(2, 0, 1).contiguous()
-
-
-def whole_view(image: np.ndarray, labels: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """The picture as it is: (H, W, 3) uint8 and labels (H, W) -> (3, H, W) uint8 and the labels."""
-    return _channels_first(image), labels
 
 
 def centre_view(image: np.ndarray, labels: np.ndarray, crop: int) -> tuple[Tensor, np.ndarray]:
@@ -55,10 +51,6 @@ def centre_view(image: np.ndarray, labels: np.ndarray, crop: int) -> tuple[Tenso
 
     image (H, W, 3) uint8, labels (H, W) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8.
     """
-    if image.shape[:2] == (crop, crop):
-        return whole_view(image, labels)
-    image = F.center_crop(
-        F.resize(_channels_first(image), [crop], InterpolationMode.BILINEAR, antialias=True), [crop, crop]
-    )
+    image = F.resize(channels_first(image), [crop], InterpolationMode.BILINEAR, antialias=True)
     mask = F.resize(torch.from_numpy(labels)[None], [crop], InterpolationMode.NEAREST_EXACT)
-    return image, F.center_crop(mask, [crop, crop])[0].numpy()
+    return F.center_crop(image, [crop, crop]), F.center_crop(mask, [crop, crop])[0].numpy()

@@ -163,7 +163,7 @@ def test_a_damaged_checkpoint_and_what_was_made_from_it_is_redone_at_once(finish
         (["dvc", "repro", "increment"], signal.SIGINT),
         (["dvc", "repro", "increment"], signal.SIGKILL),
     ],
-    ids=lambda value: getattr(value, "name", value[0]),
+    ids=lambda value: value[0] if isinstance(value, list) else value.name,
 )
 def test_a_stopped_run_goes_on_where_it_was(finished, command, number):
     finished.params(increment={"lr": 0.002})
