@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import provenance
-from pipeline.plan import FOLDERS, STAMP, Plan, in_use
+from pipeline.plan import FOLDERS, STAMP, Node, Plan, in_use
 
 ATTIC = Path(".dkd/attic")
 DAMAGED = Path(".dkd/damaged")
@@ -76,32 +76,45 @@ def tidy(plan: Plan) -> None:
             gitignore.parent.mkdir(parents=True, exist_ok=True)
             gitignore.touch()
     for node in plan.nodes.values():
-        folder, kept = Path(node.folder), ATTIC / node.folder
-        if not (folder / STAMP).exists():
-            if not (kept / STAMP).exists():
-                continue
-            put(kept, folder)
-        if reason := provenance.fault(plan, node):
-            set_aside(folder)
-            print(f"dkd: {folder} set aside in {DAMAGED} and made again: {reason}", file=sys.stderr)
+        present = Path(node.folder, STAMP).exists()
+        if provenance.fault(plan, node) if present else (ATTIC / node.folder / STAMP).exists():
+            # Where another run holds the node, it is that run's to mend.
+            with lock(node.folder, wait=False) as free:
+                if free:
+                    _mend(plan, node)
+
+
+def _mend(plan: Plan, node: Node) -> None:
+    """Bring a node back from the attic, or set it aside; under its lock, so what was seen before is looked at again."""
+    folder, kept = Path(node.folder), ATTIC / node.folder
+    if not (folder / STAMP).exists() and (kept / STAMP).exists():
+        put(kept, folder)
+    if (folder / STAMP).exists() and (reason := provenance.fault(plan, node)):
+        set_aside(folder)
+        print(f"dkd: {folder} set aside in {DAMAGED} and made again: {reason}", file=sys.stderr)
 
 
 def prune(plan: Plan) -> None:
     """Move nodes that neither this plan nor a live run asks for into the attic; drop what killed jobs left behind."""
     wanted = plan.nodes.keys() | in_use()
     for folder in list(_node_folders()):
-        if str(folder) in wanted:
-            continue
-        if (folder / STAMP).exists():
-            kept = ATTIC / folder
-            shutil.rmtree(kept, ignore_errors=True)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(kept)
-        drop_empty(folder)
+        if str(folder) not in wanted:
+            with lock(str(folder), wait=False) as free:
+                if free:
+                    _store(folder)
     for left in SCRATCH.glob("*"):
         with lock(left.name, wait=False) as free:
             if free:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _store(folder: Path) -> None:
+    if (folder / STAMP).exists():
+        kept = ATTIC / folder
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(kept)
+    drop_empty(folder)
 
 
 def drop_empty(folder: Path) -> None:

@@ -4,6 +4,7 @@ A node's folder ends in its key, a digest of its rule, params, code and inputs: 
 fresh, and nothing else decides. Knows nothing of how a node is run (`node`) nor of what lies on disk (`keep`).
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -251,9 +252,10 @@ def freeze(plan: Plan) -> Path:
     path.touch()
     # Never closed: the lock ends with the process.
     fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_SH)
-    for old in sorted(PLANS.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-PLANS_KEPT]:
-        if not _in_use(old):
-            old.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # another run is dropping the same old plans
+        for old in sorted(PLANS.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-PLANS_KEPT]:
+            if not _in_use(old):
+                old.unlink()
     os.environ[ENV] = str(path)
     return path
 
@@ -284,9 +286,11 @@ def in_use() -> set[str]:
 
 
 def _in_use(path: Path) -> bool:
-    with path.open() as file:
-        try:
+    try:
+        with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
     return False

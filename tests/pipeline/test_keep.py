@@ -124,6 +124,22 @@ def test_prune_spares_the_nodes_of_live_runs(workplace, monkeypatch):
     assert {folder for folder in present(old) if folder.startswith("checkpoints")} == {base}
 
 
+def test_nodes_that_another_run_holds_are_left_to_it(workplace):
+    workplace.make()
+    base = Path(workplace.folder("base/shapes/overlap/4/s0"))
+    workplace.params(runs=[{**SHAPES, "seed": 1}])
+    with keep.lock(str(base)):
+        keep.prune(workplace.plan)
+        assert base.exists()
+    keep.prune(workplace.plan)
+    workplace.params(runs=[SHAPES])
+    with keep.lock(str(base)):
+        keep.tidy(workplace.plan)
+        assert not base.exists()
+    keep.tidy(workplace.plan)
+    assert base.exists()
+
+
 def test_prune_drops_scratch_that_nobody_holds(workplace):
     for name in ("dead", "alive"):
         (keep.SCRATCH / name).mkdir(parents=True)

@@ -1,7 +1,9 @@
 """What both tools must do after each kind of change, told by the work that was done."""
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -31,16 +33,6 @@ def test_snakemake_makes_everything_once_and_then_does_nothing(begun):
     assert begun.ran() == []
 
 
-@pytest.mark.slow
-def test_dvc_records_what_snakemake_made(begun):
-    begun.snakemake()
-    assert begun.ran()
-    begun.dvc("repro")
-    assert "Data and pipelines are up to date" in begun.dvc("status")
-    assert NOTHING in begun.snakemake()
-    assert begun.ran() == []
-
-
 CHANGES = {
     "report": ({"report": {"decimals": 2}}, SUMMARY),
     "evaluate": ({"evaluate": {"crop": 66}}, results(0) + SUMMARY),
@@ -66,11 +58,15 @@ def test_a_change_of_params_redoes_what_sees_it(finished, change):
 @pytest.mark.slow
 def test_another_scenario_shares_the_base_and_leaves_nothing_over(finished):
     finished.params(runs=[{**PARAMS["runs"][0], "scenario": [4, 2]}])
-    finished.dvc("repro")
+    finished.snakemake()
     whole = [f"{top}/shapes/overlap/4+2/dkd-s0" for top in ("checkpoints/increment", "results")]
     assert finished.ran() == sorted(["data/tasks/shapes/overlap/4+2", *whole, *SUMMARY])
     assert not list(finished.path.glob("[cdr]*/**/4+1+1*"))
+    # DVC records what Snakemake made, and makes nothing itself.
+    finished.dvc("repro")
     assert "up to date" in finished.dvc("status")
+    assert NOTHING in finished.snakemake()
+    assert finished.ran() == []
 
 
 @pytest.mark.slow
@@ -129,9 +125,9 @@ def test_a_clone_that_pulled_has_nothing_to_do(finished, tmp_path):
     finished.git("clone", "-q", str(finished.path), str(clone.path))
     (clone.path / ".venv").symlink_to((finished.path / ".venv").readlink())
     clone.dvc("pull")
-    for number, path in enumerate(sorted(clone.path.glob("*/**/*.*"))):
+    for number, path in enumerate(sorted(clone.path.glob("[cdmrs]*/**/*"))):
         # Files come with times in any order.
-        subprocess.run(["touch", "-h", "-d", f"@{10**9 - number * 1000}", path], check=True)
+        os.utime(path, (10**9 - number * 1000,) * 2)
     assert NOTHING in clone.snakemake()
     assert "up to date" in clone.dvc("repro")
     assert clone.ran() == []
@@ -147,7 +143,7 @@ def test_a_damaged_checkpoint_and_what_was_made_from_it_is_redone_at_once(finish
     if damage == "cut":
         (base / "model.safetensors").write_bytes(b"x")
     else:
-        subprocess.run(["rm", "-r", base], check=True)
+        shutil.rmtree(base)
     assert "set aside" in finished.snakemake()
     assert finished.ran() == sorted(bases(0) + steps(0) + results(0) + SUMMARY)
     assert NOTHING in finished.snakemake()
@@ -235,31 +231,17 @@ def test_what_the_user_can_mend_is_one_line(begun):
 def test_status_lists_every_node(finished):
     finished.params(runs=[{**PARAMS["runs"][0], "seed": [0, 1]}])
     lines = finished.call(".venv/bin/python", "-m", "pipeline", "status").splitlines()
-    assert lines[-1] == "11 of 18 nodes present"
+    assert lines[-1] == "10 of 17 nodes present"
     assert sum(line.startswith("missing") for line in lines) == 7
     assert lines[0].startswith("present  data/made/shapes-")
-
-
-def test_stages_without_nodes_leave_their_folders(begun):
-    begun.params(runs=[{**PARAMS["runs"][0], "method": "joint", "seed": 0}])
-    begun.snakemake("split_all")
-    assert [path.name for path in (begun.path / "checkpoints" / "increment").iterdir()] == [".gitignore"]
 
 
 @pytest.mark.slow
 def test_dvc_runs_where_a_stage_has_nothing_to_do(begun):
     begun.params(runs=[{**PARAMS["runs"][0], "method": "joint", "seed": 0}])
-    begun.dvc("repro")
-    assert "up to date" in begun.dvc("status")
-    assert begun.ran() == sorted(
-        [
-            *DATA[:2],
-            "data/tasks/shapes/overlap/6",
-            "checkpoints/base/shapes/overlap/6/s0",
-            "results/shapes/overlap/4+1+1/joint-s0",
-            *SUMMARY,
-        ]
-    )
+    begun.dvc("repro", "increment")
+    assert "up to date" in begun.dvc("status", "increment")
+    assert begun.ran() == sorted([*DATA[:2], "data/tasks/shapes/overlap/6", "checkpoints/base/shapes/overlap/6/s0"])
 
 
 @pytest.mark.slow

@@ -1,0 +1,62 @@
+"""Runs a params file in a working directory of its own and prints the table that README and docs/results.md quote.
+
+    python benchmarks/run.py benchmarks/shapes.yaml
+    python benchmarks/run.py benchmarks/camvid.yaml --root /where/camvid/lies
+
+The work lies in runs/NAME and is kept: the next call goes on from there, and prints the same table if nothing changed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = ("all", "base", "new", "harmonic", "forgetting")
+
+
+def cell(values: dict, decimals: int = 1) -> str:
+    """ "61.3 ± 0.8", without the deviation for a single run, "-" for nothing."""
+    if values["mean"] is None:
+        return "-"
+    spread = f" ± {values['sd']:.{decimals}f}" if values["sd"] is not None else ""
+    return f"{values['mean']:.{decimals}f}{spread}"
+
+
+def main() -> None:
+    """Run, then print one row per group of runs that differ in their seed only."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("params", type=Path)
+    parser.add_argument("--root", type=Path, help="root of the data set, where the params file leaves it open")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+
+    place = ROOT / "runs" / options.params.stem
+    place.mkdir(parents=True, exist_ok=True)
+    content = yaml.safe_load(options.params.read_text())
+    if options.root:
+        content.setdefault("data", {})["root"] = str(options.root.resolve())
+    (place / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    started = time.monotonic()
+    command = [sys.executable, "-m", "snakemake", "--cores", str(options.cores), "--directory", str(place)]
+    done = subprocess.run(command, cwd=ROOT)
+    if done.returncode:
+        sys.exit(done.returncode)
+    seconds = time.monotonic() - started
+
+    groups = json.loads((place / "metrics" / "groups.json").read_text())
+    print(f"\n{options.params}: {seconds:.0f} s this time; {options.cores} cores, {platform.machine()}\n")
+    print("| group | runs | " + " | ".join(COLUMNS) + " |")
+    print("|" + "---|" * (len(COLUMNS) + 2))
+    for name, group in groups.items():
+        print(f"| {name} | {len(group['runs'])} | " + " | ".join(cell(group[key]) for key in COLUMNS) + " |")
+
+
+if __name__ == "__main__":
+    main()
