@@ -2,7 +2,8 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, workflow.basedir)
+# Ahead of whatever is installed: the code that runs is that of this checkout.
+sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/src"]
 
 from dkd import config as params
 from dkd.errors import InputError

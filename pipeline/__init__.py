@@ -9,5 +9,4 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # The code that is fingerprinted is that of this checkout; so must be the code that runs, whatever is installed.
-if str(ROOT / "src") not in sys.path:
-    sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(ROOT / "src"))

@@ -222,6 +222,7 @@ def fit(
     accelerator.wait_for_everyone()
     return {
         "device": device_name(accelerator.device),
+        "cuda": torch.version.cuda if accelerator.device.type == "cuda" else None,
         "processes": accelerator.num_processes,
         "micro_batch": micro,
         "images": iterations * recipe.batch,

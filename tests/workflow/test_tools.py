@@ -228,6 +228,18 @@ def test_what_the_user_can_mend_is_one_line(begun):
         assert "none-such" in line
 
 
+@pytest.mark.parametrize(("module", "function"), [("config", "load"), ("train", "fit")])
+def test_all_code_is_that_of_the_checkout_whatever_is_installed(begun, module, function):
+    (begun.path / "src" / "dkd" / f"{module}.py").write_text(
+        "from dkd.errors import InputError\n\n\n"
+        f"def {function}(*given):\n    raise InputError(f'{module} in {{__file__}}')\n"
+    )
+    line = f"dkd: {module} in {begun.path}/src/dkd/{module}.py\n"
+    assert line in begun.snakemake("base_all", expect=1)
+    if module == "config":
+        assert line in begun.call(".venv/bin/python", "-m", "pipeline", "status", expect=1)
+
+
 def test_status_lists_every_node(finished):
     finished.params(runs=[{**PARAMS["runs"][0], "seed": [0, 1]}])
     lines = finished.call(".venv/bin/python", "-m", "pipeline", "status").splitlines()
