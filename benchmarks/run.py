@@ -49,9 +49,12 @@ def main() -> None:
     if done.returncode:
         sys.exit(done.returncode)
     seconds = time.monotonic() - started
+    stamps = [path for top in ("data", "checkpoints", "results") for path in (place / top).rglob("provenance.json")]
+    work = sum(json.loads(path.read_text())["seconds"] for path in stamps)
 
     groups = json.loads((place / "metrics" / "groups.json").read_text())
-    print(f"\n{options.params}: {seconds:.0f} s this time; {options.cores} cores, {platform.machine()}\n")
+    print(f"\n{options.params}: {seconds:.0f} s this time; {options.cores} cores, {platform.machine()}")
+    print(f"work of all {len(stamps)} nodes, as recorded: {work:.0f} s\n")
     print("| group | runs | " + " | ".join(COLUMNS) + " |")
     print("|" + "---|" * (len(COLUMNS) + 2))
     for name, group in groups.items():
