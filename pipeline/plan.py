@@ -166,11 +166,13 @@ class _Builder:
         order, sizes, seed = run["order"], run["sizes"], run["seed"]
         joint = run["method"] == "joint"
         first = [len(order)] if joint else sizes[:1]
-        tasks = self._split(run, index, first)
+        # The pictures of both are the same, and at the base so are the labels.
+        setting = {"sequential": "disjoint"}.get(run["setting"], run["setting"])
+        tasks = self._split({**run, "setting": setting}, index, first)
         shared = {"data": data, "index": index}
         checkpoint = self.add(
             "base",
-            f"checkpoints/base/{scope}/{first[0]}/s{seed}",
+            f"checkpoints/base/{run['dataset']}/{setting}/{first[0]}/s{seed}",
             {
                 "dataset": run["dataset"],
                 "classes": order[: first[0]],
@@ -181,11 +183,13 @@ class _Builder:
             {**shared, "tasks": tasks},
         )
         place = f"{_plus(sizes)}/joint-s{seed}" if joint else f"{sizes[0]}/s{seed}"
-        yield self._evaluate(run, f"{scope}/{place}", 0, {**shared, "tasks": tasks, "checkpoint": checkpoint})
+        judged = {**shared, "tasks": tasks, "checkpoint": checkpoint}
+        yield self._evaluate(run, f"{run['dataset']}/{setting}/{place}", 0, judged)
         if joint or len(sizes) == 1:
             return
         tasks = self._split(run, index, sizes)
         who = f"{run['method']}-s{seed}"
+        options = run["methods"][run["method"]]
         for step in range(1, len(sizes)):
             so_far = sizes[: step + 1]
             checkpoint = self.add(
@@ -197,7 +201,8 @@ class _Builder:
                     "sizes": so_far,
                     "order": order[: sum(so_far)],
                     "method": run["method"],
-                    "weights": run["methods"].get(run["method"]) or {},
+                    "start": options["start"],
+                    "weights": {name: value for name, value in options.items() if name != "start"},
                     "seed": seed,
                     "recipe": {**run["train"], **run["increment"]},
                 },
@@ -222,12 +227,9 @@ class _Builder:
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""
         place = f"data/tasks/{run['dataset']}/{run['setting']}/{_plus(sizes)}"
-        params = {
-            "dataset": run["dataset"],
-            "setting": run["setting"],
-            "order": run["order"][: sum(sizes)],
-            "sizes": sizes,
-        }
+        params = {"setting": run["setting"], "order": run["order"][: sum(sizes)], "sizes": sizes}
+        if run["setting"] == "partitioned":
+            params["seed"] = run["data"]["partition_seed"]
         return self.add("split", place, params, {"index": index})
 
     def _evaluate(self, run: dict[str, Any], place: str, step: int, inputs: dict[str, Source]) -> Source:

@@ -17,6 +17,7 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         crop=params["crop"],
         unseen=params["unseen"],
         count_background=params["count_background"],
+        absent=params["absent"],
         out=out,
         device=runtime["device"],
         threads=runtime["threads"],

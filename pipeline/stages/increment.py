@@ -17,6 +17,7 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         out=out,
         seed=params["seed"],
         recipe=train.Recipe(**params["recipe"]),
+        start=params["start"],
         weights=params["weights"],
         previous=inputs["previous"],
         device=runtime["device"],

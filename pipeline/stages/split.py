@@ -9,5 +9,5 @@ from dkd.datasets import index
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
     """tasks.json; inputs: index."""
     table = index.read(inputs["index"] / "index.csv")
-    content = tasks.split(table, setting=params["setting"], order=params["order"], sizes=params["sizes"])
+    content = tasks.split(table, **params)
     tasks.write(content, out / "tasks.json")

@@ -42,24 +42,34 @@ def save(model: Segmenter, step: Step, out: Path) -> None:
     (out / STEP).write_text(json.dumps(step._asdict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, Step]:
-    """The network in eval mode on `device`, and what it has learned. Raises InputError that names a missing file."""
+def describe(folder: Path) -> Step:
+    """What a checkpoint has learned, from step.json; InputError where that is missing or makes no sense."""
     try:
         content = json.loads((folder / STEP).read_text(encoding="utf-8"))
-        step = Step(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
-        tensors = load_file(folder / WEIGHTS, device=str(device))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: not a checkpoint, {Path(error.filename or WEIGHTS).name} is missing") from None
-    except (ValueError, TypeError, SafetensorError) as error:
+        return Step(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    except OSError:
+        raise InputError(f"{folder}: not a checkpoint, {STEP} is missing") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: checkpoint can't be read ({error})") from None
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, Step]:
+    """The network in eval mode on `device`, and what it has learned. Raises InputError that names a missing file."""
+    step = describe(folder)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except FileNotFoundError:
+        raise InputError(f"{folder}: not a checkpoint, {WEIGHTS} is missing") from None
+    except SafetensorError as error:
         raise InputError(f"{folder}: checkpoint can't be read ({error})") from None
     # Weights are about to be loaded: fetching pretrained ones first would only cost time and need a network.
-    model = Segmenter({**step.model, "pretrained": False}, step.sizes).to(device)
+    model = Segmenter({**step.model, "pretrained": False}, step.sizes)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{folder}: weights do not fit step.json ({str(error).splitlines()[-1].strip()})") from None
     model.spec = dict(step.model)
-    return model.eval(), step
+    return model.to(device).eval(), step
 
 
 def names(step: Step) -> list[str]:

@@ -3,6 +3,7 @@
 Knows how to turn words on the command line into calls; the work is done elsewhere.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -61,26 +62,26 @@ def split(
     index: Annotated[Path, typer.Argument(help="Index file made by `dkd index`.")],
     scenario_: Annotated[str, typer.Option("--scenario", help="A-B (15-1) or sizes (7,1,1).")],
     out: Annotated[Path, typer.Option(help="Tasks file to write (.json).")],
-    setting: Annotated[str, typer.Option(help="overlap or disjoint.")] = "overlap",
-    order: Annotated[Path | None, typer.Option(help="File with the labels in the order of learning.")] = None,
+    setting: Annotated[str, typer.Option(help=", ".join(tasks_file.SETTINGS))] = "overlap",
+    order: Annotated[str, typer.Option(help="default, reversed, seed:N, or a file with the order of learning.")] = (
+        "default"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the setting partitioned.")] = 0,
 ) -> None:
     """Write which pictures each step of a scenario trains on and is judged by."""
-    if setting not in ("overlap", "disjoint"):
-        raise InputError(f"--setting: unknown setting {setting!r}; {config.near(setting, ('overlap', 'disjoint'))}")
+    if setting not in tasks_file.SETTINGS:
+        raise InputError(f"--setting: unknown setting {setting!r}; {config.near(setting, tasks_file.SETTINGS)}")
     table = index_file.read(index)
-    classes = len(table.class_names) - 1
-    plain = scenario_.replace(",", "").isdecimal()
-    sizes = scenario.step_sizes([int(x) for x in scenario_.split(",")] if plain else scenario_, classes)
-    labels = list(range(1, classes + 1))
-    if order is not None:
-        try:
-            labels = [int(word) for word in order.read_text(encoding="utf-8").replace(",", " ").split()]
-        except ValueError as error:
-            raise InputError(f"{order}: expected labels separated by spaces ({error})") from None
-    labels = scenario.check_order(labels, classes)
-    content = tasks_file.split(table, setting=setting, order=labels, sizes=sizes)
+    labels = config.class_order(order, table.class_names, Path())
+    sizes = _sizes(scenario_, len(labels))
+    content = tasks_file.split(table, setting=setting, order=labels, sizes=sizes, seed=seed)
     with _scratch(out, folder=False) as place:
         tasks_file.write(content, place)
+
+
+def _sizes(given: str, classes: int) -> tuple[int, ...]:
+    plain = given.replace(",", "").isdecimal()
+    return scenario.step_sizes([int(x) for x in given.split(",")] if plain else given, classes)
 
 
 @app.command()
@@ -109,7 +110,7 @@ def train(
         raise InputError("--previous: step 0 starts from nothing, every later step from a checkpoint (joint has none)")
     sections = config.recipe(preset, set_)
     phase = sections["base" if step == 0 else "increment"]
-    weights = getattr(sections["methods"], method, None) if step else None
+    options = getattr(sections["methods"], method).model_dump() if step else {"start": "random"}
     with _scratch(out, folder=True) as place:
         fit(
             method=import_module(f"dkd.methods.{method if step else 'joint'}"),
@@ -120,8 +121,9 @@ def train(
             out=place,
             seed=seed,
             recipe=Recipe(**sections["train"].model_dump(), **phase.model_dump()),
-            weights=weights.model_dump() if weights else {},
-            model=sections["model"].model_dump() if step == 0 else None,
+            start=options.pop("start"),
+            weights=options,
+            model=sections["model"].model_dump(mode="json") if step == 0 else None,
             previous=previous,
             device=device,
             threads=threads,
@@ -134,34 +136,85 @@ def train(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
     data: Data,
-    index: IndexFile,
-    tasks: Tasks,
-    step: Annotated[int, typer.Option(min=0, help="Step whose test pictures are used.")],
     out: Annotated[Path, typer.Option(help="Folder for metrics.json and confusion.npz.")],
-    preset: Preset = None,
+    index: Annotated[Path | None, typer.Option(help="Index file; made on the way by default.")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="Tasks file; by default the checkpoint says what it saw.")] = None,
+    format: Annotated[str | None, typer.Option(help="Layout of the data, where no index is given.")] = None,
+    preset: Annotated[str | None, typer.Option(help="How to judge; the checkpoint's data set by default.")] = None,
     set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
     device: Device = "auto",
     threads: Threads = 1,
     workers: Workers = 0,
 ) -> None:
-    """Judge a checkpoint on the test pictures of a step."""
+    """Judge a checkpoint on the test pictures of its step, and print the means."""
+    from dkd.checkpoint import describe
     from dkd.evaluate import evaluate as judge
 
-    values = config.recipe(preset, set_)["evaluate"].model_dump(exclude={"protocol"})
-    base = len(tasks_file.read(tasks)["steps"][0]["classes"])
-    with _scratch(out, folder=True) as place:
+    learned = describe(checkpoint)
+    preset = preset or (learned.dataset if learned.dataset in config.presets() else None)
+    sections = config.recipe(preset, set_)
+    values = sections["evaluate"].model_dump()
+    protocol = values.pop("protocol")
+    with _scratch(out, folder=True) as place, TemporaryDirectory() as made:
+        if index is None:
+            index = Path(made) / "index.csv"
+            layout = format or sections["data"].format
+            layout = "folder" if layout == "shapes" else layout
+            if layout not in catalog.PARTS:
+                raise InputError(f"--format: unknown format {layout!r}; {config.near(layout, list(catalog.PARTS))}")
+            places = catalog.places(layout, data)
+            held_out = "test" if any(split == "test" for *_, split in places) else "val"
+            places = [each for each in places if each[3] == held_out]
+            index_file.write(index_file.build(data, learned.dataset, learned.class_names, places), data, index)
+        if tasks is None:
+            tasks = Path(made) / "tasks.json"
+            tasks_file.write(tasks_file.judged(index_file.read(index), learned.order, learned.sizes), tasks)
         judge(
             data=data,
             index=index,
             tasks=tasks,
             folder=checkpoint,
-            step=step,
-            base=base,
+            step=len(learned.sizes) - 1,
+            base=learned.sizes[0],
             out=place,
             device=device,
             threads=threads,
             workers=workers,
             **values,
+        )
+        found = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
+    means = ", ".join(f"{key} {found[key]:.2f}" for key in ("all", "base", "new", "harmonic") if found[key] is not None)
+    typer.echo(f"{protocol}: {means}")
+
+
+@app.command("import-checkpoint")
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A file (.pth) that the method's authors published.")],
+    dataset: Annotated[str, typer.Option(help="Its data set: voc2012 or ade20k.")],
+    scenario_: Annotated[str, typer.Option("--scenario", help="Its scenario, such as 15-1.")],
+    step: Annotated[int, typer.Option(min=0, help="The step that it was saved after.")],
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
+) -> None:
+    """Turn a published checkpoint into one of ours."""
+    from dkd.released import convert
+
+    sections = config.recipe(dataset, [])
+    if sections["data"].format not in catalog.FIXED:
+        raise InputError(f"--dataset: {dataset!r} has no fixed class list; published are voc2012 and ade20k")
+    names = catalog.class_names(sections["data"].format, None)
+    sizes = _sizes(scenario_, len(names) - 1)
+    if step >= len(sizes):
+        raise InputError(f"--step: {scenario_} has steps 0..{len(sizes) - 1}, no step {step}")
+    sizes = sizes[: step + 1]
+    with _scratch(out, folder=True) as place:
+        convert(
+            file,
+            dataset=dataset,
+            class_names=names,
+            order=range(1, sum(sizes) + 1),
+            sizes=sizes,
+            model=sections["model"].model_dump(mode="json"),
+            out=place,
         )
 
 

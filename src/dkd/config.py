@@ -46,9 +46,10 @@ class Shapes(Section):
 class Data(Section):
     """Where the pictures come from."""
 
-    format: Literal["folder", "shapes"] = "folder"
+    format: Literal["folder", "shapes", "voc", "ade20k"] = "folder"
     root: str | None = None
     shapes: Shapes = Shapes()
+    partition_seed: Annotated[int, Field(ge=0, description="of the setting `partitioned`")] = 0
 
 
 class Model(Section):
@@ -74,6 +75,8 @@ class Train(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = True
     power: NotNegative = 0.9
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    void: Literal["negative", "ignore"] = "negative"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
 
@@ -94,25 +97,34 @@ class Increment(Base):
     pos_weight: Positive = 1.0
 
 
-class KDWeights(Section):
-    """Weights of logit distillation."""
+class Finetune(Section):
+    """Options of fine-tuning."""
+
+    start: Literal["random", "auxiliary"] = "random"
+
+
+class KD(Finetune):
+    """Options of logit distillation."""
 
     kd: NotNegative = 5.0
 
 
-class DKDWeights(Section):
-    """Weights of decomposed knowledge distillation."""
+class DKD(KD):
+    """Options of decomposed knowledge distillation."""
 
-    kd: NotNegative = 5.0
+    start: Literal["random", "auxiliary"] = "auxiliary"
     dkd: NotNegative = 5.0
     ac: NotNegative = 1.0
+    decomposition: Literal["weight", "product"] = "weight"
+    resolution: Literal["grid", "full"] = "grid"
 
 
 class Methods(Section):
-    """Loss weights of each method that has some; a run sees only those of its own."""
+    """How a new classifier starts, and the weights and forms of the loss terms; a run sees its own method's only."""
 
-    kd: KDWeights = KDWeights()
-    dkd: DKDWeights = DKDWeights()
+    finetune: Finetune = Finetune()
+    kd: KD = KD()
+    dkd: DKD = DKD()
 
 
 class Evaluate(Section):
@@ -122,6 +134,7 @@ class Evaluate(Section):
     crop: Count = 512
     unseen: Literal["background", "ignore"] = "background"
     count_background: bool = True
+    absent: Literal["leave_out", "zero"] = "leave_out"
 
 
 class Report(Section):
@@ -145,7 +158,7 @@ class Run(Section):
 
     name: str
     dataset: str
-    setting: Literal["overlap", "disjoint"]
+    setting: Literal["overlap", "disjoint", "sequential", "partitioned"]
     method: Literal["finetune", "kd", "dkd", "joint"]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     order: tuple[int, ...]
@@ -294,21 +307,56 @@ def _product(item: Any, where: str) -> list[dict]:
             raise InputError(f"{where}.{key}: missing")
     axes = []
     for key, value in item.items():
-        # [7, 1, 1] is one scenario and [3, 1, 2] one order; only lists of such things are choices.
-        single = key in ("scenario", "order") and isinstance(value, list)
+        # [7, 1, 1] is one scenario, [3, 1, 2] and [cat, dog] one order; only lists of such things are choices.
         choices = isinstance(value, list) and key != "set"
-        if single:
-            choices = key == "scenario" and any(not isinstance(x, int) for x in value)
-            choices = choices or any(isinstance(x, list) for x in value)
+        if choices and key == "scenario":
+            choices = any(not isinstance(x, int) for x in value)
+        if choices and key == "order":
+            choices = any(isinstance(x, list) or _names_order(x) for x in value)
         axes.append([(key, x) for x in value] if choices else [(key, value)])
         if choices and not value:
             raise InputError(f"{where}.{key}: empty list")
         if choices and key == "order" and len(value) > 1:
-            axes[-1] = [(key, (k, x)) for k, x in enumerate(value, start=1)]
+            axes[-1] = [(key, (_tag(x, k), x)) for k, x in enumerate(value, start=1)]
     variants = [dict(pairs) for pairs in itertools.product(*axes)]
     if len(variants) > 1 and item.get("name") is not None:
         raise InputError(f"{where}.name: {item['name']!r} would name {len(variants)} runs; leave it out of a product")
     return variants
+
+
+def _names_order(word: Any) -> bool:
+    """Whether a word of `order:` stands for a whole order, not for a class."""
+    return isinstance(word, str) and (scenario.named_order(word, 1) is not None or word.endswith(".txt"))
+
+
+def _tag(order: Any, number: int) -> str:
+    """What the name of a run says of its order when there are several."""
+    return re.sub(r"[^A-Za-z0-9]", "", Path(order).stem) if isinstance(order, str) else f"o{number}"
+
+
+def class_order(order: Any, names: tuple[str, ...], folder: Path) -> tuple[int, ...]:
+    """A class order as labels.
+
+    `order`: None or `default` (as the data set numbers them), `reversed`, `seed:N` (drawn), a file relative to
+    `folder` with one label or class name per line (or all labels on one), or a list of labels or class names.
+    Raises InputError where it does not name each class once.
+    """
+    classes = len(names) - 1
+    order = "default" if order is None else order
+    if isinstance(order, str):
+        if (named := scenario.named_order(order, classes)) is not None:
+            return named
+        path = folder / order
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"order {order!r}: neither default, reversed, seed:N nor a readable file "
+                f"({getattr(error, 'strerror', None) or 'not UTF-8 text'}: {path})"
+            ) from None
+        words = lines[0].replace(",", " ").split() if len(lines) == 1 and classes > 1 else lines
+        order = [int(word) if word.isdecimal() else word for word in words]
+    return scenario.check_order(_labels(order, names), classes)
 
 
 def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run:
@@ -350,19 +398,19 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
         sections["data"] = data = data.model_copy(update={"root": str(place)})
     names = catalog.class_names(data.format, Path(data.root) if data.root else None)
     classes = len(names) - 1
-    number, order = item["order"] if isinstance(item.get("order"), tuple) else (None, item.get("order"))
+    tag, order = item["order"] if isinstance(item.get("order"), tuple) else (None, item.get("order"))
     try:
         plan = item["scenario"]
         if not isinstance(plan, str | list) or (isinstance(plan, list) and any(type(x) is not int for x in plan)):
             raise InputError(f"scenario {json.dumps(plan)}: write A-B (15-1) or a list of sizes")
         sizes = scenario.step_sizes(plan, classes)
-        order = tuple(range(1, classes + 1)) if order is None else scenario.check_order(_labels(order, names), classes)
+        order = class_order(order, names, folder)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     name = item.get("name")
     if name is None:
         name = f"{dataset}_{scenario.name(sizes)}_{setting}_{method}_s{item.get('seed', 0)}"
-        name += f"_o{number}" if number else ""
+        name += f"_{tag}" if tag else ""
     elif not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
         raise InputError(f"{where}.name: expected letters, digits, _ . + -, got {json.dumps(name)}")
     head = {"name": name, "dataset": dataset, "setting": setting, "method": method, "seed": item.get("seed", 0)}

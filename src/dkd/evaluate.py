@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, metrics, scenario, transforms
+from dkd import checkpoint, devices, metrics, scenario, transforms
 from dkd import tasks as tasks_file
 from dkd.datasets import index as index_file
 from dkd.datasets import reader
@@ -28,10 +28,11 @@ PROTOCOLS = ("paper", "full_image")
 def decide(logits: Tensor) -> Tensor:
     """Ids (N, H, W) uint8 from logits (N, K, H, W) of the foreground classes at full resolution.
 
-    The class of the highest score, or background (0) where no sigmoid exceeds 0.5, that is where no logit exceeds 0.
+    The class of the highest sigmoid, or background (0) where none exceeds 0.5. Logits beyond about 17 have the same
+    sigmoid in float32; the class that comes first wins, as in the release.
     """
-    best, winner = logits.max(dim=1)
-    return torch.where(best > 0, winner + 1, 0).to(torch.uint8)
+    best, winner = logits.sigmoid().max(dim=1)
+    return torch.where(best > 0.5, winner + 1, 0).to(torch.uint8)
 
 
 @torch.no_grad()
@@ -92,6 +93,7 @@ def evaluate(
     crop: int,
     unseen: str,
     count_background: bool,
+    absent: str,
     out: Path,
     device: str = "auto",
     threads: int | None = None,
@@ -101,14 +103,11 @@ def evaluate(
     """Judge the checkpoint in `folder` on the test pictures of `step`; write metrics.json and confusion.npz into `out`.
 
     `base`: how many classes count as base. `unseen`: labels of classes not learned yet are `background` (VOC) or
-    `ignore`d (ADE20K). Returns what it cost.
+    `ignore`d (ADE20K). `absent`: classes that neither occur nor are predicted are `leave_out` of means or count as
+    `zero` (as released). Several processes share the pictures, each of which counts once. Returns what it cost.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("runtime.device: no CUDA device is available; use auto or cpu")
-    device = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    if threads and device.type == "cpu":
-        torch.set_num_threads(threads)
-    model, learned = checkpoint.load(folder, device)
+    accelerator = devices.accelerator(device, threads)
+    model, learned = checkpoint.load(folder, accelerator.device)
     task = tasks_file.read(tasks)["steps"][step]
     wanted = set(task["test"])
     all_rows = index_file.read(index).rows
@@ -117,15 +116,21 @@ def evaluate(
     if len(rows) != len(wanted):
         raise InputError(f"{tasks}: {len(wanted) - len(rows)} test pictures of step {step} are not in {index}")
     table = scenario.id_table(learned.order, learned.order, rest=0 if unseen == "background" else scenario.VOID)
-    loader = DataLoader(Views(data, rows, crop), batch_size=batch, num_workers=workers, collate_fn=_flatten)
+    own = rows[accelerator.process_index :: accelerator.num_processes]
+    loader = DataLoader(Views(data, own, crop), batch_size=batch, num_workers=workers, collate_fn=_flatten)
     names = checkpoint.names(learned)
-    counts = count(model, tqdm(loader, desc="evaluate", disable=None, leave=False), table, len(names), device)
-    found = {name: metrics.summary(counts[name], names, base, count_background) for name in PROTOCOLS}
-    (out / "metrics.json").write_text(
-        json.dumps({"step": step, "protocols": found}, indent=1, ensure_ascii=False) + "\n"
-    )
-    np.savez_compressed(out / "confusion.npz", names=np.array(names), **counts)
-    return {"device": str(device), "images": len(rows)}
+    hidden = None if accelerator.is_main_process else True
+    views = tqdm(loader, desc="evaluate", disable=hidden, leave=False)
+    counts = {
+        name: accelerator.reduce(torch.from_numpy(found).to(accelerator.device), reduction="sum").cpu().numpy()
+        for name, found in count(model, views, table, len(names), accelerator.device).items()
+    }
+    if accelerator.is_main_process:
+        found = {name: metrics.summary(counts[name], names, base, count_background, absent) for name in PROTOCOLS}
+        text = json.dumps({"step": step, "protocols": found}, indent=1, ensure_ascii=False)
+        (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        np.savez_compressed(out / "confusion.npz", names=np.array(names), **counts)
+    return {**devices.cost(accelerator.device), "processes": accelerator.num_processes, "images": len(rows)}
 
 
 def _flatten(views: list[list]) -> list:

@@ -1,6 +1,7 @@
 """From counts to metrics: intersection over union per class and its means, in per cent.
 
-Knows confusion matrices only. A class that neither occurs nor is predicted has no IoU (null) and stays out of means.
+Knows confusion matrices only. A class that neither occurs nor is predicted has no IoU (null) and stays out of means,
+unless absent classes are asked to count as zero (as released).
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,12 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, ids: int) -> np.ndarray
     return np.bincount(pairs, minlength=ids * ids).reshape(ids, ids)
 
 
-def iou(counts: np.ndarray) -> list[float | None]:
-    """Per id, in per cent; None where the union is empty."""
+def iou(counts: np.ndarray, absent: str = "leave_out") -> list[float | None]:
+    """Per id, in per cent; where the union is empty None (`absent` = `leave_out`) or 0 (`zero`)."""
     hits = np.diag(counts)
     union = counts.sum(0) + counts.sum(1) - hits
-    return [100 * int(hit) / int(whole) if whole else None for hit, whole in zip(hits, union, strict=True)]
+    empty = 0.0 if absent == "zero" else None
+    return [100 * int(hit) / int(whole) if whole else empty for hit, whole in zip(hits, union, strict=True)]
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -38,25 +40,28 @@ def harmonic(a: float | None, b: float | None) -> float | None:
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
-def summary(counts: np.ndarray, names: Sequence[str], base: int, count_background: bool) -> dict:
+def summary(
+    counts: np.ndarray, names: Sequence[str], base: int, count_background: bool, absent: str = "leave_out"
+) -> dict:
     """The metrics of one protocol.
 
     counts (1+K, 1+K) over background and the K classes learned so far, `names` likewise, `base` = classes of step 0.
     base = step 0's classes, with background where `count_background` (the paper's "old"); new = all later ones; all =
-    both together; harmonic = harmonic mean of base and new.
+    both together; harmonic = harmonic mean of base and new. `foreground` holds the same without background.
     """
-    per_id = iou(counts)
-    first = 0 if count_background else 1
+    per_id = iou(counts, absent)
     total = int(counts.sum())
-    old, new = mean(per_id[first : base + 1]), mean(per_id[base + 1 :])
     return {
-        "all": mean(per_id[first:]),
-        "base": old,
-        "new": new,
-        "harmonic": harmonic(old, new),
+        **_means(per_id, base, first=0 if count_background else 1),
         "pixel_accuracy": 100 * int(np.trace(counts)) / total if total else None,
+        "foreground": _means(per_id, base, first=1),
         "per_class": dict(zip(names, per_id, strict=True)),
     }
+
+
+def _means(per_id: Sequence[float | None], base: int, first: int) -> dict[str, float | None]:
+    old, new = mean(per_id[first : base + 1]), mean(per_id[base + 1 :])
+    return {"all": mean(per_id[first:]), "base": old, "new": new, "harmonic": harmonic(old, new)}
 
 
 def forgetting(per_class: Sequence[dict[str, float | None]], earlier: Sequence[str]) -> float | None:

@@ -10,6 +10,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from dkd import seeds
 from dkd.errors import InputError
 
 VOID = 255
@@ -59,6 +60,22 @@ def check_order(order: Sequence[int], classes: int) -> tuple[int, ...]:
             f"class order must name each label 1..{classes} once; missing {missing}, repeated or unknown {extra}"
         )
     return tuple(order)
+
+
+def named_order(name: str, classes: int) -> tuple[int, ...] | None:
+    """Labels in the order called `name`: `default` (1, 2, ...), `reversed`, or `seed:N` (a permutation drawn from N).
+
+    None where there is no such order.
+    """
+    labels = list(range(1, classes + 1))
+    if name == "default":
+        return tuple(labels)
+    if name == "reversed":
+        return tuple(reversed(labels))
+    if match := re.fullmatch(r"seed:(\d+)", name):
+        # Ranks by digest: the same on every machine and in every version of any library.
+        return tuple(sorted(labels, key=lambda label: seeds.derive(int(match[1]), "order", label)))
+    return None
 
 
 def id_table(order: Sequence[int], visible: Sequence[int], rest: int = 0) -> np.ndarray:

@@ -3,9 +3,8 @@
 Knows tasks, pictures, optimiser, precision and distribution; what is learned from a batch is the method's business. A
 method is a module with
 
-    TEACHER         whether it needs the previous network's answer
-    FROM_AUXILIARY  whether a new classifier starts as a copy of the auxiliary one (not asked of a base)
-    loss(student, teacher, labels, pos_weight, **weights) -> total, named terms
+    TEACHER  whether it needs the previous network's answer
+    loss(student, teacher, target, **weights) -> total, named terms
 
 The paper's recipe is in docs/method.md. All randomness follows from (seed, step, epoch, picture).
 """
@@ -13,7 +12,6 @@ The paper's recipe is in docs/method.md. All randomness follows from (seed, step
 import csv
 import logging
 import math
-import resource
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,19 +19,21 @@ from types import ModuleType
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, scenario, seeds, transforms
+from dkd import checkpoint, devices, scenario, seeds, transforms
 from dkd import tasks as tasks_file
 from dkd.datasets import index as index_file
 from dkd.datasets import reader
 from dkd.errors import InputError
+from dkd.losses import Target
 from dkd.model.segmenter import Segmenter
 
 log = logging.getLogger("dkd")
+WARMUP_START = 0.001
 
 
 class Recipe(NamedTuple):
@@ -55,7 +55,11 @@ class Recipe(NamedTuple):
     """On everything at the base; on the new classifier alone later."""
     power: float
     """Of the polynomial decay, per iteration."""
+    warmup: float
+    """Share of the iterations in which the rate rises linearly from `WARMUP_START` of itself; the decay comes after."""
     pos_weight: float
+    void: str
+    """Void pixels count as `negative` or are `ignore`d."""
     precision: str
     """fp32, bf16 or fp16; losses are float32 in any case."""
 
@@ -107,7 +111,7 @@ class Batches:
 def optimise(
     model: Segmenter, recipe: Recipe, iterations: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """SGD and its polynomial decay over `iterations`, as released.
+    """SGD and its schedule over `iterations`, as released: linear warm-up, if any, then polynomial decay.
 
     Backbone at `lr`, decoder and classifiers at `head_lr` times that. Base (one classifier): weight decay everywhere.
     Later: batch norms out, weight decay on the new classifier alone.
@@ -137,8 +141,14 @@ def optimise(
     else:
         groups.append(group([model.auxiliary, *model.heads], recipe.head_lr, decay))
     optimizer = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: max(0.0, 1 - i / iterations) ** recipe.power)
-    return optimizer, schedule
+    rising = round(recipe.warmup * iterations)
+
+    def factor(i: int) -> float:
+        if i < rising:
+            return WARMUP_START + (1 - WARMUP_START) * i / rising
+        return max(0.0, 1 - (i - rising) / (iterations - rising)) ** recipe.power
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def micro_batch(batch: int, ranks: int, most: int | None) -> int:
@@ -159,9 +169,10 @@ def fit(
     out: Path,
     seed: int,
     recipe: Recipe,
-    weights: dict[str, float],
+    weights: dict,
     model: dict | None = None,
     previous: Path | None = None,
+    start: str = "random",
     device: str = "auto",
     threads: int | None = None,
     workers: int = 0,
@@ -170,13 +181,14 @@ def fit(
     """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
 
     Either `model` (the network's values, for a base) or `previous` (the checkpoint that the step goes on from) is
-    given. `weights` are the method's. Returns what it cost: device, pictures, iterations, peak memory in bytes.
+    given; in the latter case the new classifier starts at `random` or as a copy of the `auxiliary` one. `weights` are
+    what the method's loss takes. Returns what it cost: device, pictures, iterations, peak memory in bytes.
     Raises InputError where the step can't be trained as asked.
     """
-    accelerator = _accelerator(recipe, device, threads)
+    accelerator = devices.accelerator(device, threads, recipe.precision)
     micro = micro_batch(recipe.batch, accelerator.num_processes, micro)
     accelerator.gradient_accumulation_steps = recipe.batch // accelerator.num_processes // micro
-    rows, table, names, order, sizes = _task(index, tasks, step)
+    rows, table, first, names, order, sizes = _task(index, tasks, step)
     if len(rows) < recipe.batch:
         raise InputError(
             f"step {step}: {len(rows)} training pictures are fewer than a batch of {recipe.batch}; lower train.batch"
@@ -195,7 +207,7 @@ def fit(
                 f"{previous}: has learned {learned.order} in steps of {learned.sizes}, not what {tasks} says"
             )
         spec = learned.model
-        student.add_head(sizes[-1], from_auxiliary=method.FROM_AUXILIARY)
+        student.add_head(sizes[-1], from_auxiliary=start == "auxiliary")
         if method.TEACHER:
             teacher = checkpoint.load(previous, accelerator.device)[0].requires_grad_(False)
     batches = Batches(len(rows), recipe, micro, accelerator.process_index, accelerator.num_processes, seed, step)
@@ -212,7 +224,7 @@ def fit(
     log.info("step %d (%s): %d pictures, %d epochs of %d iterations", step, new, len(rows), recipe.epochs, per_epoch)
     started = time.perf_counter()
     history = loop(
-        accelerator, method, student, teacher, optimizer, schedule, loader, recipe, weights, iterations, step
+        accelerator, method, student, teacher, optimizer, schedule, loader, recipe, weights, iterations, step, first
     )
     seconds = time.perf_counter() - started
     if accelerator.is_main_process:
@@ -221,14 +233,12 @@ def fit(
         checkpoint.save(student, learned, out)
     accelerator.wait_for_everyone()
     return {
-        "device": device_name(accelerator.device),
-        "cuda": torch.version.cuda if accelerator.device.type == "cuda" else None,
+        **devices.cost(accelerator.device),
         "processes": accelerator.num_processes,
         "micro_batch": micro,
         "images": iterations * recipe.batch,
         "iterations": iterations,
         "seconds_training": round(seconds, 3),
-        "peak_memory_bytes": peak_memory(accelerator.device),
     }
 
 
@@ -241,12 +251,14 @@ def loop(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     loader: Iterable[tuple[Tensor, Tensor]],
     recipe: Recipe,
-    weights: dict[str, float],
+    weights: dict,
     iterations: int,
     step: int,
+    first: int,
 ) -> list[dict[str, float]]:
     """Train `student` in place on the micro-batches of `loader`: images (n, 3, H, W) float32, ids (n, H, W) uint8.
 
+    Labels speak of the ids from `first` on.
     Returns a record per epoch: epoch, the backbone's last learning rate, the total and every named term (means).
     """
     incremental = len(student.heads) > 1
@@ -268,9 +280,10 @@ def loop(
                 with accelerator.autocast():
                     answer = network(images)
                     with torch.no_grad():
-                        target = teacher(images) if teacher is not None else None
+                        taught = teacher(images) if teacher is not None else None
                 with torch.autocast(accelerator.device.type, enabled=False):
-                    total, terms = method.loss(answer, target, labels, recipe.pos_weight, **weights)
+                    truth = Target(labels, first, recipe.pos_weight, recipe.void)
+                    total, terms = method.loss(answer, taught, truth, **weights)
                 accelerator.backward(total)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -292,22 +305,8 @@ def loop(
     return history
 
 
-def _accelerator(recipe: Recipe, device: str, threads: int | None) -> Accelerator:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("runtime.device: no CUDA device is available; use auto or cpu")
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    if on_cpu and recipe.precision == "fp16":
-        raise InputError("train.precision: fp16 needs a CUDA device; use bf16 or fp32")
-    if threads and on_cpu:
-        torch.set_num_threads(threads)
-    precision = {"fp32": "no"}.get(recipe.precision, recipe.precision)
-    # Classifiers of other steps can be without gradient (fine-tuning), which DDP has to be told.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[unused])
-
-
 def _task(index: Path, tasks: Path, step: int):
-    """Rows to train on, label-to-id table, class names, labels learned after this step and classes per step."""
+    """Rows to train on, label-to-id table, first id that labels speak of, class names, and order and sizes so far."""
     table, content = index_file.read(index), tasks_file.read(tasks)
     if not 0 <= step < len(content["steps"]):
         raise InputError(f"{tasks}: has steps 0..{len(content['steps']) - 1}, no step {step}")
@@ -319,7 +318,9 @@ def _task(index: Path, tasks: Path, step: int):
         rows = [by_id[id] for id in steps[-1]["train"]]
     except KeyError as error:
         raise InputError(f"{tasks}: picture {error} is not in the train split of {index}") from None
-    return rows, scenario.id_table(order, steps[-1]["classes"]), table.class_names, order, sizes
+    visible = tasks_file.visible(content["setting"], order, sizes)
+    first = len(order) - len(visible) + 1
+    return rows, scenario.id_table(order, visible), first, table.class_names, order, sizes
 
 
 def _check_finite(record: dict[str, float], step: int) -> None:
@@ -345,15 +346,3 @@ def _write_history(history: list[dict[str, float]], path: Path) -> None:
 
 def _name(method: ModuleType) -> str:
     return method.__name__.rpartition(".")[2]
-
-
-def device_name(device: torch.device) -> str:
-    """What the device calls itself."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the allocator's peak on a GPU, the process's peak resident set on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -30,7 +30,9 @@ RECIPE = train.Recipe(
     nesterov=True,
     weight_decay=1e-4,
     power=0.9,
+    warmup=0.0,
     pos_weight=2.0,
+    void="negative",
     precision="fp32",
 )
 

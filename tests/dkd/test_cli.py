@@ -21,6 +21,9 @@ SETTINGS = [
 ]
 
 
+IMPORT = "import-checkpoint x.pth --dataset voc2012 --scenario 15-1 --step 1 --out o".split()
+
+
 def run(monkeypatch, *words) -> None:
     monkeypatch.setattr(sys, "argv", ["dkd", *map(str, words)])
     with pytest.raises(SystemExit) as caught:
@@ -38,8 +41,8 @@ def test_from_pictures_to_a_table(drawn, tmp_path, monkeypatch, capsys):
     step = ["--step", 1, "--method", "dkd", "--previous", tmp_path / "base"]
     run(monkeypatch, "train", *files, *step, "--out", tmp_path / "dkd", *SETTINGS)
     preset = [word for word in SETTINGS if word not in ("--preset", "shapes")]
-    for number, name in enumerate(["base", "dkd"]):
-        judged = ["evaluate", tmp_path / name, *files, "--step", number, "--out", tmp_path / f"{name}-results"]
+    for name in ("base", "dkd"):
+        judged = ["evaluate", tmp_path / name, *files, "--out", tmp_path / f"{name}-results"]
         run(monkeypatch, *judged, *preset)
     capsys.readouterr()
     results = [tmp_path / "base-results", tmp_path / "dkd-results"]
@@ -48,6 +51,10 @@ def test_from_pictures_to_a_table(drawn, tmp_path, monkeypatch, capsys):
     final = json.loads((tmp_path / "report" / "summary.json").read_text())["shapes_4-2_overlap_dkd_s0"]
     last = json.loads((tmp_path / "dkd-results" / "metrics.json").read_text())["protocols"]["paper"]
     assert final["all"] == last["all"] and final["forgetting"] is not None
+    # The same from the checkpoint and the pictures alone.
+    run(monkeypatch, "evaluate", tmp_path / "dkd", "--data", drawn, "--out", tmp_path / "alone", *preset)
+    assert capsys.readouterr().out.startswith(f"paper: all {last['all']:.2f}, base ")
+    assert json.loads((tmp_path / "alone" / "metrics.json").read_text())["protocols"]["paper"] == last
     names = {path.name for path in tmp_path.iterdir()}
     assert not [name for name in names if name.startswith(".dkd-")]
 
@@ -63,7 +70,12 @@ def test_from_pictures_to_a_table(drawn, tmp_path, monkeypatch, capsys):
         (["train", *"--data . --index i --tasks t --step 1 --out o".split()], "every later step from a checkpoint"),
         (["train", *"--data . --index i --tasks t --step 0 --out o --set base.lrr=1".split()], "base.lrr: unknown key"),
         (["train", *"--data . --index i --tasks t --step 0 --out o --preset vok".split()], "unknown preset 'vok'"),
-        (["evaluate", "none", *"--data . --index i --tasks t --step 0 --out o".split()], "t: No such file"),
+        (["evaluate", "none", *"--data . --index i --tasks t --out o".split()], "none: not a checkpoint, step.json is"),
+        (["split", "none.csv", *"--scenario 4-1 --order nowhere --out x.json".split()], "none.json: No such file"),
+        ([*IMPORT, "--dataset", "vok"], "unknown preset 'vok'"),
+        ([*IMPORT, "--scenario", "15-2"], "leave 5, which is not a multiple of 2"),
+        ([*IMPORT, "--step", "6"], "--step: 15-1 has steps 0..5, no step 6"),
+        (IMPORT, "x.pth: No such file"),
         (["report", "none", *"--tasks t --out o".split()], "t: No such file"),
     ],
 )

@@ -52,6 +52,37 @@ def test_a_list_makes_the_product(tmp_path):
     assert {run.sizes for run in runs} == {(4, 1, 1), (3, 3)}
 
 
+def test_orders_by_word_and_from_files(tmp_path):
+    (tmp_path / "mine.txt").write_text("star\nring\ncross\ntriangle\nsquare\ndisc\n")
+    (tmp_path / "labels.txt").write_text("6, 5, 4, 3, 2, 1\n")
+    words = ["default", "reversed", "seed:3", "seed:4", "mine.txt", "labels.txt"]
+    runs = load(tmp_path, {"runs": [{**RUN, "order": [*words[:4], [2, 1, 3, 4, 5, 6]]}]}).runs
+    assert [run.name.rpartition("_s0")[2] for run in runs] == ["_default", "_reversed", "_seed3", "_seed4", "_o5"]
+    orders = [load(tmp_path, {"runs": [{**RUN, "order": word}]}).runs[0].order for word in words]
+    assert [run.order for run in runs[:4]] == orders[:4]
+    assert orders[0] == (1, 2, 3, 4, 5, 6) and orders[1] == orders[4] == orders[5] == (6, 5, 4, 3, 2, 1)
+    assert sorted(orders[3]) == [1, 2, 3, 4, 5, 6] and len(set(orders)) == 4
+    assert orders[2] == (6, 5, 4, 2, 3, 1), "drawn orders are the same everywhere and for ever"
+    with pytest.raises(InputError, match=r"order 'none': neither default, reversed, seed:N nor a readable file"):
+        load(tmp_path, {"runs": [{**RUN, "order": "none"}]})
+
+
+def test_options_of_the_published_method(tmp_path):
+    """The defaults are as released; the paper's ablation in docs/protocol.md is one list of runs."""
+    [run] = load(tmp_path, {"runs": [RUN]}).runs
+    released = {"start": "auxiliary", "kd": 5, "dkd": 5, "ac": 1, "decomposition": "weight", "resolution": "grid"}
+    assert run.methods.dkd.model_dump() == released
+    assert (run.methods.finetune.start, run.methods.kd.start, run.train.void) == ("random", "random", "negative")
+    text = (Path(config.__file__).parents[2] / "docs" / "protocol.md").read_text()
+    block = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    for item in block["runs"]:
+        item |= {"dataset": "shapes", "scenario": "4-1"}
+    runs = load(tmp_path, block).runs
+    assert [run.name for run in runs] == ["mbce-kd", "with-dkd", "with-ac", "both"]
+    shown = [(run.methods.dkd.dkd, run.methods.dkd.ac, run.methods.dkd.start) for run in runs]
+    assert shown == [(0, 0, "random"), (5, 0, "random"), (0, 1, "auxiliary"), (5, 1, "auxiliary")]
+
+
 def test_orders_by_label_and_by_name(tmp_path):
     names = ["star", "ring", "cross", "triangle", "square", "disc"]
     orders = [[6, 5, 4, 3, 2, 1], names]

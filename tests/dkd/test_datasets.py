@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from dkd.datasets import catalog, index, reader, shapes
+from dkd.errors import InputError
 
 
 def test_shapes_follow_from_the_seed(tmp_path):
@@ -65,3 +66,53 @@ def test_camvid_is_a_folder_data_set(shared):
     table = index.build(root, "camvid", catalog.class_names("folder", root), catalog.places("folder", root))
     assert len(table.class_names) == 12 and len(table.rows) == 367 + 101 + 233
     assert sum(9 in row.classes for row in table.rows if row.split == "train") == 360
+
+
+def small(path, label):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.new("L", (6, 4), label)
+    (picture if path.suffix == ".png" else picture.convert("RGB")).save(path)
+
+
+def rows_of(root, format):
+    table = index.build(root, format, catalog.class_names(format, root), catalog.places(format, root))
+    return [(row.id, row.split, row.classes) for row in table.rows]
+
+
+def test_voc_as_it_is_unpacked(tmp_path):
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for id, label in (("2007_1", 15), ("2008_2", 20), ("2009_3", 0), ("unused", 3)):
+        small(tmp_path / "JPEGImages" / f"{id}.jpg", 0)
+        small(tmp_path / "SegmentationClassAug" / f"{id}.png", label)
+    (lists / "trainaug.txt").write_text("2008_2\n2007_1\n")
+    (lists / "val.txt").write_text("2009_3\n")
+    assert rows_of(tmp_path, "voc") == [
+        ("2007_1", "train", (15,)),
+        ("2008_2", "train", (20,)),
+        ("2009_3", "val", ()),
+    ]
+    (lists / "val.txt").write_text("2007_1\n")
+    with pytest.raises(InputError, match=r"val.txt: '2007_1' is listed twice, or for training and validation"):
+        catalog.places("voc", tmp_path)
+    (lists / "trainaug.txt").rename(lists / "train_aug.txt")
+    (lists / "val.txt").unlink()
+    with pytest.raises(InputError, match=r"val.txt: missing; it lists"):
+        catalog.places("voc", tmp_path)
+
+
+def test_ade20k_as_it_is_unpacked(tmp_path):
+    for name, id, label in (("training", "ADE_train_1", 150), ("validation", "ADE_val_1", 1)):
+        small(tmp_path / "images" / name / f"{id}.jpg", 0)
+        small(tmp_path / "annotations" / name / f"{id}.png", label)
+    assert rows_of(tmp_path, "ade20k") == [("ADE_train_1", "train", (150,)), ("ADE_val_1", "val", (1,))]
+    (tmp_path / "images" / "validation" / "ADE_val_1.jpg").unlink()
+    with pytest.raises(InputError, match=r"validation: holds no \.jpg"):
+        catalog.places("ade20k", tmp_path)
+
+
+def test_class_lists_of_the_benchmarks():
+    voc, ade = catalog.FIXED["voc"], catalog.FIXED["ade20k"]
+    assert (len(voc), voc[0], voc[15], voc[20]) == (21, "background", "person", "tvmonitor")
+    assert (len(ade), ade[0], ade[13], ade[150]) == (151, "other", "person", "flag")
+    assert len(set(ade)) == 151 and all(name == name.strip() for name in ade)

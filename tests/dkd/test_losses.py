@@ -86,6 +86,10 @@ def answer(features, heads, size) -> Output:
     return Output(features, tuple(steps), auxiliary, tuple(weight for weight, _ in heads[1:]), size)
 
 
+def target(given: SimpleNamespace, case: dict) -> losses.Target:
+    return losses.Target(given.labels, sum(case["classes"][:-1]) + 1, case["pos_weight"])
+
+
 def check(case: dict, shape: dict):
     given = inputs(case["seed"], case["classes"], shape)
     features, heads = given.new
@@ -96,10 +100,10 @@ def check(case: dict, shape: dict):
         leaf.requires_grad_()
     student = answer(features, heads, given.size)
     if given.old is None:
-        total, terms = joint.loss(student, None, given.labels, case["pos_weight"])
+        total, terms = joint.loss(student, None, target(given, case))
     else:
         teacher = answer(*given.old, given.size)
-        total, terms = dkd.loss(student, teacher, given.labels, case["pos_weight"], kd=5, dkd=5, ac=1)
+        total, terms = dkd.loss(student, teacher, target(given, case), kd=5, dkd=5, ac=1)
     total.backward()
     # The reference computed mBCE in float32 on the way: 2e-7 of rounding is its own.
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(case["terms_sum"], rel=1e-6)
@@ -135,7 +139,7 @@ def test_terms_are_the_written_formulas():
     one_hot = torch.stack([labels == k for k in (4, 5, 6)], dim=1).double()
     p = torch.sigmoid(x)
     expected = -(3 * one_hot * torch.log(p) + (1 - one_hot) * torch.log(1 - p)).mean((0, 2, 3)).sum()
-    assert torch.allclose(losses.mbce(x, labels, 4, 3.0), expected)
+    assert torch.allclose(losses.mbce(x, losses.Target(labels, 4, 3.0)), expected)
 
 
 def test_decomposition_adds_up_and_has_its_signs():
@@ -149,10 +153,66 @@ def test_decomposition_adds_up_and_has_its_signs():
     assert torch.allclose(positive, products.clamp(min=0).sum(2))
 
 
+def test_the_sign_is_that_of_the_weight_or_of_the_product():
+    torch.manual_seed(0)
+    features, weight = torch.randn(2, 8, 3, 4, dtype=torch.float64), torch.randn(5, 8, dtype=torch.float64)
+    products = features[:, None] * weight[None, :, :, None, None]
+    by_weight, by_product = losses.decompose(features, weight), losses.decompose(features, weight, "product")
+    heavy = (weight > 0)[None, :, :, None, None]
+    for found, kept in (
+        (by_weight, (products * heavy, products * ~heavy)),
+        (by_product, (products.clamp(min=0), products.clamp(max=0))),
+    ):
+        assert all(torch.allclose(ours, theirs.sum(2)) for ours, theirs in zip(found, kept, strict=True))
+    assert not torch.allclose(by_weight[0], by_product[0])
+    seen = features.relu()
+    for ours, theirs in zip(losses.decompose(seen, weight), losses.decompose(seen, weight, "product"), strict=True):
+        assert torch.allclose(ours, theirs)
+
+
+def test_void_pixels_say_no_or_nothing():
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 3, (2, 3, 4), dtype=torch.uint8)
+    labels[0, :2] = 255
+    (gradient,) = torch.autograd.grad(losses.mbce(x, losses.Target(labels, 1, 2.0, "ignore")), x)
+    assert (gradient[0, :, :2] == 0).all() and (gradient[0, :, 2:] != 0).all() and (gradient[1] != 0).all()
+    (gradient,) = torch.autograd.grad(losses.mbce(x, losses.Target(labels, 1, 2.0)), x)
+    assert (gradient[0, :, :2] > 0).all(), "negative, as released"
+    # Without void pixels there is nothing to choose.
+    labels[labels == 255] = 0
+    assert torch.allclose(*(losses.mbce(x, losses.Target(labels, 1, 2.0, void)) for void in ("ignore", "negative")))
+    labels[:] = 255
+    assert losses.mbce(x, losses.Target(labels, 1, 2.0, "ignore")) == 0
+
+
+def test_decomposed_terms_at_full_resolution():
+    given = inputs(2, [3, 2], SHAPE)
+    student, teacher = answer(*given.new, given.size), answer(*given.old, given.size)
+    truth, weights = losses.Target(given.labels, 4, 2.0), {"kd": 5, "dkd": 5, "ac": 1}
+    _, grid = dkd.loss(student, teacher, truth, **weights)
+    _, full = dkd.loss(student, teacher, truth, **weights, resolution="full")
+    parts = losses.decompose(student.features, student.weights[0]), losses.decompose(teacher.features, *teacher.weights)
+    ours, theirs = ([torch.nn.functional.interpolate(z, given.size, mode="bilinear") for z in part] for part in parts)
+    for i, name in enumerate(("dkd_pos", "dkd_neg")):
+        expected = sigmoid_bce(ours[i], torch.sigmoid(theirs[i])).mean((0, 2, 3)).sum()
+        assert full[name].item() == pytest.approx(expected.item(), rel=1e-9)
+        assert full[name] != grid[name]
+    assert all(full[name] == grid[name] for name in ("mbce", "kd", "ac"))
+
+
+def test_labels_may_speak_of_earlier_classes_too():
+    given = inputs(3, [3, 2], SHAPE)
+    student = answer(*given.new, given.size)
+    _, every = finetune.loss(student, None, losses.Target(given.labels, 1, 2.0))
+    scores = torch.nn.functional.interpolate(student.scores, given.size, mode="bilinear")
+    assert every["mbce"] == losses.mbce(scores, losses.Target(given.labels, 1, 2.0))
+
+
 def test_losses_are_float32_under_half_precision():
     x, y = torch.randn(1, 2, 4, 4, dtype=torch.bfloat16), torch.randn(1, 2, 4, 4, dtype=torch.bfloat16)
     labels = torch.ones(1, 4, 4, dtype=torch.uint8)
-    terms = [losses.mbce(x, labels, 1, 2.0), losses.soft_bce(x, y), losses.auxiliary(x[:, :1])]
+    terms = [losses.mbce(x, losses.Target(labels, 1, 2.0)), losses.soft_bce(x, y), losses.auxiliary(x[:, :1])]
     assert {term.dtype for term in terms} == {torch.float32}
     assert losses.soft_bce(x, y) == losses.soft_bce(x.float(), y.float())
 
@@ -160,11 +220,12 @@ def test_losses_are_float32_under_half_precision():
 def test_methods_differ_in_their_terms_only():
     given = inputs(1, [3, 2], SHAPE)
     student, teacher = answer(*given.new, given.size), answer(*given.old, given.size)
-    _, tuned = finetune.loss(student, None, given.labels, 2.0)
-    _, distilled = kd.loss(student, teacher, given.labels, 2.0, kd=5)
-    total, decomposed = dkd.loss(student, teacher, given.labels, 2.0, kd=5, dkd=5, ac=1)
+    truth = losses.Target(given.labels, 4, 2.0)
+    _, tuned = finetune.loss(student, None, truth)
+    _, distilled = kd.loss(student, teacher, truth, kd=5)
+    total, decomposed = dkd.loss(student, teacher, truth, kd=5, dkd=5, ac=1)
     assert set(tuned) == {"mbce"} and set(distilled) == {"mbce", "kd"}
     assert set(decomposed) == {"mbce", "kd", "dkd_pos", "dkd_neg", "ac"}
     assert tuned["mbce"] == distilled["mbce"] == decomposed["mbce"] and distilled["kd"] == decomposed["kd"]
-    alone, _ = dkd.loss(student, teacher, given.labels, 2.0, kd=0, dkd=0, ac=0)
+    alone, _ = dkd.loss(student, teacher, truth, kd=0, dkd=0, ac=0)
     assert alone == tuned["mbce"] and total > alone

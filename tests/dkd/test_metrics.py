@@ -47,6 +47,33 @@ def test_what_does_not_occur_is_null_and_in_no_mean():
     assert found["all"] == found["base"] == 100
 
 
+def test_the_released_convention_counts_absent_classes_as_zero():
+    """Two classes at 100 and one that never occurs: the mean is 100 here and 200 / 3 there."""
+    counts = np.diag([4, 4, 0])
+    ours = metrics.summary(counts, NAMES, base=1, count_background=True)
+    theirs = metrics.summary(counts, NAMES, base=1, count_background=True, absent="zero")
+    assert ours["all"] == 100 and theirs["all"] == pytest.approx(200 / 3)
+    assert theirs["new"] == theirs["harmonic"] == theirs["per_class"]["b"] == 0
+    hits = np.diag(counts)
+    released = 100 * hits / (counts.sum(0) + counts.sum(1) - hits + 1e-6)
+    assert list(theirs["per_class"].values()) == pytest.approx(list(released), abs=1e-4)
+
+
+def test_means_without_background():
+    counts = np.array([[8, 2, 0], [0, 5, 0], [0, 5, 0]])
+    found = metrics.summary(counts, NAMES, base=1, count_background=True)["foreground"]
+    plain = metrics.summary(counts, NAMES, base=1, count_background=False)
+    assert found == {key: plain[key] for key in ("all", "base", "new", "harmonic")}
+
+
+def test_all_is_the_mean_over_classes_not_over_groups():
+    """As in the published arithmetic of ADE20K 100-50: (101 x base + 50 x new) / 151."""
+    counts = np.random.RandomState(0).randint(1, 9, (151, 151)) + np.diag([900] * 101 + [300] * 50)
+    found = metrics.summary(counts, [str(k) for k in range(151)], base=100, count_background=True)
+    assert found["all"] == pytest.approx((101 * found["base"] + 50 * found["new"]) / 151)
+    assert abs(found["all"] - (found["base"] + found["new"]) / 2) > 1
+
+
 def test_forgetting_is_the_best_before_less_the_last():
     steps = [{"a": 80.0, "b": 50.0}, {"a": 60.0, "b": 70.0, "c": 40.0}, {"a": 50.0, "b": 60.0, "c": 50.0, "d": 9.0}]
     assert metrics.forgetting(steps, ["a", "b", "c"]) == pytest.approx((30 + 10 - 10) / 3)

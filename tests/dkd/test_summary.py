@@ -12,6 +12,7 @@ def metrics_of(step, **per_class):
     values = list(per_class.values())
     base, new = sum(values[:3]) / 3, (sum(values[3:]) / len(values[3:]) if values[3:] else None)
     found = {"all": sum(values) / len(values), "base": base, "new": new, "harmonic": None, "pixel_accuracy": 90.0}
+    found["foreground"] = {key: found[key] for key in ("all", "base", "new", "harmonic")}
     return {"step": step, "protocols": {"paper": {**found, "per_class": per_class}}}
 
 
@@ -54,6 +55,8 @@ def test_every_step_has_its_row(written):
     with (written / "steps.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["run"][-2:], row["step"]) for row in rows] == [("s0", "0"), ("s0", "1"), ("s1", "0"), ("s1", "1")]
+    assert [row["average_over_steps"] for row in rows[:2]] == ["70.0", "60.0"]
+    assert [row["forgetting"] for row in rows] == ["", "15.0", "", "0.0"]
     with (written / "classes.csv").open() as file:
         classes = list(csv.DictReader(file))
     assert len(classes) == 2 * (3 + 4) and classes[4]["class"] == "a" and classes[4]["iou"] == "30.0"

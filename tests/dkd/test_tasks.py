@@ -40,9 +40,40 @@ def test_disjoint_leaves_out_pictures_with_a_later_class():
     assert lists("disjoint")[1:] == lists("overlap")[1:]
 
 
+def test_sequential_takes_the_pictures_of_disjoint_and_shows_earlier_labels():
+    assert lists("sequential") == lists("disjoint")
+    for setting in tasks.SETTINGS:
+        assert tasks.visible(setting, (3, 1, 2), (1, 2)) == ((3, 1, 2) if setting == "sequential" else (1, 2))
+        assert tasks.visible(setting, (3,), (1,)) == (3,)
+
+
+def test_partitioned_gives_every_picture_to_one_step():
+    many = [Row(f"p{i:03}", "", "", "train", (1, 2, 3)[: 1 + i % 3]) for i in range(300)]
+    index = TINY._replace(rows=(*TINY.rows, *many))
+    steps = lists("partitioned", index=index)[0]
+    given = sorted(id for step in steps for id in step)
+    assert given == sorted(row.id for row in index.rows if row.split == "train" and row.classes)
+    assert lists("partitioned", index=index)[1:] == lists("overlap", index=index)[1:]
+    # Of a hundred pictures with all three classes about a third go to each.
+    shares = [sum(f"p{i:03}" in step for i in range(2, 300, 3)) for step in steps]
+    assert sum(shares) == 100 and min(shares) > 20
+    # Steps of the same classes get the same pictures, whatever comes later and in whatever order.
+    assert lists("partitioned", sizes=(1, 2), index=index)[0] == [steps[0], sorted(steps[1] + steps[2])]
+    assert lists("partitioned", order=(3, 2, 1), index=index)[0] == steps[::-1]
+    other = tasks.split(index, setting="partitioned", order=(1, 2, 3), sizes=(1, 1, 1), seed=1)["steps"]
+    assert [step["train"] for step in other] != steps
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(InputError, match="unknown setting 'both'; known: overlap, disjoint, sequential, partitioned"):
+        lists("both")
+
+
 def test_the_base_alone_is_the_base_of_every_scenario():
-    for setting in ("overlap", "disjoint"):
-        assert [x[:1] for x in lists(setting)] == lists(setting, order=(1,), sizes=(1,))
+    index = TINY._replace(rows=(*TINY.rows, *(Row(f"u{i}", "", "", "train", (i % 3 + 1,)) for i in range(6))))
+    for setting in tasks.SETTINGS:
+        alone = lists(setting, order=(1,), sizes=(1,), index=index)
+        assert [x[:1] for x in lists(setting, index=index)] == alone
 
 
 def test_a_test_split_is_used_where_there_is_one():

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -170,7 +172,8 @@ def test_a_permuted_order_gives_the_metrics_of_relabelled_masks(drawn, tmp_path)
 
 
 def judge(prepared, folder, step, out, **changes):
-    options = {"base": 4, "crop": 32, "unseen": "background", "count_background": True, **changes}
+    options = {"base": 4, "crop": 32, "unseen": "background", "count_background": True, "absent": "leave_out"}
+    options |= changes
     return evaluate.evaluate(folder=folder, step=step, out=out, device="cpu", threads=1, **prepared, **options)
 
 
@@ -200,6 +203,62 @@ def test_classes_not_learned_yet_are_background_or_void(prepared, base, tmp_path
     judge(prepared, base.folder, 0, tmp_path, unseen="ignore")
     known = np.load(tmp_path / "confusion.npz")["paper"]
     assert np.array_equal(whole[1:], known[1:]) and whole[0].sum() > known[0].sum()
+
+
+SHARE = """
+import sys
+from pathlib import Path
+from dkd import evaluate
+data, index, tasks, folder, out = map(Path, sys.argv[1:])
+options = {"base": 4, "crop": 24, "unseen": "background", "count_background": True, "absent": "leave_out"}
+evaluate.evaluate(
+    data=data, index=index, tasks=tasks, folder=folder, step=0, out=out, device="cpu", threads=1, **options
+)
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_count_every_picture_once(prepared, base, tmp_path):
+    judge(prepared, base.folder, 0, tmp_path, crop=24)
+    alone = (tmp_path / "metrics.json").read_bytes()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "share.py").write_text(SHARE)
+    paths = [*prepared.values(), base.folder, tmp_path / "shared"]
+    # Eight pictures for three processes.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+    subprocess.run([*command, tmp_path / "share.py", *paths], check=True)
+    assert (tmp_path / "shared" / "metrics.json").read_bytes() == alone
+
+
+def test_warm_up_rises_before_the_decay():
+    recipe = RECIPE._replace(warmup=0.2, lr=0.01)
+    optimizer, schedule = train.optimise(Segmenter(SPEC, [2]), recipe, 10)
+    rates = []
+    for _ in range(10):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    expected = [0.001, 0.5005, *((1 - i / 8) ** 0.9 for i in range(8))]
+    assert rates == pytest.approx([0.01 * factor for factor in expected])
+
+
+def test_sequential_labels_teach_earlier_classes_too(drawn, base, tmp_path):
+    """Without distillation, old classifiers change only where labels speak of their classes."""
+    changed = {}
+    for setting in ("overlap", "sequential"):
+        (tmp_path / setting).mkdir()
+        prepared = prepare(drawn, tmp_path / setting, sizes=(4, 2), setting=setting)
+        after = fit_step(prepared, tmp_path / setting / "step", base.folder, finetune)
+        changed[setting] = not torch.equal(after["heads.0.weight"], base.tensors["heads.0.weight"])
+    assert changed == {"overlap": False, "sequential": True}
+
+
+def test_a_new_classifier_starts_where_it_is_told(prepared, base, tmp_path):
+    still = INCREMENT._replace(lr=1e-12, epochs=1)
+    for start in ("random", "auxiliary"):
+        after = fit_step(prepared, tmp_path / start, base.folder, dkd, recipe=still, start=start)
+        copied = torch.allclose(after["heads.1.weight"], base.tensors["auxiliary.weight"])
+        assert copied == (start == "auxiliary")
 
 
 def test_decision_is_sigmoid_arg_max_and_a_threshold():

@@ -71,6 +71,9 @@ def batches(case: dict):
 @pytest.mark.parametrize("name", ["base_15", "inc_15-1"])
 def test_four_steps_are_those_of_the_release(golden, name):
     case = golden("trajectories.json")[name]
+    # Batch norm over the two values of the pooled branch blows rounding up: the numbers hold for the summation order of
+    # the two threads that they were printed with.
+    torch.set_num_threads(2)
     recipe = train.Recipe(
         epochs=4,
         batch=2,
@@ -84,7 +87,9 @@ def test_four_steps_are_those_of_the_release(golden, name):
         nesterov=True,
         weight_decay=1e-4,
         power=0.9,
+        warmup=0.0,
         pos_weight=case["pos_weight"],
+        void="negative",
         precision="fp32",
     )
     later = case["incremental"]
@@ -108,6 +113,7 @@ def test_four_steps_are_those_of_the_release(golden, name):
         {"kd": 5, "dkd": 5, "ac": 1} if later else {},
         4,
         step=len(case["classes"]) - 1,
+        first=sum(case["classes"][:-1]) + 1,
     )
     for found, known in zip(history, case["iterations"], strict=True):
         assert found["lr"] == pytest.approx(known["lr"][0], rel=1e-9)

@@ -1,7 +1,7 @@
 """What is known of each data-set format: its parts, its class names, and where its pictures and masks lie.
 
 Knows nothing of pixels. Format `folder` is any data set in our own layout; `shapes` is drawn by `dkd.datasets.shapes`
-and read as `folder`.
+and read as `folder`; `voc` and `ade20k` are the benchmarks as they are unpacked.
 """
 
 import os
@@ -10,9 +10,33 @@ from pathlib import Path
 from dkd.errors import InputError
 
 SHAPES = ("background", "disc", "square", "triangle", "cross", "ring", "star")
+VOC = (
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+    "pottedplant sheep sofa train tvmonitor"
+)
+# Names are those of the benchmark's own list, the first synonym of each; several are of two words.
+ADE20K = """other,
+wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth,
+door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field,
+armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion, base, box, column, signboard, chest of
+drawers, counter, sand, sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, case, pool
+table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, toilet, flower, book, hill,
+bench, countertop, stove, palm, kitchen island, computer, swivel chair, boat, bar, arcade machine, hovel, bus,
+towel, light, truck, tower, chandelier, awning, streetlight, booth, television receiver, airplane, dirt track,
+apparel, pole, land, bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship, fountain, conveyer
+belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall, tent, bag, minibike, cradle, oven,
+ball, food, step, tank, trade name, microwave, pot, animal, bicycle, lake, dishwasher, screen, blanket, sculpture,
+hood, sconce, vase, traffic light, tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower,
+radiator, glass, clock, flag"""
+FIXED = {"shapes": SHAPES, "voc": tuple(VOC.split()), "ade20k": tuple(ADE20K.replace("\n", " ").split(", "))}
+"""Class names of the formats that have a fixed list; label 0 first."""
 
 # What of a raw data set makes up its content; anything else lying under its root is of no consequence.
-PARTS = {"folder": ("classes.txt", "images", "masks", "splits")}
+PARTS = {
+    "folder": ("classes.txt", "images", "masks", "splits"),
+    "voc": ("ImageSets/Segmentation", "JPEGImages", "SegmentationClassAug"),
+    "ade20k": ("annotations", "images"),
+}
 
 
 def class_names(format: str, root: Path | None) -> tuple[str, ...]:
@@ -20,8 +44,8 @@ def class_names(format: str, root: Path | None) -> tuple[str, ...]:
 
     Raises InputError where the file is missing, empty, repeats a name or names more than 254 classes.
     """
-    if format == "shapes":
-        return SHAPES
+    if format in FIXED:
+        return FIXED[format]
     path = root / "classes.txt"
     try:
         names = tuple(path.read_text(encoding="utf-8").split("\n"))
@@ -44,7 +68,38 @@ def places(format: str, root: Path) -> list[tuple[str, str, str, str]]:
 
     Raises InputError that names the file where a list or a picture is missing or an id occurs twice.
     """
-    return {"folder": _folder}[format](root)
+    return {"folder": _folder, "voc": _voc, "ade20k": _ade20k}[format](root)
+
+
+def _voc(root: Path) -> list[tuple[str, str, str, str]]:
+    """VOC 2012 with the labels of SBD: JPEGImages, SegmentationClassAug, and the lists trainaug and val."""
+    places, seen = [], set()
+    for split, names in (("train", ("trainaug", "train_aug")), ("val", ("val",))):
+        lists = [root / "ImageSets" / "Segmentation" / f"{name}.txt" for name in names]
+        path = next((path for path in lists if path.is_file()), None)
+        if path is None:
+            raise InputError(f"{lists[0]}: missing; it lists the ids of the {split} pictures, one per line")
+        for id in path.read_text(encoding="utf-8").split():
+            if id in seen:
+                raise InputError(f"{path}: {id!r} is listed twice, or for training and validation")
+            seen.add(id)
+            places.append((id, f"JPEGImages/{id}.jpg", f"SegmentationClassAug/{id}.png", split))
+    return places
+
+
+def _ade20k(root: Path) -> list[tuple[str, str, str, str]]:
+    """ADE20K as of the scene parsing challenge: images/ and annotations/, each with training/ and validation/."""
+    places = []
+    for split, name in (("train", "training"), ("val", "validation")):
+        folder = root / "images" / name
+        try:
+            ids = sorted(Path(entry.name).stem for entry in os.scandir(folder) if entry.name.endswith(".jpg"))
+        except OSError as error:
+            raise InputError(f"{folder}: {error.strerror}; ADE20K keeps its {name} pictures there") from None
+        if not ids:
+            raise InputError(f"{folder}: holds no .jpg picture")
+        places += [(id, f"images/{name}/{id}.jpg", f"annotations/{name}/{id}.png", split) for id in ids]
+    return places
 
 
 def _folder(root: Path) -> list[tuple[str, str, str, str]]:

@@ -1,8 +1,8 @@
 """Decomposed knowledge distillation: mBCE + KD + DKD + AC (paper: the whole objective).
 
 Each logit of a previous class is split into what speaks for the class (z+) and what speaks against it (z-); both are
-held to the teacher's, on the feature grid (as released). The new classifier starts from the auxiliary one, which goes
-on learning that nothing is its own.
+held to the teacher's. The auxiliary classifier, which a new classifier starts from, goes on learning that nothing is
+its own.
 """
 
 import torch
@@ -12,22 +12,35 @@ from dkd import losses
 from dkd.model.segmenter import Output, upsample
 
 TEACHER = True
-FROM_AUXILIARY = True
 
 
 def loss(
-    student: Output, teacher: Output, labels: Tensor, pos_weight: float, *, kd: float, dkd: float, ac: float
+    student: Output,
+    teacher: Output,
+    target: losses.Target,
+    *,
+    kd: float,
+    dkd: float,
+    ac: float,
+    decomposition: str = "weight",
+    resolution: str = "grid",
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total and named terms; labels (N, H, W) are ids of the new classes, 0 and 255 elsewhere; kd, dkd, ac weigh."""
-    *old, new = student.logits
-    old, target = torch.cat(old, dim=1), torch.cat(teacher.logits, dim=1)
-    positive, negative = losses.decompose(student.features, torch.cat(student.weights[:-1]))
-    teacher_positive, teacher_negative = losses.decompose(teacher.features, torch.cat(teacher.weights))
+    """Total and named terms; kd, dkd, ac weigh.
+
+    The sign that decomposes is that of the `weight` (released) or of the `product` (paper); DKD is on the feature
+    `grid` (released) or at `full` resolution (paper).
+    """
+    scores, taught = upsample(student.scores, student.size), upsample(teacher.scores, student.size)
+    previous = taught.shape[1]
+    ours = losses.decompose(student.features, torch.cat(student.weights)[:previous], decomposition)
+    theirs = losses.decompose(teacher.features, torch.cat(teacher.weights), decomposition)
+    if resolution == "full":
+        ours, theirs = ([upsample(part, student.size) for part in parts] for parts in (ours, theirs))
     terms = {
-        "mbce": losses.mbce(upsample(new, student.size), labels, 1 + old.shape[1], pos_weight),
-        "kd": losses.soft_bce(upsample(old, student.size), upsample(target, student.size)),
-        "dkd_pos": losses.soft_bce(positive, teacher_positive),
-        "dkd_neg": losses.soft_bce(negative, teacher_negative),
+        "mbce": losses.mbce(scores[:, target.first - 1 :], target),
+        "kd": losses.soft_bce(scores[:, :previous], taught),
+        "dkd_pos": losses.soft_bce(ours[0], theirs[0]),
+        "dkd_neg": losses.soft_bce(ours[1], theirs[1]),
         "ac": losses.auxiliary(upsample(student.auxiliary, student.size)),
     }
     total = terms["mbce"] + kd * terms["kd"] + dkd * (terms["dkd_pos"] + terms["dkd_neg"]) + ac * terms["ac"]

@@ -6,12 +6,9 @@ from dkd import losses
 from dkd.model.segmenter import Output, upsample
 
 TEACHER = False
-FROM_AUXILIARY = False
 
 
-def loss(student: Output, teacher: None, labels: Tensor, pos_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total and named terms; labels (N, H, W) are ids of the new classes, 0 and 255 elsewhere."""
-    *old, new = student.logits
-    first = 1 + sum(logits.shape[1] for logits in old)
-    terms = {"mbce": losses.mbce(upsample(new, student.size), labels, first, pos_weight)}
+def loss(student: Output, teacher: None, target: losses.Target) -> tuple[Tensor, dict[str, Tensor]]:
+    """Total and named terms."""
+    terms = {"mbce": losses.mbce(upsample(student.scores[:, target.first - 1 :], student.size), target)}
     return terms["mbce"], terms

@@ -13,11 +13,10 @@ from dkd.model.segmenter import Output, upsample
 TEACHER = False
 
 
-def loss(student: Output, teacher: None, labels: Tensor, pos_weight: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total and named terms; labels (N, H, W) are ids 1..K of all classes, 0 and 255 elsewhere."""
-    (new,) = student.logits
+def loss(student: Output, teacher: None, target: losses.Target) -> tuple[Tensor, dict[str, Tensor]]:
+    """Total and named terms."""
     terms = {
-        "mbce": losses.mbce(upsample(new, student.size), labels, 1, pos_weight),
+        "mbce": losses.mbce(upsample(student.scores, student.size), target),
         "ac": losses.auxiliary(upsample(student.auxiliary, student.size)),
     }
     return terms["mbce"] + terms["ac"], terms

@@ -28,6 +28,11 @@ class Output(NamedTuple):
     size: tuple[int, int]
     """(H, W)."""
 
+    @property
+    def scores(self) -> Tensor:
+        """(N, K, h, w): logits of all classes, in the order of their ids 1..K."""
+        return torch.cat(self.logits, dim=1)
+
 
 class Segmenter(nn.Module):
     """Backbone, ASPP and classifiers; `spec` is what `model:` of params.yaml holds, `sizes` the classes per step."""

@@ -25,26 +25,32 @@ def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Pa
     for run in runs:
         per_step = [json.loads(path.read_text(encoding="utf-8")) for path in found[run["name"]]]
         headline = [content["protocols"][run["protocol"]] for content in per_step]
-        last = headline[-1]
-        learned = list(last["per_class"])[1:]
-        earlier = learned[: len(learned) - run["sizes"][-1]]
-        final[run["name"]] = {
-            **{key: last[key] for key in HEADLINE[:4]},
-            "average_over_steps": metrics.mean([each["all"] for each in headline]),
-            "forgetting": metrics.forgetting([each["per_class"] for each in headline], earlier),
-        }
+        final[run["name"]] = {**{key: headline[-1][key] for key in HEADLINE[:4]}, **_over_steps(headline)}
         who = {key: run[key] for key in ("name", "dataset", "setting", "method", "seed")}
-        for content in per_step:
+        for number, content in enumerate(per_step):
             for protocol, values in content["protocols"].items():
                 row = {"run": who["name"], **who, "step": content["step"], "protocol": protocol}
                 row.pop("name")
-                steps.append({**row, **{key: values[key] for key in (*HEADLINE[:4], "pixel_accuracy")}})
+                so_far = [each["protocols"][protocol] for each in per_step[: number + 1]]
+                means = {key: values[key] for key in (*HEADLINE[:4], "pixel_accuracy")}
+                foreground = {f"foreground_{key}": values["foreground"][key] for key in HEADLINE[:4]}
+                steps.append({**row, **means, **foreground, **_over_steps(so_far)})
                 classes += [{**row, "class": name, "iou": value} for name, value in values["per_class"].items()]
     _json(final, out / "summary.json")
     _json(_groups(runs, final), out / "groups.json")
     _csv(steps, out / "steps.csv")
     _csv(classes, out / "classes.csv")
     (out / "table.txt").write_text(table(final, decimals), encoding="utf-8")
+
+
+def _over_steps(found: list[dict]) -> dict[str, float | None]:
+    """What follows from the metrics of all steps up to one."""
+    per_class = [each["per_class"] for each in found]
+    earlier = list(per_class[-2])[1:] if len(found) > 1 else []
+    return {
+        "average_over_steps": metrics.mean([each["all"] for each in found]),
+        "forgetting": metrics.forgetting(per_class, earlier),
+    }
 
 
 def _groups(runs: list[dict], final: dict[str, dict]) -> dict[str, dict]:

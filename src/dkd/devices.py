@@ -1,0 +1,38 @@
+"""Where the work is carried out: device, precision and processes (by accelerate), and what that cost.
+
+Knows nothing of what is computed.
+"""
+
+import resource
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+from dkd.errors import InputError
+
+
+def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Accelerator:
+    """`device` is auto, cpu or cuda; `threads` are for a CPU; `precision` is fp32, bf16 or fp16.
+
+    Raises InputError where this machine can't.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("runtime.device: no CUDA device is available; use auto or cpu")
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and precision == "fp16":
+        raise InputError("train.precision: fp16 needs a CUDA device; use bf16 or fp32")
+    if threads and on_cpu:
+        torch.set_num_threads(threads)
+    # Classifiers of other steps can be without gradient, which distributed training has to be told.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    mixed = "no" if precision == "fp32" else precision
+    return Accelerator(mixed_precision=mixed, cpu=on_cpu, kwargs_handlers=[unused])
+
+
+def cost(device: torch.device) -> dict:
+    """The device's name, its CUDA version, and bytes: a GPU allocator's peak, or a process's peak resident set."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+        return {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "peak_memory_bytes": peak}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"device": "cpu", "cuda": None, "peak_memory_bytes": peak}
