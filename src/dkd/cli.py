@@ -41,6 +41,25 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that load pictures.")]
 
 
+@app.command("fetch")
+def fetch_(
+    dataset: Annotated[str, typer.Argument(help="voc2012 (with SBD: train_aug), ade20k or cityscapes.")],
+    out: Annotated[Path | None, typer.Option(help="Root of the data set; data/raw/DATASET by default.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Folder with the archives, or address of a mirror.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="voc2012: folder or zip SegmentationClassAug in place of SBD's archive.")
+    ] = None,
+) -> None:
+    """Download a benchmark, check it and unpack what is needed; stopped at any time, the next call goes on."""
+    from dkd.datasets.fetch import BENCHMARKS, fetch
+
+    if dataset not in BENCHMARKS:
+        raise InputError(f"DATASET: unknown data set {dataset!r}; {config.near(dataset, list(BENCHMARKS))}")
+    fetch(dataset, out or Path("data/raw") / dataset, from_, masks)
+
+
 @app.command("index")
 def index_(
     root: Annotated[Path, typer.Argument(help="Root of the data set.")],
