@@ -1,4 +1,4 @@
-"""The benchmarks at their full number of pictures, made up from the published class tables: real commands, real lists."""
+"""The benchmarks at their full number of pictures, made from the published class tables: real commands, real lists."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def lay_out(root, tables, places):
                 (root / folder).mkdir(parents=True, exist_ok=True)
             os.link(picture, root / images / f"{id}.jpg")
             pixels = bytes([*map(int, labels), 0, 255]).ljust(WIDTH, b"\0")
-            Image.frombytes("P", (WIDTH, 1), pixels).save(root / masks / f"{id}.png")
+            Image.frombytes("L", (WIDTH, 1), pixels).save(root / masks / f"{id}.png")
             ids.append(id)
         if listed:
             (root / listed).parent.mkdir(parents=True, exist_ok=True)
