@@ -1,4 +1,5 @@
 # From params.yaml to metrics/: the plan (pipeline/plan.py) says which nodes there are, the rules how each is made.
+import os
 import sys
 from pathlib import Path
 
@@ -7,15 +8,18 @@ sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/src"]
 
 from dkd import config as params
 from dkd.errors import InputError
-from pipeline import faults, jobs, keep
+from pipeline import devices, faults, jobs, keep, outside
 from pipeline import plan as plans
 from pipeline.publish import published
 
 try:
     if workflow.is_main_process:
         PLAN = plans.build(params.load())
-        keep.tidy(PLAN)
+        if "DVC_STAGE" in os.environ:
+            outside.check(PLAN)
+        # First: from here on, no other run puts nodes of this plan away.
         plans.freeze(PLAN)
+        keep.tidy(PLAN)
         # `onsuccess` is not called when nothing is to be done.
         if all(Path(stamp).exists() for stamp in PLAN.stamps()):
             keep.prune(PLAN)
@@ -27,7 +31,12 @@ except (InputError, OSError) as error:
 [SUMMARY] = PLAN.of("summary")
 PUBLISHED = published(SUMMARY.folder)
 NEWS = not PUBLISHED.exists()
-GPUS = jobs.gpus(PLAN.runtime["device"])
+# As many trainings at once as there are GPUs, and as many evaluations beside them; --resources says otherwise.
+DEVICES = devices.found(PLAN.runtime["device"])
+GPUS = int(bool(DEVICES))
+for use in ("gpu", "gpu_evaluate"):
+    if DEVICES and use not in workflow.global_resources:
+        workflow.register_resource(use, len(DEVICES))
 PYTHON = jobs.python(deployed=bool(workflow.deployment_settings.deployment_method))
 NODE = f"{PYTHON} -m pipeline.node --log {{log}} {{output}}"
 PUBLISH = f"{PYTHON} -m pipeline publish {{input}} 2> {{log}}"

@@ -60,6 +60,10 @@ class Code:
                 todo += self._imports(module)
         return dict(sorted(found.items()))
 
+    def definitions(self, modules: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Module -> names that it defines at its top level -> the first digits of the digest of what each means."""
+        return {name: _definitions(self._module(name).tree) for name in modules}
+
     def _path(self, name: str) -> Path | None:
         top, *_ = parts = name.split(".")
         stem = self.root / SOURCES[top] / Path(*parts)
@@ -119,6 +123,25 @@ class _Module(NamedTuple):
 def _parsed(source: bytes) -> tuple[ast.Module, str]:
     tree = ast.parse(source)
     return tree, hashlib.sha256(_meaning(tree).encode()).hexdigest()
+
+
+def _definitions(tree: ast.Module) -> dict[str, str]:
+    meanings: dict[str, list[str]] = {}
+    for node in tree.body:
+        if not _is_idle(node):
+            meanings.setdefault(_title(node), []).append(_meaning(node))
+    return {title: digest(words)[:8] for title, words in meanings.items()}
+
+
+def _title(node: ast.stmt) -> str:
+    """What people call a statement at the top level of a module."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return node.name
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return "(imports)"
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return ", ".join(ast.unparse(target) for target in getattr(node, "targets", None) or [node.target])
+    return "(statements)"
 
 
 def _with_parents(name: str) -> list[str]:

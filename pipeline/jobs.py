@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from pathlib import Path
 
 from pipeline import ROOT
 
@@ -15,11 +14,3 @@ def python(deployed: bool) -> str:
     path = f"{ROOT}:{ROOT / 'src'}"
     command = f"PYTHONPATH={shlex.quote(path)} {'python' if deployed else shlex.quote(sys.executable)}"
     return command.replace("{", "{{").replace("}", "}}")
-
-
-def gpus(device: str) -> int:
-    """How many GPUs one training occupies: 1 where `device` is not cpu and an NVIDIA device is here, else 0.
-
-    One at a time on a GPU; on CPU trainings run side by side as their threads allow.
-    """
-    return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))

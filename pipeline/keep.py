@@ -1,6 +1,7 @@
 """What lies on disk: puts finished nodes into place, brings wanted ones back, sets damaged or unwanted ones aside.
 
-Nothing is deleted: unwanted nodes go to .dkd/attic, damaged ones to .dkd/damaged. Knows nothing of what is in a node.
+Nothing is deleted: unwanted nodes go to .dkd/attic, damaged ones to .dkd/damaged; when a folder went there is its own
+time. Knows nothing of what is in a node.
 """
 
 import fcntl
@@ -63,12 +64,14 @@ def set_aside(folder: Path) -> None:
     aside = DAMAGED / f"{folder}-{uuid.uuid4().hex[:6]}"
     aside.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(aside)
+    os.utime(aside)
 
 
-def tidy(plan: Plan) -> None:
+def tidy(plan: Plan, verify: bool = False) -> None:
     """Make "exists" mean "valid" for every node of the plan, before a run decides what is to be done.
 
-    Wanted nodes come back from the attic; damaged ones, and all that was made from them, are set aside.
+    Wanted nodes come back from the attic; damaged ones, and all that was made from them, are set aside. With `verify`
+    every file is read, else damage shows in sizes only.
     """
     for top in FOLDERS:
         # DVC needs each output to exist, also that of a stage that no run needs.
@@ -77,19 +80,19 @@ def tidy(plan: Plan) -> None:
             gitignore.touch()
     for node in plan.nodes.values():
         present = Path(node.folder, STAMP).exists()
-        if provenance.fault(plan, node) if present else (ATTIC / node.folder / STAMP).exists():
+        if provenance.fault(plan, node, verify=verify) if present else (ATTIC / node.folder / STAMP).exists():
             # Where another run holds the node, it is that run's to mend.
             with lock(node.folder, wait=False) as free:
                 if free:
-                    _mend(plan, node)
+                    mend(plan, node, verify)
 
 
-def _mend(plan: Plan, node: Node) -> None:
+def mend(plan: Plan, node: Node, verify: bool = False) -> None:
     """Bring a node back from the attic, or set it aside; under its lock, so what was seen before is looked at again."""
     folder, kept = Path(node.folder), ATTIC / node.folder
     if not (folder / STAMP).exists() and (kept / STAMP).exists():
         put(kept, folder)
-    if (folder / STAMP).exists() and (reason := provenance.fault(plan, node)):
+    if (folder / STAMP).exists() and (reason := provenance.fault(plan, node, verify=verify)):
         set_aside(folder)
         print(f"dkd: {folder} set aside in {DAMAGED} and made again: {reason}", file=sys.stderr)
 
@@ -97,11 +100,16 @@ def _mend(plan: Plan, node: Node) -> None:
 def prune(plan: Plan) -> None:
     """Move nodes that neither this plan nor a live run asks for into the attic; drop what killed jobs left behind."""
     wanted = plan.nodes.keys() | in_use()
-    for folder in list(_node_folders()):
-        if str(folder) not in wanted:
-            with lock(str(folder), wait=False) as free:
-                if free:
-                    _store(folder)
+    for folder in [path for path in nodes() if str(path) not in wanted]:
+        with lock(str(folder), wait=False) as free:
+            # A run that began meanwhile may want it.
+            if free and str(folder) not in in_use():
+                _store(folder)
+    sweep()
+
+
+def sweep() -> None:
+    """Delete what killed jobs left behind."""
     for left in SCRATCH.glob("*"):
         with lock(left.name, wait=False) as free:
             if free:
@@ -114,6 +122,7 @@ def _store(folder: Path) -> None:
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(kept)
+        os.utime(kept)
     drop_empty(folder)
 
 
@@ -130,9 +139,10 @@ def drop_empty(folder: Path) -> None:
             return
 
 
-def _node_folders() -> Iterator[Path]:
+def nodes(base: Path = Path()) -> Iterator[Path]:
+    """The folders of all nodes that lie under `base`: the repository, or the attic."""
     for top in FOLDERS:
-        for name, folders, _ in os.walk(top):
+        for name, folders, _ in os.walk(base / top):
             here = [folder for folder in folders if NODE.fullmatch(folder)]
             yield from (Path(name, folder) for folder in here)
             folders[:] = [folder for folder in folders if folder not in here]

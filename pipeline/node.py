@@ -10,7 +10,6 @@ import argparse
 import copy
 import datetime
 import importlib
-import json
 import logging
 import os
 import shutil
@@ -21,9 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from dkd.errors import InputError
-from pipeline import faults, fingerprint, keep, provenance
+from pipeline import devices, faults, fingerprint, keep, provenance
 from pipeline import plan as plans
 from pipeline.plan import STAMP, Node, Plan
+
+USES = {"base": "train", "increment": "train", "evaluate": "evaluate"}
+"""What the rules that compute on a GPU, where there is one, use it for."""
 
 log = logging.getLogger("dkd.node")
 
@@ -39,16 +41,20 @@ def make(plan: Plan, folder: str, promised: list[str]) -> None:
         if not free:
             log.info("another run is making this; waiting")
     with keep.lock(folder):
+        # Another run may have made it, or have put it into the attic, since the graph of this one was built.
+        keep.mend(plan, node)
         if (Path(folder) / STAMP).exists():
             return
         scratch = keep.SCRATCH / keep.slug(folder)
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
-            record = _work(plan, node, scratch, promised)
-            _save(scratch, record)
+            names = devices.found(plan.runtime["device"]) if node.rule in USES else []
+            with devices.taken(names, USES.get(node.rule, "")):
+                record = _work(plan, node, scratch, promised)
+            provenance.write(scratch, record)
             keep.put(scratch, Path(folder))
-            _flush(Path(folder).parent)
+            provenance.flush(Path(folder).parent)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             keep.drop_empty(Path(folder))
@@ -60,7 +66,7 @@ def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[st
     _check_code(node)
     stage = importlib.import_module(f"pipeline.stages.{node.rule}")
     # Again: what was edited while it was being imported is not what the key says either.
-    _check_code(node)
+    code = _check_code(node)
     started, clock = _now(), time.monotonic()
     paths = {name: Path(source.path) for name, source in node.inputs.items()}
     cost = stage.run(copy.deepcopy(node.params), copy.deepcopy(plan.runtime), paths, scratch)
@@ -76,6 +82,7 @@ def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[st
         "params": node.params,
         "inputs": inputs,
         "code": plan.code[node.code],
+        "definitions": code.definitions(plan.code[node.code]),
         **provenance.surroundings(),
         "runtime": plan.runtime,
         "started": started,
@@ -94,27 +101,12 @@ def _digest_of(plan: Plan, source: plans.Source) -> str:
     return record["digest"]
 
 
-def _check_code(node: Node) -> None:
-    modules = fingerprint.Code().closure(plans.entries(node.rule, node.params))
-    if fingerprint.digest(modules) != node.code:
+def _check_code(node: Node) -> fingerprint.Code:
+    """The code as it lies on disk, which is that of the plan."""
+    code = fingerprint.Code()
+    if fingerprint.digest(code.closure(plans.entries(node.rule, node.params))) != node.code:
         raise InputError(f"{node.label}: code changed since the run started; start again")
-
-
-def _save(scratch: Path, record: dict[str, Any]) -> None:
-    """Write provenance.json as the last file, and all of the folder through to the disk."""
-    files = provenance.contents(scratch)
-    record |= {"files": files, "digest": fingerprint.digest({"key": record["key"], "files": files})}
-    (scratch / STAMP).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    for path in [*scratch.rglob("*"), scratch]:
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return code
 
 
 def _now() -> str:

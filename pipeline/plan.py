@@ -8,8 +8,10 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -286,7 +288,21 @@ def thaw(path: Path | None = None) -> Plan:
 
 def in_use() -> set[str]:
     """The folders of all nodes in the plans of runs that are alive."""
-    return {folder for path in PLANS.glob("*.json") if _in_use(path) for folder in thaw(path).nodes}
+    return set().union(*(_folders(path) for path in PLANS.glob("*.json") if _in_use(path)))
+
+
+@cache
+def _folders(path: Path) -> frozenset[str]:
+    # The name of a plan is the digest of its content: what was read stays true.
+    return frozenset(thaw(path).nodes)
+
+
+def drop(seconds: float) -> None:
+    """Delete plans that are older than so many seconds, unless a live run holds them."""
+    for path in PLANS.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > seconds and not _in_use(path):
+                path.unlink()
 
 
 def _in_use(path: Path) -> bool:

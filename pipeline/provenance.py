@@ -5,8 +5,11 @@ Knows the file and how to check a folder against it; neither makes nor moves nod
 
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +30,86 @@ def read(folder: Path) -> dict[str, Any] | None:
     return record if sound and {"key", "files", "inputs", "digest"} <= record.keys() else None
 
 
-def fault(plan: Plan, node: Node) -> str | None:
+def digest(folder: Path) -> str | None:
+    """The recorded digest of a node's content; None where no record makes sense."""
+    try:
+        state = (folder / STAMP).stat()
+    except OSError:
+        return None
+    return _digest(folder, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@cache
+def _digest(folder: Path, *state: int) -> str | None:
+    record = read(folder)
+    return record and record["digest"]
+
+
+def fault(plan: Plan, node: Node, at: Callable[[str], Path] = Path, verify: bool = False) -> str | None:
     """Why a folder with a stamp is not the node that it says it is; None where all is well.
 
-    Files are checked by size, inputs by the digest that was recorded when they were read.
+    Files are checked by size (with `verify`, by content), inputs by the digest that was recorded when they were read.
+    `at` says where the folder of a node lies.
     """
-    folder = Path(node.folder)
+    folder = at(node.folder)
     record = read(folder)
     if record is None or record["key"] != node.key:
         return f"{STAMP} is not readable"
+    if reason := _spoilt(folder, record, verify):
+        return reason
+    for name, source in node.inputs.items():
+        if source.path in plan.nodes:
+            made_from = digest(at(source.path))
+            if made_from is None:
+                return f"its input {source.path} is missing"
+            if record["inputs"].get(name, {}).get("digest") != made_from:
+                return f"its input {source.path} is not the one that it was made from"
+    return None
+
+
+def _spoilt(folder: Path, record: dict[str, Any], verify: bool) -> str | None:
+    """Which file of a node is not the one that was written, and why."""
     for name, facts in record["files"].items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != facts["size"]:
             return f"{name} has {path.stat().st_size} bytes instead of {facts['size']}"
-    for name, source in node.inputs.items():
-        if source.path in plan.nodes:
-            made_from = read(Path(source.path))
-            if made_from is None:
-                return f"its input {source.path} is missing"
-            if record["inputs"].get(name, {}).get("digest") != made_from["digest"]:
-                return f"its input {source.path} is not the one that it was made from"
+        if verify and fingerprint.file_digest(path) != facts["sha256"]:
+            return f"{name} does not hold what was written"
+    if verify and record["digest"] != _content(record["key"], record["files"]):
+        return f"{STAMP} does not hold what was written"
     return None
+
+
+def sound(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether all files of a node hold what was written; reads them all."""
+    return _spoilt(folder, record, verify=True) is None
+
+
+def _content(key: str, files: dict[str, Any]) -> str:
+    return fingerprint.digest({"key": key, "files": files})
+
+
+def write(folder: Path, record: dict[str, Any]) -> None:
+    """Write provenance.json as a folder's last file, and all of the folder through to the disk.
+
+    `record` is completed by the digests of the files that lie there.
+    """
+    files = contents(folder)
+    record = {**record, "files": files, "digest": _content(record["key"], files)}
+    (folder / STAMP).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
+
+
+def flush(path: Path) -> None:
+    """Write what the system holds of a file or folder through to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,8 @@ rule evaluate:
     conda:
         "../environment.yaml"
     threads: PLAN.runtime["threads"]
+    resources:
+        gpu_evaluate=GPUS,
     message:
         "evaluate {wildcards.place}"
     shell:

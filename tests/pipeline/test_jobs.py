@@ -18,13 +18,3 @@ def test_jobs_run_this_interpreter_on_this_checkout():
 
 def test_a_deployed_environment_brings_its_own_interpreter():
     assert jobs.python(deployed=True).endswith(" python")
-
-
-def test_no_gpu_is_taken_where_none_is_asked_for():
-    assert jobs.gpus("cpu") == 0
-
-
-def test_a_gpu_is_taken_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(jobs.Path, "glob", lambda self, pattern: iter(["nvidia0"]))
-    assert jobs.gpus("auto") == 1
-    assert jobs.gpus("cpu") == 0

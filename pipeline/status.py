@@ -1,0 +1,245 @@
+"""How the plan stands on disk: which nodes are there, why each other one will be made, what that will cost.
+
+Changes nothing. A missing node is compared with the earlier version of it (a folder at the same place, here or in the
+attic) that differs least. Costs are those that like nodes recorded: an estimate, and none where there is no like node.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline import fingerprint, keep, provenance
+from pipeline.plan import FOLDERS, STAMP, Node, Plan
+
+SAMPLE = 20
+"""How many like nodes an estimate is the mean of, at most."""
+
+
+class Standing(NamedTuple):
+    """A node of the plan; `state` is one of
+
+    present; kept (in the attic, comes back unchanged); damaged (is set aside and made again); missing (is made).
+    `reasons` say why a node is damaged or missing.
+    """
+
+    node: Node
+    state: str
+    reasons: list[dict[str, Any]]
+
+
+class Cost(NamedTuple):
+    """Work of the next run: seconds one after the other, bytes on disk; `unknown` nodes are not in them."""
+
+    seconds: float
+    bytes: int
+    unknown: int
+
+
+class Status:
+    """What lies on disk when this is made, against a plan. With `verify` every file of every node is read."""
+
+    def __init__(self, plan: Plan, verify: bool = False):
+        self.plan = plan
+        self.past = Past(plan)
+        self.standings: list[Standing] = []
+        at: dict[str, Path] = {}
+        for node in plan.nodes.values():
+            here, kept = Path(node.folder), keep.ATTIC / node.folder
+            at[node.folder] = here if (here / STAMP).exists() or not (kept / STAMP).exists() else kept
+            state = "present" if at[node.folder] == here else "kept"
+            reasons = []
+            if not (at[node.folder] / STAMP).exists():
+                state, reasons = "missing", self.past.reasons(node)
+            elif reason := provenance.fault(plan, node, at.__getitem__, verify):
+                state, reasons = "damaged", [{"why": "damaged", "what": reason}]
+                # So that what was made from it is found damaged as well.
+                at[node.folder] = keep.DAMAGED / node.folder
+            self.standings.append(Standing(node, state, reasons))
+
+    def count(self, *states: str) -> int:
+        """How many nodes are in one of some states."""
+        return sum(standing.state in states for standing in self.standings)
+
+    def to_make(self) -> list[Node]:
+        """The nodes that the next run makes."""
+        return [standing.node for standing in self.standings if standing.state in ("missing", "damaged")]
+
+    def cost(self) -> Cost:
+        """What making them is likely to cost."""
+        found = [self.past.cost(node) for node in self.to_make()]
+        known = [cost for cost in found if cost is not None]
+        seconds, size = sum(cost[0] for cost in known), sum(cost[1] for cost in known)
+        return Cost(round(seconds, 1), round(size), len(found) - len(known))
+
+    def lines(self) -> Iterator[str]:
+        """All of it in words."""
+        for standing in self.standings:
+            yield f"{standing.state:<8} {standing.node.folder}"
+            yield from (f"         {sentence(reason)}" for reason in standing.reasons)
+        kept = f", {self.count('kept')} more in the attic" if self.count("kept") else ""
+        yield f"{self.count('present')} of {len(self.standings)} nodes present{kept}"
+        if not (nodes := self.to_make()):
+            yield "the next run makes nothing"
+            return
+        rules = [f"{number} {rule}" for rule, number in Counter(node.rule for node in nodes).items()]
+        yield f"the next run makes {len(nodes)} nodes: {', '.join(rules)}"
+        cost = self.cost()
+        if cost.unknown < len(nodes):
+            rest = f"; unknown for {cost.unknown} nodes" if cost.unknown else ""
+            yield f"about {span(cost.seconds)} of work and {volume(cost.bytes)}, estimated from like nodes{rest}"
+        else:
+            yield "what that costs is unknown: nothing like it was made here"
+
+    def content(self) -> dict[str, Any]:
+        """All of it for programs."""
+        return {
+            "nodes": [
+                {"folder": node.folder, "rule": node.rule, "state": state, "reasons": reasons}
+                for node, state, reasons in self.standings
+            ],
+            "present": self.count("present"),
+            "kept": self.count("kept"),
+            "to_make": len(self.to_make()),
+            "estimate": self.cost()._asdict(),
+        }
+
+
+class Past:
+    """The nodes that lie here and in the attic, whatever plan they are of, and what can be learned from them."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self._code = fingerprint.Code()
+        self._places: dict[str, list[Path]] | None = None
+        self._read = cache(provenance.read)
+        self._mean = cache(self._mean_cost)
+
+    def at(self, place: str) -> list[Path]:
+        """The folders at a place (or of all places below it), those in the attic last."""
+        if self._places is None:
+            self._places = defaultdict(list)
+            for base in (Path(), keep.ATTIC):
+                for path in keep.nodes(base):
+                    if (path / STAMP).exists():
+                        for key in _likeness(path.relative_to(base).as_posix()[:-13]):
+                            self._places[key].append(path)
+        return self._places.get(place, [])
+
+    def earlier(self, node: Node) -> list[tuple[Path, dict[str, Any]]]:
+        """The other versions of a node, with their records."""
+        found = [(path, self._read(path)) for path in self.at(node.place) if path.name != Path(node.folder).name]
+        return [(path, record) for path, record in found if record is not None]
+
+    def reasons(self, node: Node) -> list[dict[str, Any]]:
+        """Why a node is not there: what differs from the version of it that differs least, the latest of those."""
+        versions = [record for _, record in self.earlier(node)]
+        if not versions:
+            return [{"why": "never made"}]
+        versions.sort(key=lambda record: record.get("finished", ""), reverse=True)
+        found = min((self.differences(node, record) for record in versions), key=len)
+        return found or [{"why": "never made"}]
+
+    def differences(self, node: Node, record: dict[str, Any]) -> list[dict[str, Any]]:
+        """What in params, code and inputs a node does not share with the record of an earlier version."""
+        old, new = _flat(record["params"]), _flat(node.params)
+        found = [
+            {"why": "params changed", "key": key, "old": old.get(key), "new": new.get(key)}
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key) or (key in old) != (key in new)
+        ]
+        found += self.code_differences(node, record)
+        for name in sorted(record["inputs"].keys() | node.inputs.keys()):
+            was, source = record["inputs"].get(name, {}).get("key"), node.inputs.get(name)
+            if was != (source and source.key):
+                found.append({"why": "input changed", "input": name, "path": source and source.path})
+        return found
+
+    def code_differences(self, node: Node, record: dict[str, Any]) -> list[dict[str, Any]]:
+        """The modules, and of each what it defines, that do not mean what they did when `record` was written."""
+        old, new = record["code"], self.plan.code[node.code]
+        names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+        before = record.get("definitions", {})
+        now = self._code.definitions(name for name in names if name in new)
+        return [
+            {"why": "code changed", "module": name, "definitions": _changed(before.get(name, {}), now.get(name, {}))}
+            for name in names
+        ]
+
+    def definitions(self, node: Node) -> dict[str, dict[str, str]]:
+        """What the modules of a node's code define now."""
+        return self._code.definitions(self.plan.code[node.code])
+
+    def cost(self, node: Node) -> tuple[float, float] | None:
+        """Mean seconds and bytes of the nodes most like one; None where none is like it."""
+        return next((self._mean(key) for key in _likeness(node.place) if self.at(key)), None)
+
+    def _mean_cost(self, key: str) -> tuple[float, float] | None:
+        records = [record for path in self.at(key)[:SAMPLE] if (record := self._read(path))]
+        if not records:
+            return None
+        sizes = [sum(file["size"] for file in record["files"].values()) for record in records]
+        return sum(record["seconds"] for record in records) / len(records), sum(sizes) / len(sizes)
+
+
+def _likeness(place: str) -> list[str]:
+    """A place, the same with any seed, then ever wider, up to its data set: whom a node is like, most first."""
+    [top] = [top for top in FOLDERS if place.startswith(f"{top}/")]
+    keys = [place, re.sub(r"s\d+$", "s*", place)]
+    while (place := place.rpartition("/")[0]) != top:
+        keys.append(place)
+    return list(dict.fromkeys(keys))
+
+
+def _flat(params: Any, above: str = "") -> dict[str, Any]:
+    """Params by dotted key, as JSON holds them."""
+    if not isinstance(params, dict) or not params:
+        return {above: json.loads(json.dumps(params))}
+    return {
+        key: value
+        for name, part in params.items()
+        for key, value in _flat(part, f"{above}.{name}" if above else name).items()
+    }
+
+
+def _changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+
+
+def sentence(reason: dict[str, Any]) -> str:
+    """One reason in words."""
+    match reason:
+        case {"why": "params changed", "key": key, "old": old, "new": new}:
+            return f"params changed: {key}: {_short(old)} -> {_short(new)}"
+        case {"why": "code changed", "module": module, "definitions": names}:
+            return f"code changed: {module}: {', '.join(names) or 'the order of its statements'}"
+        case {"why": "input changed", "input": name, "path": path}:
+            return f"input changed: {name} is {'none any more' if path is None else f'now {path}'}"
+        case {"why": "damaged", "what": what}:
+            return f"damaged: {what}"
+    return "never made, or removed"
+
+
+def _short(value: Any) -> str:
+    words = json.dumps(value)
+    return words if len(words) <= 60 else f"{words[:57]}..."
+
+
+def span(seconds: float) -> str:
+    """A time in the unit that people would use."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def volume(size: float) -> str:
+    """A number of bytes in the unit that people would use."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
