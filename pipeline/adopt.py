@@ -39,8 +39,8 @@ def adopt(plan: Plan, now: str) -> Iterator[Outcome]:
 
 
 def _adopt(plan: Plan, past: Past, node: Node, versions: list[tuple[Path, dict]], now: str) -> Outcome:
-    """Adopt the version made last; those that lie in their place were in use until now and go before the attic's."""
-    versions = sorted(versions, key=lambda each: each[1].get("finished", ""), reverse=True)
+    """Adopt the version made last; those in their place were in use until now and go before the attic's."""
+    versions = sorted(versions, key=lambda each: provenance.latest(each[1]), reverse=True)
     versions.sort(key=lambda each: each[0].is_relative_to(keep.ATTIC))
     refusals = []
     for folder, record in versions:

@@ -30,6 +30,11 @@ def read(folder: Path) -> dict[str, Any] | None:
     return record if sound and {"key", "files", "inputs", "digest"} <= record.keys() else None
 
 
+def latest(record: dict[str, Any]) -> str:
+    """When a node got its present key: made, or adopted."""
+    return record["adopted"][-1]["when"] if record.get("adopted") else record.get("finished", "")
+
+
 def digest(folder: Path) -> str | None:
     """The recorded digest of a node's content; None where no record makes sense."""
     try:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from pipeline import fingerprint, keep, provenance
 from pipeline.plan import FOLDERS, STAMP, Node, Plan
 
+SHOWN = 5
+"""How many reasons people are told of a node, at most."""
 SAMPLE = 20
 """How many like nodes an estimate is the mean of, at most."""
 
@@ -79,7 +81,9 @@ class Status:
         """All of it in words."""
         for standing in self.standings:
             yield f"{standing.state:<8} {standing.node.folder}"
-            yield from (f"         {sentence(reason)}" for reason in standing.reasons)
+            yield from (f"         {sentence(reason)}" for reason in standing.reasons[:SHOWN])
+            if len(standing.reasons) > SHOWN:
+                yield f"         and {len(standing.reasons) - SHOWN} more differences"
         kept = f", {self.count('kept')} more in the attic" if self.count("kept") else ""
         yield f"{self.count('present')} of {len(self.standings)} nodes present{kept}"
         if not (nodes := self.to_make()):
@@ -139,7 +143,7 @@ class Past:
         versions = [record for _, record in self.earlier(node)]
         if not versions:
             return [{"why": "never made"}]
-        versions.sort(key=lambda record: record.get("finished", ""), reverse=True)
+        versions.sort(key=provenance.latest, reverse=True)
         found = min((self.differences(node, record) for record in versions), key=len)
         return found or [{"why": "never made"}]
 

@@ -1,5 +1,6 @@
 """A plan whose stages are stand-ins, in a folder of its own."""
 
+import shutil
 import sys
 from types import ModuleType
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from dkd import config
+from pipeline import ROOT, fingerprint
 from pipeline import node as nodes
 from pipeline import plan as plans
 
@@ -33,6 +35,18 @@ class Workplace:
 
     def params(self, **content):
         (self.path / "params.yaml").write_text(yaml.safe_dump(content))
+        self.plan = plans.build(config.load(self.path / "params.yaml"))
+
+    def edit(self, name, old, new):
+        """Replace words in a module of a copy of the project, which is the code from now on; plan again."""
+        copy = self.path / "checkout"
+        if not copy.exists():
+            for top in ("src", "pipeline"):
+                shutil.copytree(ROOT / top, copy / top, ignore=shutil.ignore_patterns("__pycache__"))
+            self.monkeypatch.setattr(fingerprint.Code.__init__, "__defaults__", (copy,))
+        path = copy / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
         self.plan = plans.build(config.load(self.path / "params.yaml"))
 
     def stage(self, rule, run):

@@ -1,10 +1,15 @@
 import ast
 import os
+import shutil
+from collections import defaultdict
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from dkd.errors import InputError
-from pipeline import fingerprint
+from pipeline import ROOT, fingerprint
+from pipeline import plan as plans
 
 SYNTAX = '''
 @d
@@ -167,6 +172,105 @@ def test_what_cannot_be_followed_is_named(checkout, source, words):
 def test_a_missing_entry_is_named(checkout):
     with pytest.raises(InputError, match=r"module dkd\.gone does not exist"):
         checkout({}, "dkd.gone")
+
+
+FORMS = (
+    "import {name}",
+    "import os, {name} as other",
+    "from {package} import {last}",
+    "def f():\n    from {package} import {last} as other",
+    "try:\n    import {name}\nexcept ImportError:\n    pass",
+    "class K:\n    def g(self):\n        from {name} import VALUE",
+    "if True:\n    from {name} import *",
+)
+NAMES = ("dkd.a", "dkd.b", "dkd.p", "dkd.p.a", "dkd.p.b", "dkd.q.a", "pipeline.a", "pipeline.p.b")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    edges=some.lists(some.tuples(some.sampled_from(NAMES), some.sampled_from(NAMES), some.sampled_from(FORMS))),
+    entry=some.sampled_from(NAMES),
+    edited=some.sampled_from(NAMES),
+)
+def test_an_edit_changes_the_key_of_what_reaches_it_and_of_nothing_else(tmp_path_factory, edges, entry, edited):
+    """Any graph of imports, in any form: reachability by hand is the closure, and the digest follows it."""
+    root = tmp_path_factory.mktemp("checkout")
+    sources, imports = {name: ["VALUE = 1"] for name in NAMES}, defaultdict(set)
+    for source, target, form in edges:
+        package, _, last = target.rpartition(".")
+        sources[source].append(form.format(name=target, package=package, last=last))
+        imports[source].add(target)
+    paths = {}
+    for name, lines in sources.items():
+        stem = root / fingerprint.SOURCES[name.split(".")[0]] / name.replace(".", "/")
+        paths[name] = stem / "__init__.py" if name == "dkd.p" else stem.with_name(f"{stem.name}.py")
+        paths[name].parent.mkdir(parents=True, exist_ok=True)
+        paths[name].write_text("\n".join(lines))
+    reached, todo = set(), [entry]
+    while todo:
+        if (name := todo.pop()) and name not in reached:
+            reached.add(name)
+            todo += [name.rpartition(".")[0], *imports[name]]
+    before = fingerprint.Code(root).closure([entry])
+    assert set(before) == reached
+    paths[edited].write_text(f'"Says."\n# more\n{paths[edited].read_text()}\n\n')
+    assert fingerprint.Code(root).closure([entry]) == before
+    paths[edited].write_text(paths[edited].read_text().replace("VALUE = 1", "VALUE = 2"))
+    after = fingerprint.Code(root).closure([entry])
+    assert {name for name in reached if before[name] != after[name]} == {edited} & reached
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """A copy of the project's code; every kind of node that its plans have, and the modules that each reaches."""
+    root = tmp_path_factory.mktemp("project")
+    for top in ("src", "pipeline"):
+        shutil.copytree(ROOT / top, root / top, ignore=shutil.ignore_patterns("__pycache__"))
+    code = fingerprint.Code(root)
+    methods = [path.stem for path in (root / "src/dkd/methods").glob("[a-z]*.py")]
+    kinds = [(path.stem, None) for path in (root / "pipeline/stages").glob("[a-z]*.py") if path.stem != "increment"]
+    kinds += [("increment", method) for method in methods]
+    reached = {kind: code.closure(plans.entries(kind[0], {"method": kind[1]})) for kind in kinds}
+    return root, reached, sorted([*(root / "src/dkd").rglob("*.py"), *(root / "pipeline").rglob("*.py")])
+
+
+def variants(tree):
+    """Places in a syntax tree where one edit makes it mean something else."""
+    yield tree, "body", [*tree.body, *ast.parse("EDITED = 1").body]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            yield node, "value", node.value + 1
+        elif isinstance(node, ast.BinOp):
+            yield node, "op", ast.Add() if isinstance(node.op, ast.Mult) else ast.Mult()
+        elif isinstance(node, ast.Compare):
+            yield node, "ops", [ast.In() if isinstance(node.ops[0], ast.Is) else ast.Is(), *node.ops[1:]]
+        elif isinstance(node, ast.Return) and node.value is not None:
+            yield node, "value", ast.Tuple([node.value], ast.Load())
+        elif isinstance(node, ast.FunctionDef):
+            yield node, "body", [*node.body, ast.Raise()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=some.data())
+def test_an_edit_anywhere_in_the_project_changes_the_nodes_that_run_it_and_no_others(project, data):
+    root, reached, paths = project
+    path = data.draw(some.sampled_from(paths))
+    parts = path.relative_to(root).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "src" else parts
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    source = path.read_text()
+    tree = ast.parse(source)
+    node, field, value = data.draw(some.sampled_from(list(variants(tree))))
+    setattr(node, field, value)
+    try:
+        for text, edited in ((ast.unparse(ast.parse(source)), set()), (ast.unparse(tree), {name})):
+            path.write_text(f"# said differently\n{text}")
+            code = fingerprint.Code(root)
+            for (rule, method), before in reached.items():
+                after = code.closure(plans.entries(rule, {"method": method}))
+                assert {each for each in before if before[each] != after[each]} == edited & before.keys()
+    finally:
+        path.write_text(source)
 
 
 @pytest.fixture

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline import keep, provenance
+from pipeline import plan as plans
+from pipeline.adopt import adopt
+
+SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
+BASE = "base/shapes/overlap/4/s0"
+NOW = "2100-01-02T03:04:05+00:00"
+LOSSES = ("src/dkd/losses.py", "import torch\n", "import torch\n\nEDITED = True\n")
+
+
+@pytest.fixture
+def edited(workplace):
+    """Everything made, then an edit of the losses."""
+    workplace.edit("src/dkd/losses.py", "import torch\n", "import torch\n")
+    workplace.make()
+    workplace.old = workplace.plan
+    workplace.edit(*LOSSES)
+    return workplace
+
+
+def run(workplace):
+    return list(adopt(workplace.plan, NOW))
+
+
+def test_a_chain_of_nodes_is_kept_under_its_new_keys(edited):
+    outcomes = run(edited)
+    assert [outcome.adopted for outcome in outcomes] == [True] * 7
+    assert outcomes[0].node.rule == "base" and outcomes[0].reasons == ["code changed: dkd.losses: EDITED"]
+    assert edited.make() == []
+    assert all(provenance.fault(edited.plan, node, verify=True) is None for node in edited.plan.nodes.values())
+    # The old ones stay, so that going back costs nothing either.
+    assert all(provenance.fault(edited.old, node, verify=True) is None for node in edited.old.nodes.values())
+    assert run(edited) == []
+
+
+def test_provenance_says_what_was_adopted(edited):
+    [old] = edited.old.of("base")
+    before = provenance.read(Path(old.folder))
+    run(edited)
+    after = provenance.read(Path(edited.folder(BASE)))
+    [note] = after["adopted"]
+    assert note == {"key": old.key, "digest": before["digest"], "code": before["code"], "when": NOW}
+    assert after["key"] != before["key"] and after["code"]["dkd.losses"] != before["code"]["dkd.losses"]
+    assert after["files"] == before["files"] and after["started"] == before["started"]
+    model = "model.safetensors"
+    assert Path(old.folder, model).samefile(Path(edited.folder(BASE), model)), "no second copy on disk"
+
+
+def test_a_second_edit_adopts_what_was_adopted(edited):
+    run(edited)
+    edited.edit("src/dkd/losses.py", "EDITED = True", "EDITED = False")
+    assert all(outcome.adopted for outcome in run(edited))
+    assert len(provenance.read(Path(edited.folder(BASE)))["adopted"]) == 2
+    assert edited.make() == []
+
+
+def test_the_attic_is_looked_through(edited):
+    keep.prune(edited.plan)
+    outcomes = run(edited)
+    assert len(outcomes) == 7 and all(each.adopted and each.old.is_relative_to(keep.ATTIC) for each in outcomes)
+    assert edited.make() == []
+
+
+def test_an_adoption_goes_on_where_another_ended(edited):
+    """The base by one call, the rest by the next: keys and digests of before are remembered."""
+    others = [node.folder for node in edited.plan.nodes.values() if node.rule != "base"]
+    nodes = dict(edited.plan.nodes)
+    for folder in others:
+        if nodes[folder].rule not in ("draw", "index", "split"):
+            del edited.plan.nodes[folder]
+    assert len(run(edited)) == 1
+    edited.plan.nodes = nodes
+    assert len(run(edited)) == 6
+    assert edited.make() == []
+
+
+def test_other_params_are_refused_and_so_is_what_follows_from_them(edited):
+    edited.params(runs=[SHAPES], increment={"lr": 0.5})
+    outcomes = {outcome.node.place.split("/", 1)[1]: outcome for outcome in run(edited)}
+    assert {name for name, outcome in outcomes.items() if outcome.adopted} == {BASE, "shapes/overlap/4/s0"}
+    refused = outcomes["increment/shapes/overlap/4+1/dkd-s0"]
+    assert [words.startswith("params changed: recipe.lr: ") for words in refused.reasons] == [True]
+    assert outcomes["increment/shapes/overlap/4+1+1/dkd-s0"].reasons[-1].startswith("input changed: previous")
+    made = edited.make()
+    assert len(made) == 5 and not any("base" in folder for folder in made)
+
+
+def test_other_inputs_are_refused(edited):
+    """A base that was trained again is not the one that the old steps were made from."""
+    [old] = edited.old.of("base")
+    Path(old.folder).rename("elsewhere")
+
+    def train(params, runtime, inputs, out):
+        for name in ("model.safetensors", "step.json", "train.csv"):
+            (out / name).write_text("trained again, and a little different")
+
+    edited.stage("base", train)
+    edited.make(edited.folder(BASE))
+    outcomes = run(edited)
+    assert len(outcomes) == 6 and not any(outcome.adopted for outcome in outcomes)
+
+
+def test_damaged_versions_are_refused(edited):
+    [old] = edited.old.of("base")
+    path = Path(old.folder, "step.json")
+    path.write_text(path.read_text().upper())
+    first, *rest = run(edited)
+    assert first.reasons == ["its files are not those that were written"]
+    assert not any(outcome.adopted for outcome in [first, *rest])
+    assert not Path(edited.folder(BASE), plans.STAMP).exists()
+
+
+def test_of_two_versions_the_one_in_use_last_is_taken(edited):
+    keep.prune(edited.plan)
+    edited.edit("src/dkd/losses.py", "EDITED = True", "EDITED = 'again'")
+    edited.make()
+    [latest] = edited.plan.of("base")
+    edited.edit("src/dkd/losses.py", "EDITED = 'again'", "EDITED = 'otherwise'")
+    assert run(edited)[0].old == Path(latest.folder)
+
+
+def test_what_a_run_is_making_is_left_to_it(edited):
+    with keep.lock(edited.folder(BASE)):
+        assert not any(outcome.node.rule == "base" for outcome in run(edited))
