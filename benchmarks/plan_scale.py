@@ -1,0 +1,133 @@
+"""Prints how long planning, `status` and `snakemake -n` take as the number of runs grows; trains nothing.
+
+    python benchmarks/plan_scale.py
+    python benchmarks/plan_scale.py --runs 10 100 --made
+
+The runs are those of a real study: class orders x seeds x all methods, scenario 15-1 on 20 classes. With --made the
+nodes lie on disk as if they had been made (`snakemake -n` then finds nothing to do), else none does.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from dkd import config  # noqa: E402
+from pipeline import plan as plans  # noqa: E402
+from pipeline import provenance  # noqa: E402
+
+CLASSES = 20
+METHODS = tuple(sorted(path.stem for path in (ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")))
+ORDERS = 20
+
+
+def lay_out(place: Path, runs: int) -> None:
+    """params.yaml with so many runs, and a data set for them to name."""
+    root = place / "data" / "raw" / "study"
+    for part in ("images", "masks", "splits"):
+        (root / part).mkdir(parents=True)
+        (root / part / "one").touch()
+    names = ["background", *(f"class{label}" for label in range(1, CLASSES + 1))]
+    (root / "classes.txt").write_text("\n".join(names) + "\n")
+    orders = [random.Random(number).sample(range(1, CLASSES + 1), CLASSES) for number in range(ORDERS)]
+    # All methods and orders with one seed, then the next seed.
+    methods = [name for name in METHODS if name != "joint"]
+    study = itertools.product(range(runs), range(ORDERS), methods)
+    items = [
+        {
+            "name": f"run{number}",
+            "dataset": "study",
+            "scenario": "15-1",
+            "setting": "overlap",
+            "method": method,
+            "seed": seed,
+            "order": orders[order],
+        }
+        for number, (seed, order, method) in enumerate(itertools.islice(study, runs))
+    ]
+    (place / "params.yaml").write_text(yaml.safe_dump({"runs": items, "data": {"root": "data/raw/study"}}))
+
+
+def make(place: Path) -> None:
+    """Lay down every node of the plan with its record and one small file."""
+    os.chdir(place)
+    plan = plans.build(config.load())
+    digests: dict[str, str] = {}
+    for node in plan.nodes.values():
+        folder = Path(node.folder)
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(node.key)
+        files = provenance.contents(folder)
+        inputs = {
+            name: {"key": source.key, "digest": digests.get(source.path, source.key)}
+            for name, source in node.inputs.items()
+        }
+        code = plan.code[node.code]
+        record = {"schema": provenance.SCHEMA, "rule": node.rule, "key": node.key, "params": node.params}
+        record |= {"inputs": inputs, "code": code, "seconds": 1.0, "files": files, "digest": node.key}
+        (folder / plans.STAMP).write_text(json.dumps(record, indent=1))
+        digests[node.folder] = node.key
+    [summary] = plan.of("summary")
+    (place / "metrics").mkdir()
+    (place / "metrics" / f"provenance-{summary.key}.json").touch()
+
+
+def timed(place: Path, *command: str) -> float:
+    """Seconds that a command takes."""
+    started = time.monotonic()
+    path = f"{ROOT}:{ROOT / 'src'}"
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.monotonic() - started
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return seconds
+
+
+def planned(place: Path) -> tuple[float, int]:
+    """Seconds from params.yaml to all keys, and the number of nodes."""
+    os.chdir(place)
+    started = time.monotonic()
+    plan = plans.build(config.load())
+    return time.monotonic() - started, len(plan.nodes)
+
+
+def main() -> None:
+    """One row per number of runs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--made", action="store_true", help="with all nodes on disk")
+    options = parser.parse_args()
+    print("| runs | nodes | plan | status | snakemake -n |")
+    print("|---|---|---|---|---|")
+    for runs in options.runs:
+        with TemporaryDirectory() as name:
+            place = Path(name)
+            lay_out(place, runs)
+            seconds, nodes = planned(place)
+            if options.made:
+                make(place)
+            status = timed(place, "pipeline", "status")
+            graph = timed(place, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "all")
+            print(f"| {runs} | {nodes} | {seconds:.2f} s | {status:.1f} s | {graph:.1f} s |", flush=True)
+            os.chdir(ROOT)
+
+
+if __name__ == "__main__":
+    main()
