@@ -89,8 +89,9 @@ class Status:
         if not (nodes := self.to_make()):
             yield "the next run makes nothing"
             return
-        rules = [f"{number} {rule}" for rule, number in Counter(node.rule for node in nodes).items()]
-        yield f"the next run makes {len(nodes)} nodes: {', '.join(rules)}"
+        rules, number = dict.fromkeys(node.rule for node in self.plan.of()), Counter(node.rule for node in nodes)
+        counts = ", ".join(f"{number[rule]} {rule}" for rule in rules if number[rule])
+        yield f"the next run makes {len(nodes)} nodes: {counts}"
         cost = self.cost()
         if cost.unknown < len(nodes):
             rest = f"; unknown for {cost.unknown} nodes" if cost.unknown else ""

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("Snakefile", "dvc.yaml", ".dvc", ".dvcignore", ".gitignore", "pipeline", "profiles", "src")
+COPIED = "Snakefile dvc.yaml .dvc .dvcignore .gitignore data/raw/.gitignore pipeline profiles src".split()
+HIDDEN = ("GIT_", "DKD_", "DVC_", "PYTEST", "CUDA_")
 PARAMS = {
     "runs": [{"dataset": "shapes", "scenario": [4, 1, 1], "setting": "overlap", "method": "dkd", "seed": 0}],
     "increment": {"lr": 0.001},
@@ -46,10 +48,10 @@ class Repository:
     """A repository with a workflow, and what people do in one."""
 
     def __init__(self, path):
-        self.path = path
+        self.path, self.user = path, None
         self.trace = path.with_name(f"{path.name}.trace")
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DKD_", "PYTEST"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)},
             "DKD_TRACE": str(self.trace),
             "DKD_CORES": "2",
             "DVC_SITE_CACHE_DIR": str(path.with_name("dvc-site")),
@@ -60,9 +62,16 @@ class Repository:
             self.env |= {f"GIT_{who}_NAME": "A Person", f"GIT_{who}_EMAIL": "person@example.org"}
 
     def call(self, *command, expect=0, **env):
-        """Run a command to its end; stdout and stderr as one text."""
+        """Run a command to its end, as `user` if there is one; stdout and stderr as one text."""
+        who = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
         done = subprocess.run(
-            command, cwd=self.path, env={**self.env, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=self.path,
+            env={**self.env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **who,
         )
         assert (done.returncode == 0) == (expect == 0), done.stdout
         return done.stdout
@@ -76,9 +85,19 @@ class Repository:
     def dvc(self, *arguments, **options):
         return self.call(".venv/bin/dvc", *arguments, **options)
 
+    def pipeline(self, *arguments, **options):
+        return self.call(".venv/bin/python", "-m", "pipeline", *arguments, **options)
+
     def tool(self, name, **options):
         """All of the workflow, by either tool."""
         return self.snakemake(**options) if name == "snakemake" else self.dvc("repro", **options)
+
+    def agrees(self):
+        """Assert that both tools find nothing to do; DVC may have to record what Snakemake made first."""
+        assert "Nothing to be done" in self.snakemake()
+        self.dvc("repro")
+        assert "Data and pipelines are up to date" in self.dvc("status")
+        assert self.ran() == []
 
     def ran(self):
         """The places of the nodes that were worked on since last asked, sorted."""
@@ -94,27 +113,37 @@ class Repository:
         self.git("add", "-A")
         self.git("commit", "-q", "-m", message)
 
-    def stop(self, command, node, number, group=True):
-        """Start a command, wait until it works on `node`, send it (or all of its processes) a signal; its output."""
-        slow = self.trace.with_name(f"{self.trace.name}.slow")
-        slow.unlink(missing_ok=True)
+    @contextmanager
+    def start(self, *command, slow=None, seconds=60, **env):
+        """Start a command in a session of its own; come back when it works on the node `slow`, for some `seconds`."""
+        mark = self.trace.with_name(f"{self.trace.name}.slow")
+        mark.unlink(missing_ok=True)
         with subprocess.Popen(
             command,
             cwd=self.path,
-            env={**self.env, "DKD_SLOW": node},
+            env={**self.env, **env, **({"DKD_SLOW": slow, "DKD_SLEEP": str(seconds)} if slow else {})},
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         ) as process:
-            for _ in range(600):
-                if slow.exists() and slow.read_text():
-                    break
-                time.sleep(0.1)
-            worker = int(slow.read_text())
-            (os.killpg if group else os.kill)(process.pid, number)
+            if slow:
+                process.worker = self._worker(mark)
+            yield process
+
+    def _worker(self, mark):
+        for _ in range(600):
+            if mark.exists() and (process := mark.read_text()):
+                return int(process)
+            time.sleep(0.1)
+        raise AssertionError(f"nobody worked on it in a minute: {mark}")
+
+    def stop(self, command, node, number):
+        """Start a command, send it a signal (it and all of its processes) when it works on `node`; its output."""
+        with self.start(*command, slow=node) as process:
+            os.killpg(process.pid, number)
             if number == signal.SIGKILL:
-                os.kill(worker, number)
+                os.kill(process.worker, number)
             output = process.communicate(timeout=60)[0]
             assert process.returncode != 0
             return output
@@ -126,6 +155,7 @@ def lay_out(path):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
         elif (ROOT / name).exists():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
     shutil.copytree(Path(__file__).with_name("standin"), path, dirs_exist_ok=True)
     (path / ".venv").symlink_to(sys.prefix)

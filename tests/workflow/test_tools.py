@@ -5,14 +5,14 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import time
 
 import pytest
 
 from .conftest import DATA, EVERYTHING, PARAMS, SUMMARY, bases, results, steps
 
 NOTHING = "Nothing to be done"
+TOOLS = ("snakemake", "dvc")
+LATER = steps(0) + steps(0, under="results")
 
 
 def test_dvc_makes_everything_once_and_then_both_do_nothing(finished):
@@ -24,68 +24,73 @@ def test_dvc_makes_everything_once_and_then_both_do_nothing(finished):
     assert finished.git("status", "--porcelain") == ""
 
 
-def test_snakemake_makes_everything_once_and_then_does_nothing(begun):
+def test_snakemake_makes_everything_once_and_then_both_do_nothing(begun):
     output = begun.snakemake()
     assert begun.ran() == sorted(EVERYTHING)
     assert "dkd-s0 4+1+1: epoch 1 of 1" in output
     assert (begun.path / "metrics" / "table.txt").read_text() in output
-    assert NOTHING in begun.snakemake()
-    assert begun.ran() == []
+    begun.agrees()
 
 
 CHANGES = {
     "report": ({"report": {"decimals": 2}}, SUMMARY),
     "evaluate": ({"evaluate": {"crop": 66}}, results(0) + SUMMARY),
-    "increment": ({"increment": {"lr": 0.002}}, steps(0) + steps(0, under="results") + SUMMARY),
+    "increment": ({"increment": {"lr": 0.002}}, LATER + SUMMARY),
     "base": ({"base": {"lr": 0.02}}, bases(0) + steps(0) + results(0) + SUMMARY),
     "seed": ({"runs": [{**PARAMS["runs"][0], "seed": [0, 1]}]}, bases(1) + steps(1) + results(1) + SUMMARY),
     "runtime": ({"runtime": {"threads": 1}}, []),
 }
+FAST = {("snakemake", "report"), ("snakemake", "evaluate"), ("dvc", "increment")}
 
 
 @pytest.mark.parametrize(
-    "change", ["report", "evaluate", *(pytest.param(name, marks=pytest.mark.slow) for name in list(CHANGES)[2:])]
+    ("tool", "change"),
+    [
+        pytest.param(tool, change, marks=[] if (tool, change) in FAST else pytest.mark.slow)
+        for change in CHANGES
+        for tool in TOOLS
+    ],
 )
-def test_a_change_of_params_redoes_what_sees_it(finished, change):
+def test_a_change_of_params_redoes_what_sees_it(finished, tool, change):
     params, expected = CHANGES[change]
     finished.params(**params)
-    finished.snakemake()
+    finished.tool(tool)
     assert finished.ran() == sorted(expected)
-    assert NOTHING in finished.snakemake()
-    assert finished.ran() == []
+    finished.agrees()
 
 
 @pytest.mark.slow
-def test_another_scenario_shares_the_base_and_leaves_nothing_over(finished):
+@pytest.mark.parametrize("tool", TOOLS)
+def test_another_scenario_shares_the_base_and_leaves_nothing_over(finished, tool):
     finished.params(runs=[{**PARAMS["runs"][0], "scenario": [4, 2]}])
-    finished.snakemake()
+    finished.tool(tool)
     whole = [f"{top}/shapes/overlap/4+2/dkd-s0" for top in ("checkpoints/increment", "results")]
     assert finished.ran() == sorted(["data/tasks/shapes/overlap/4+2", *whole, *SUMMARY])
     assert not list(finished.path.glob("[cdr]*/**/4+1+1*"))
-    # DVC records what Snakemake made, and makes nothing itself.
-    finished.dvc("repro")
-    assert "up to date" in finished.dvc("status")
-    assert NOTHING in finished.snakemake()
-    assert finished.ran() == []
+    finished.agrees()
 
 
 @pytest.mark.slow
-def test_code_that_means_something_else_redoes_what_runs_it(finished):
+@pytest.mark.parametrize("tool", TOOLS)
+def test_code_that_means_something_else_redoes_what_runs_it(finished, tool):
     losses = finished.path / "src" / "dkd" / "losses.py"
     losses.write_text('"""Losses of networks."""\n\nSCALE = 1  # of every loss, whatever it is\n')
-    assert NOTHING in finished.snakemake()
+    finished.tool(tool)
+    assert finished.ran() == []
     losses.write_text("SCALE = 2\n")
-    finished.snakemake()
+    finished.tool(tool)
     assert finished.ran() == sorted(bases(0) + steps(0) + results(0) + SUMMARY)
+    finished.agrees()
 
 
 @pytest.mark.slow
-def test_going_back_retrains_nothing(finished):
+@pytest.mark.parametrize("tool", TOOLS)
+def test_going_back_retrains_nothing(finished, tool):
     finished.params(increment={"lr": 0.002})
-    finished.snakemake()
+    finished.tool(tool)
     assert finished.ran()
     finished.params()
-    finished.snakemake()
+    finished.tool(tool)
     assert finished.ran() == []
     assert "up to date" in finished.dvc("status")
     assert finished.git("status", "--porcelain") == ""
@@ -131,22 +136,39 @@ def test_a_clone_that_pulled_has_nothing_to_do(finished, tmp_path):
     assert NOTHING in clone.snakemake()
     assert "up to date" in clone.dvc("repro")
     assert clone.ran() == []
+    assert "11 of 11 nodes present" in clone.pipeline("status", "--verify")
     clone.params(evaluate={"crop": 66})
     clone.snakemake()
     assert clone.ran() == sorted(results(0) + SUMMARY)
+    clone.params(increment={"lr": 0.002})
+    clone.dvc("repro")
+    assert clone.ran() == sorted(LATER + SUMMARY)
+    clone.agrees()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", ["cut", "removed"])
-def test_a_damaged_checkpoint_and_what_was_made_from_it_is_redone_at_once(finished, damage):
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("damage", ["cut", "removed", "spoilt"])
+def test_a_damaged_checkpoint_and_what_was_made_from_it_is_redone_at_once(finished, damage, tool):
     [base] = finished.path.glob("checkpoints/base/shapes/overlap/4/s0-*")
-    if damage == "cut":
-        (base / "model.safetensors").write_bytes(b"x")
-    else:
+    model = base / "model.safetensors"
+    if damage == "removed":
         shutil.rmtree(base)
-    assert "set aside" in finished.snakemake()
+    else:
+        content = b"x" if damage == "cut" else b"y" * model.stat().st_size
+        model.unlink()
+        model.write_bytes(content)
+    if damage == "spoilt":
+        # Its size is right: only reading all of it tells.
+        output = finished.pipeline("status", "--verify", expect=1)
+        assert "damaged: model.safetensors does not hold what was written" in output
+        assert finished.ran() == [] and base.exists()
+        finished.pipeline("tidy", "--verify")
+    finished.tool(tool)
     assert finished.ran() == sorted(bases(0) + steps(0) + results(0) + SUMMARY)
-    assert NOTHING in finished.snakemake()
+    assert list(finished.path.glob(".dkd/damaged/summary/*"))
+    assert "11 of 11 nodes present" in finished.pipeline("status", "--verify")
+    finished.agrees()
 
 
 @pytest.mark.slow
@@ -181,31 +203,9 @@ def test_a_stopped_run_goes_on_where_it_was(finished, command, number):
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_share_the_work(begun):
-    command = [".venv/bin/snakemake", "--cores", "2"]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    runs = [subprocess.Popen(command, cwd=begun.path, env=begun.env, **quiet) for _ in range(2)]
-    for run in runs:
-        output = run.communicate()[0]
-        assert run.returncode == 0, output
-    assert begun.ran() == sorted(EVERYTHING)
-    assert NOTHING in begun.snakemake()
-
-
-@pytest.mark.slow
 def test_edits_during_a_run_do_not_enter_it(begun):
     """New params wait for the next run; new code is refused."""
-    slow = begun.trace.with_name(f"{begun.trace.name}.slow")
-    with subprocess.Popen(
-        [".venv/bin/snakemake", "--cores", "1"],
-        cwd=begun.path,
-        env={**begun.env, "DKD_SLOW": bases(0)[0], "DKD_SLEEP": "3"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as run:
-        while not slow.exists():
-            time.sleep(0.05)
+    with begun.start(".venv/bin/snakemake", "--cores", "1", slow=bases(0)[0], seconds=3) as run:
         begun.params(increment={"lr": 0.5})
         (begun.path / "src" / "dkd" / "evaluate.py").open("a").write("\nEDITED = True\n")
         output = run.communicate()[0]
@@ -219,10 +219,7 @@ def test_edits_during_a_run_do_not_enter_it(begun):
 
 def test_what_the_user_can_mend_is_one_line(begun):
     (begun.path / "params.yaml").write_text("runs: [{dataset: none-such, scenario: 4-1, method: dkd}]\n")
-    for output in (
-        begun.snakemake(expect=1),
-        begun.call(".venv/bin/python", "-m", "pipeline", "status", expect=1),
-    ):
+    for output in (begun.snakemake(expect=1), begun.pipeline("status", expect=1)):
         assert "Traceback" not in output
         [line] = [line for line in output.splitlines() if line.startswith("dkd: ")]
         assert "none-such" in line
@@ -237,15 +234,41 @@ def test_all_code_is_that_of_the_checkout_whatever_is_installed(begun, module, f
     line = f"dkd: {module} in {begun.path}/src/dkd/{module}.py\n"
     assert line in begun.snakemake("base_all", expect=1)
     if module == "config":
-        assert line in begun.call(".venv/bin/python", "-m", "pipeline", "status", expect=1)
+        assert line in begun.pipeline("status", expect=1)
 
 
-def test_status_lists_every_node(finished):
-    finished.params(runs=[{**PARAMS["runs"][0], "seed": [0, 1]}])
-    lines = finished.call(".venv/bin/python", "-m", "pipeline", "status").splitlines()
-    assert lines[-1] == "10 of 17 nodes present"
-    assert sum(line.startswith("missing") for line in lines) == 7
+def test_status_says_why_and_what_comes_next(finished):
+    finished.params(runs=[{**PARAMS["runs"][0], "seed": [0, 1]}], evaluate={"crop": 66})
+    (finished.path / "src" / "dkd" / "evaluate.py").open("a").write("\nFEW = 3\n")
+    lines = finished.pipeline("status").splitlines()
     assert lines[0].startswith("present  data/made/shapes-")
+    reasons = {line[9:-13]: lines[k + 1 : k + 3] for k, line in enumerate(lines) if line.startswith("missing")}
+    assert reasons[bases(1)[0]][0].strip() == "never made, or removed"
+    assert [line.strip() for line in reasons[results(0)[0]]] == [
+        "params changed: crop: 65 -> 66",
+        "code changed: dkd.evaluate: FEW",
+    ]
+    assert "7 of 17 nodes present" in lines
+    assert "the next run makes 10 nodes: 1 base, 6 evaluate, 2 increment, 1 summary" in lines
+    assert lines[-1].startswith("about 0 s of work and ") and "unknown" not in lines[-1]
+    assert finished.ran() == []
+
+
+@pytest.mark.slow
+def test_an_edit_that_changes_no_result_is_adopted_and_both_tools_agree(finished):
+    (finished.path / "src" / "dkd" / "losses.py").write_text("SCALE = 2 - 1\n")
+    output = finished.pipeline("adopt")
+    assert output.splitlines()[-1] == "7 nodes adopted, 0 refused"
+    assert "code changed: dkd.losses: SCALE" in output
+    finished.snakemake()
+    finished.agrees()
+    finished.git("checkout", "-q", "src")
+    finished.dvc("repro")
+    assert finished.ran() == []
+    assert "0 folders deleted" in finished.pipeline("gc", "--keep-days", "1")
+    output = finished.pipeline("gc", "--max-size", "0").splitlines()
+    assert output[-1].startswith("7 folders deleted, ")
+    finished.agrees()
 
 
 @pytest.mark.slow
@@ -254,13 +277,6 @@ def test_dvc_runs_where_a_stage_has_nothing_to_do(begun):
     begun.dvc("repro", "increment")
     assert "up to date" in begun.dvc("status", "increment")
     assert begun.ran() == sorted([*DATA[:2], "data/tasks/shapes/overlap/6", "checkpoints/base/shapes/overlap/6/s0"])
-
-
-@pytest.mark.slow
-def test_temporary_experiments_find_their_environment(finished):
-    output = finished.dvc("exp", "run", "--temp", "-S", "report.decimals=3", PATH="/usr/local/bin:/usr/bin:/bin")
-    assert "Ran experiment" in output
-    assert finished.ran() == SUMMARY
 
 
 def test_snakemake_finds_nothing_to_lint(begun):

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -16,6 +18,22 @@ def trace(out: Path) -> None:
         (out / "half").write_text("half")
         Path(os.environ["DKD_TRACE"] + ".slow").write_text(str(os.getpid()))
         time.sleep(float(os.environ.get("DKD_SLEEP", "60")))
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Note the GPU that a training sees, where it sees some; fail where another training is on it."""
+    device = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if device is None:
+        yield
+        return
+    with Path(os.environ["DKD_TRACE"] + ".devices").open("a") as file:
+        file.write(f"{device}\n")
+    mark = Path(f"{os.environ['DKD_TRACE']}.on-{device}")
+    mark.touch(exist_ok=False)
+    time.sleep(0.3)
+    yield
+    mark.unlink()
 
 
 def number(*content: object) -> int:
