@@ -26,6 +26,7 @@ FOLDERS = (
     "data/tasks",
     "checkpoints/base",
     "checkpoints/increment",
+    "checkpoints/memory",
     "results",
     "summary",
 )
@@ -113,7 +114,7 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     if rule == "base":
         return stage, "dkd.methods.joint"
     if rule == "increment":
-        return stage, f"dkd.methods.{params['method']}"
+        return stage, f"dkd.methods.{params['method'].replace('-', '_')}"
     return (stage,)
 
 
@@ -172,6 +173,11 @@ class _Builder:
         setting = {"sequential": "disjoint"}.get(run["setting"], run["setting"])
         tasks = self._split({**run, "setting": setting}, index, first)
         shared = {"data": data, "index": index}
+        model, weights = run["model"], {}
+        if isinstance(file := model["pretrained"], str):
+            # What the file holds counts, not where it lies.
+            model = {**model, "pretrained": True}
+            weights = {"weights": Source(file, fingerprint.file_digest(Path(file)))}
         checkpoint = self.add(
             "base",
             f"checkpoints/base/{run['dataset']}/{setting}/{first[0]}/s{seed}",
@@ -179,10 +185,10 @@ class _Builder:
                 "dataset": run["dataset"],
                 "classes": order[: first[0]],
                 "seed": seed,
-                "model": run["model"],
+                "model": model,
                 "recipe": {**run["train"], **run["base"]},
             },
-            {**shared, "tasks": tasks},
+            {**shared, "tasks": tasks, **weights},
         )
         place = f"{_plus(sizes)}/joint-s{seed}" if joint else f"{sizes[0]}/s{seed}"
         judged = {**shared, "tasks": tasks, "checkpoint": checkpoint}
@@ -191,9 +197,20 @@ class _Builder:
             return
         tasks = self._split(run, index, sizes)
         who = f"{run['method']}-s{seed}"
-        options = run["methods"][run["method"]]
+        options = dict(run["methods"][run["method"]])
+        start, size = options.pop("start", "random"), options.pop("memory", None)
+        confidence, replay = options.pop("confidence", None), options.pop("replay", None)
+        memory: dict[str, Source] = {}
         for step in range(1, len(sizes)):
             so_far = sizes[: step + 1]
+            if size:
+                source = self.add(
+                    "memory",
+                    f"checkpoints/memory/{scope}/{_plus(so_far)}/{who}",
+                    {"step": step, "size": size, "confidence": confidence, "seed": seed},
+                    {**shared, "tasks": tasks, "checkpoint": checkpoint, **memory},
+                )
+                memory = {"memory": source}
             checkpoint = self.add(
                 "increment",
                 f"checkpoints/increment/{scope}/{_plus(so_far)}/{who}",
@@ -203,12 +220,13 @@ class _Builder:
                     "sizes": so_far,
                     "order": order[: sum(so_far)],
                     "method": run["method"],
-                    "start": options["start"],
-                    "weights": {name: value for name, value in options.items() if name != "start"},
+                    "start": start,
+                    "weights": options,
+                    **({"replay": replay} if size else {}),
                     "seed": seed,
                     "recipe": {**run["train"], **run["increment"]},
                 },
-                {**shared, "tasks": tasks, "previous": checkpoint},
+                {**shared, "tasks": tasks, "previous": checkpoint, **memory},
             )
             inputs = {**shared, "tasks": tasks, "checkpoint": checkpoint}
             yield self._evaluate(run, f"{scope}/{_plus(so_far)}/{who}", step, inputs)

@@ -7,6 +7,8 @@ rule summary:
         update("summary/{place}-{key}/groups.json"),
         update("summary/{place}-{key}/steps.csv"),
         update("summary/{place}-{key}/classes.csv"),
+        update("summary/{place}-{key}/groups.csv"),
+        update("summary/{place}-{key}/differences.csv"),
         update("summary/{place}-{key}/table.txt"),
         update("summary/{place}-{key}/provenance.json"),
     log:
@@ -27,6 +29,8 @@ rule publish:
         update("metrics/groups.json"),
         update("metrics/steps.csv"),
         update("metrics/classes.csv"),
+        update("metrics/groups.csv"),
+        update("metrics/differences.csv"),
         update("metrics/table.txt"),
         update(str(PUBLISHED)),
     log:

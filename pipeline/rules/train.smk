@@ -20,6 +20,25 @@ rule base:
         NODE
 
 
+rule memory:
+    input:
+        ancient(lambda w: PLAN.made_from(f"checkpoints/memory/{w.place}-{w.key}")),
+    output:
+        update("checkpoints/memory/{place}-{key}/memory.json"),
+        update("checkpoints/memory/{place}-{key}/provenance.json"),
+    log:
+        "logs/checkpoints/memory/{place}-{key}.log",
+    conda:
+        "../environment.yaml"
+    threads: PLAN.runtime["threads"]
+    resources:
+        gpu_evaluate=GPUS,
+    message:
+        "choose what is replayed at {wildcards.place}"
+    shell:
+        NODE
+
+
 rule increment:
     input:
         ancient(lambda w: PLAN.made_from(f"checkpoints/increment/{w.place}-{w.key}")),

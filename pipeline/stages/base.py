@@ -7,7 +7,8 @@ from dkd.methods import joint
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
-    """Checkpoint and train.csv; inputs: data, index, tasks."""
+    """Checkpoint and train.csv; inputs: data, index, tasks, weights where the backbone starts from a file."""
+    weights = {"pretrained": str(inputs["weights"])} if "weights" in inputs else {}
     return train.fit(
         method=joint,
         data=inputs["data"],
@@ -18,7 +19,7 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         seed=params["seed"],
         recipe=train.Recipe(**params["recipe"]),
         weights={},
-        model=params["model"],
+        model={**params["model"], **weights},
         device=runtime["device"],
         threads=runtime["threads"],
         workers=runtime["workers"],

@@ -7,9 +7,9 @@ from dkd import train
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
-    """Checkpoint and train.csv; inputs: data, index, tasks, previous."""
+    """Checkpoint and train.csv; inputs: data, index, tasks, previous, for replay also memory."""
     return train.fit(
-        method=import_module(f"dkd.methods.{params['method']}"),
+        method=import_module(f"dkd.methods.{params['method'].replace('-', '_')}"),
         data=inputs["data"],
         index=inputs["index"] / "index.csv",
         tasks=inputs["tasks"] / "tasks.json",
@@ -20,6 +20,8 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         start=params["start"],
         weights=params["weights"],
         previous=inputs["previous"],
+        memory=inputs.get("memory"),
+        replay=params.get("replay", "current"),
         device=runtime["device"],
         threads=runtime["threads"],
         workers=runtime["workers"],

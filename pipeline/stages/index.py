@@ -8,6 +8,7 @@ from dkd.datasets import catalog, index
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """index.csv and index.json; inputs: data."""
     root, format = inputs["data"], params["format"]
-    table = index.build(root, params["dataset"], catalog.class_names(format, root), catalog.places(format, root))
+    names, places = catalog.class_names(format, root), catalog.places(format, root)
+    table = index.build(root, params["dataset"], names, places, catalog.STORED.get(format))
     index.write(table, root, out / "index.csv")
     return {"images": len(table.rows)}

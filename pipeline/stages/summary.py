@@ -6,7 +6,7 @@ from dkd.report import summary
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
-    """summary.json, groups.json, steps.csv, classes.csv, table.txt; inputs: "<run>/<step>", an evaluation each."""
+    """All tables (`dkd.report.summary`); inputs: "<run>/<step>", an evaluation each."""
     found = {
         each["name"]: [inputs[f"{each['name']}/{step}"] / "metrics.json" for step in each["steps"]]
         for each in params["runs"]

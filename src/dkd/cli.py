@@ -24,13 +24,6 @@ from dkd.errors import InputError
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Class-incremental segmentation."
 )
-METHODS = {
-    "finetune": "new classes only: the lower bound",
-    "kd": "logit distillation",
-    "dkd": "decomposed knowledge distillation",
-    "joint": "all classes at once (step 0 only)",
-}
-
 Data = Annotated[Path, typer.Option(help="Root of the data set.")]
 IndexFile = Annotated[Path, typer.Option("--index", help="Index file made by `dkd index`.")]
 Tasks = Annotated[Path, typer.Option(help="Tasks file made by `dkd split`.")]
@@ -71,7 +64,7 @@ def index_(
     if format not in catalog.PARTS:
         raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
     names, places = catalog.class_names(format, root), catalog.places(format, root)
-    table = index_file.build(root, name or root.resolve().name, names, places)
+    table = index_file.build(root, name or root.resolve().name, names, places, catalog.STORED.get(format))
     with _scratch(out, folder=False) as place:
         index_file.write(table, root, place)
 
@@ -110,8 +103,9 @@ def train(
     tasks: Tasks,
     step: Annotated[int, typer.Option(min=0, help="0 is the base.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
-    method: Annotated[str, typer.Option(help=", ".join(METHODS))] = "dkd",
+    method: Annotated[str, typer.Option(help=", ".join(config.methods()))] = "dkd",
     previous: Annotated[Path | None, typer.Option(help="Checkpoint of the step before.")] = None,
+    memory: Annotated[Path | None, typer.Option(help="Exemplars to replay, made by `dkd memory`.")] = None,
     seed: int = 0,
     preset: Preset = None,
     set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
@@ -123,16 +117,20 @@ def train(
     """Train one step; the base is the same for every method."""
     from dkd.train import Recipe, fit
 
-    if method not in METHODS:
-        raise InputError(f"--method: unknown method {method!r}; {config.near(method, list(METHODS))}")
+    if method not in config.methods():
+        raise InputError(f"--method: unknown method {method!r}; {config.near(method, list(config.methods()))}")
     if (previous is None) != (step == 0) or (method == "joint" and step):
         raise InputError("--previous: step 0 starts from nothing, every later step from a checkpoint (joint has none)")
     sections = config.recipe(preset, set_)
     phase = sections["base" if step == 0 else "increment"]
     options = getattr(sections["methods"], method).model_dump() if step else {"start": "random"}
+    replay = options.pop("replay", "current")
+    if (memory is None) != (options.pop("memory", None) is None):
+        raise InputError("--memory: dkd-m needs exemplars (`dkd memory`), other methods take none")
+    options.pop("confidence", None)
     with _scratch(out, folder=True) as place:
         fit(
-            method=import_module(f"dkd.methods.{method if step else 'joint'}"),
+            method=import_module(f"dkd.methods.{method.replace('-', '_') if step else 'joint'}"),
             data=data,
             index=index,
             tasks=tasks,
@@ -140,14 +138,51 @@ def train(
             out=place,
             seed=seed,
             recipe=Recipe(**sections["train"].model_dump(), **phase.model_dump()),
-            start=options.pop("start"),
+            start=options.pop("start", "random"),
             weights=options,
             model=sections["model"].model_dump(mode="json") if step == 0 else None,
             previous=previous,
+            memory=memory,
+            replay=replay,
             device=device,
             threads=threads,
             workers=workers,
             micro=micro_batch,
+        )
+
+
+@app.command()
+def memory(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint of the step before.")],
+    data: Data,
+    index: IndexFile,
+    tasks: Tasks,
+    step: Annotated[int, typer.Option(min=1, help="Step that replays.")],
+    out: Annotated[Path, typer.Option(help="Folder for memory.json and masks.")],
+    size: Annotated[int, typer.Option(min=1, help="Most exemplars.")] = 100,
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Of pseudo-labels.")] = 0.9,
+    before: Annotated[Path | None, typer.Option(help="Memory of the step before.")] = None,
+    seed: int = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Choose the pictures of earlier steps that dkd-m replays."""
+    from dkd.memory import build
+
+    with _scratch(out, folder=True) as place:
+        build(
+            data=data,
+            index=index,
+            tasks=tasks,
+            folder=checkpoint,
+            step=step,
+            size=size,
+            confidence=confidence,
+            seed=seed,
+            out=place,
+            before=before,
+            device=device,
+            threads=threads,
         )
 
 
@@ -184,7 +219,9 @@ def evaluate(
             places = catalog.places(layout, data)
             held_out = "test" if any(split == "test" for *_, split in places) else "val"
             places = [each for each in places if each[3] == held_out]
-            index_file.write(index_file.build(data, learned.dataset, learned.class_names, places), data, index)
+            stored = catalog.STORED.get(layout)
+            table = index_file.build(data, learned.dataset, learned.class_names, places, stored)
+            index_file.write(table, data, index)
         if tasks is None:
             tasks = Path(made) / "tasks.json"
             tasks_file.write(tasks_file.judged(index_file.read(index), learned.order, learned.sizes), tasks)
@@ -256,6 +293,7 @@ def report(
         "setting": content["setting"],
         "method": method,
         "seed": seed,
+        "order": content["order"],
         "sizes": [len(step["classes"]) for step in content["steps"]],
         "protocol": config.recipe(preset, [])["evaluate"].protocol,
     }

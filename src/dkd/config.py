@@ -4,21 +4,24 @@ Values are resolved as defaults below < preset named by the data set < top level
 maps merge deeply, lists replace. Importable without torch; never imported by the science.
 """
 
+import ast
 import difflib
 import itertools
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from dkd import scenario
 from dkd.datasets import catalog
 from dkd.errors import InputError
 
 PRESETS = Path(__file__).with_name("presets")
+METHODS = Path(__file__).with_name("methods")
 RUN_KEYS = ("dataset", "scenario", "setting", "method", "seed", "order", "name", "set")
 
 Positive = Annotated[float, Field(gt=0)]
@@ -46,7 +49,7 @@ class Shapes(Section):
 class Data(Section):
     """Where the pictures come from."""
 
-    format: Literal["folder", "shapes", "voc", "ade20k"] = "folder"
+    format: Literal["folder", "shapes", "voc", "ade20k", "cityscapes"] = "folder"
     root: str | None = None
     shapes: Shapes = Shapes()
     partition_seed: Annotated[int, Field(ge=0, description="of the setting `partitioned`")] = 0
@@ -56,7 +59,8 @@ class Model(Section):
     """The network; seen by the base step, later steps take it from the checkpoint that they start from."""
 
     backbone: str = "resnet101.tv_in1k"
-    pretrained: bool = True
+    pretrained: Annotated[bool | str, Field(description="timm's weights of that name, or a file of weights")] = True
+    frozen: bool = False
     output_stride: Literal[8, 16, 32] = 16
     norm_momentum: Fraction = 0.01
     aspp_channels: Count = 256
@@ -97,34 +101,42 @@ class Increment(Base):
     pos_weight: Positive = 1.0
 
 
-class Finetune(Section):
-    """Options of fine-tuning."""
+@cache
+def methods() -> dict[str, dict[str, Any]]:
+    """Options of every method by its name, as its file in src/dkd/methods says: {"kd": {"kd": 5.0, ...}, ...}.
 
-    start: Literal["random", "auxiliary"] = "random"
-
-
-class KD(Finetune):
-    """Options of logit distillation."""
-
-    kd: NotNegative = 5.0
-
-
-class DKD(KD):
-    """Options of decomposed knowledge distillation."""
-
-    start: Literal["random", "auxiliary"] = "auxiliary"
-    dkd: NotNegative = 5.0
-    ac: NotNegative = 1.0
-    decomposition: Literal["weight", "product"] = "weight"
-    resolution: Literal["grid", "full"] = "grid"
+    A tuple of words is a choice whose first word is the default; numbers are defaults, not negative. The files are
+    read, not imported. Raises InputError where one can't be understood.
+    """
+    found = {}
+    for path in sorted(METHODS.glob("[a-z]*.py")):
+        options: dict[str, Any] = {}
+        try:
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "OPTIONS":
+                    options = ast.literal_eval(node.value)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path}: OPTIONS can't be read ({error}); write a dict of plain values") from None
+        found[path.stem.replace("_", "-")] = options
+    return found
 
 
-class Methods(Section):
-    """How a new classifier starts, and the weights and forms of the loss terms; a run sees its own method's only."""
+def _option(value: Any) -> tuple[Any, Any]:
+    """Type and default of a method's option."""
+    if isinstance(value, tuple):
+        return Literal[value], value[0]
+    return Annotated[type(value), Field(ge=0)] if type(value) in (int, float) else type(value), value
 
-    finetune: Finetune = Finetune()
-    kd: KD = KD()
-    dkd: DKD = DKD()
+
+def _methods() -> type[Section]:
+    sections = {
+        name: create_model(name, __base__=Section, **{key: _option(value) for key, value in options.items()})
+        for name, options in methods().items()
+    }
+    return create_model("Methods", __base__=Section, **{name: (cls, cls()) for name, cls in sections.items()})
+
+
+Methods = _methods()
 
 
 class Evaluate(Section):
@@ -159,7 +171,7 @@ class Run(Section):
     name: str
     dataset: str
     setting: Literal["overlap", "disjoint", "sequential", "partitioned"]
-    method: Literal["finetune", "kd", "dkd", "joint"]
+    method: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     order: tuple[int, ...]
     sizes: tuple[int, ...]
@@ -378,9 +390,8 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
             f"{where}.dataset: unknown data set {dataset!r}; {near(dataset, list(presets()))} "
             "(your own pictures: set data.root to a folder data set)"
         )
-    if method not in Run.model_fields["method"].annotation.__args__:
-        known = Run.model_fields["method"].annotation.__args__
-        raise InputError(f"{where}.method: unknown method {method!r}; {near(method, known)}")
+    if method not in methods():
+        raise InputError(f"{where}.method: unknown method {method!r}; {near(method, list(methods()))}")
     setting = item.get("setting", "overlap")
     if setting not in Run.model_fields["setting"].annotation.__args__:
         known = Run.model_fields["setting"].annotation.__args__
@@ -396,6 +407,10 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
         if not place.is_dir():
             raise InputError(f"{where}: data set {dataset!r} not found at {place}; set data.root to where it lies")
         sections["data"] = data = data.model_copy(update={"root": str(place)})
+    if isinstance(weights := sections["model"].pretrained, str):
+        if not (folder / weights).is_file():
+            raise InputError(f"{where}: model.pretrained: no file of weights at {folder / weights}")
+        sections["model"] = sections["model"].model_copy(update={"pretrained": str(folder / weights)})
     names = catalog.class_names(data.format, Path(data.root) if data.root else None)
     classes = len(names) - 1
     tag, order = item["order"] if isinstance(item.get("order"), tuple) else (None, item.get("order"))

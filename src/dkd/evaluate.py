@@ -110,12 +110,14 @@ def evaluate(
     model, learned = checkpoint.load(folder, accelerator.device)
     task = tasks_file.read(tasks)["steps"][step]
     wanted = set(task["test"])
-    all_rows = index_file.read(index).rows
+    pictures = index_file.read(index)
+    all_rows = pictures.rows
     held_out = "test" if any(row.split == "test" for row in all_rows) else "val"
     rows = [row for row in all_rows if row.split == held_out and row.id in wanted]
     if len(rows) != len(wanted):
         raise InputError(f"{tasks}: {len(wanted) - len(rows)} test pictures of step {step} are not in {index}")
     table = scenario.id_table(learned.order, learned.order, rest=0 if unseen == "background" else scenario.VOID)
+    table = table[pictures.labels()]
     own = rows[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(Views(data, own, crop), batch_size=batch, num_workers=workers, collate_fn=_flatten)
     names = checkpoint.names(learned)

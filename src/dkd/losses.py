@@ -24,6 +24,8 @@ class Target(NamedTuple):
     """Weight of a pixel of a class in that class's own term (paper: gamma)."""
     void: str = "negative"
     """Void pixels say "none of these" (`negative`, as released) or nothing (`ignore`)."""
+    visible: Tensor | None = None
+    """(N, K) bool: of which ids `first`, `first` + 1, ... the labels of each picture speak; None = of all."""
 
 
 def _full(x: Tensor) -> Tensor:
@@ -34,17 +36,21 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     """Modified binary cross-entropy on the classes that labels speak of (paper: mBCE).
 
     logits (N, K, H, W) of the ids `target.first`, `target.first` + 1, ... Every other label says "not this class".
-    Scalar. With `void` = `ignore` the mean is over the pixels that are not void (0 where there is none).
+    Scalar. Each class's mean is over the pixels whose labels speak of it (0 where there is none).
     """
     logits, labels = _full(logits), target.labels[:, None]
     ids = torch.arange(target.first, target.first + logits.shape[1], device=logits.device)
     truth = (labels == ids[:, None, None]).to(logits)
     weight = torch.as_tensor(target.pos_weight, dtype=logits.dtype, device=logits.device)
     terms = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight, reduction="none")
+    if target.void == "negative" and target.visible is None:
+        return terms.mean((0, 2, 3)).sum()
+    known = (
+        torch.ones_like(terms) if target.visible is None else target.visible[..., None, None].to(terms).expand_as(terms)
+    )
     if target.void == "ignore":
-        known = (labels != VOID).to(logits)
-        return (terms * known).sum() / known.sum().clamp(min=1)
-    return terms.mean((0, 2, 3)).sum()
+        known = known * (labels != VOID)
+    return ((terms * known).sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp(min=1)).sum()
 
 
 def soft_bce(logits: Tensor, teacher: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dkd import checkpoint, devices, scenario, seeds, transforms
+from dkd import memory as memory_file
 from dkd import tasks as tasks_file
 from dkd.datasets import index as index_file
 from dkd.datasets import reader
@@ -64,26 +66,45 @@ class Recipe(NamedTuple):
     """fp32, bf16 or fp16; losses are float32 in any case."""
 
 
+class Picture(NamedTuple):
+    """What a step trains on: a picture of its task, or one of an earlier step that is replayed."""
+
+    id: str
+    """What its crops are drawn from; a replayed picture has another one than the same picture of the task."""
+    image: Path
+    mask: Path
+    table: np.ndarray
+    """From what the mask stores to ids."""
+    visible: tuple[int, ...]
+    """Ids that its labels speak of."""
+
+
 class Samples(Dataset):
     """Training pictures of a step, asked for as (epoch, position)."""
 
-    def __init__(self, root: Path, rows: list[index_file.Row], table, recipe: Recipe, seed: int, step: int):
-        self.root, self.rows, self.table, self.recipe = root, rows, table, recipe
-        self.seed, self.step = seed, step
+    def __init__(self, pictures: list[Picture], recipe: Recipe, seed: int, step: int):
+        self.pictures, self.recipe, self.seed, self.step = pictures, recipe, seed, step
+        self.first, self.last = min(min(p.visible) for p in pictures), max(max(p.visible) for p in pictures)
+        self.alike = len({picture.visible for picture in pictures}) == 1
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """(3, crop, crop) float32 and ids (crop, crop) uint8."""
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, ...]:
+        """(3, crop, crop) float32, ids (crop, crop) uint8 and, where pictures differ in it, visible ids (K,) bool."""
         epoch, position = item
-        row, recipe = self.rows[position], self.recipe
-        return transforms.train_sample(
-            reader.read_image(self.root / row.image),
-            self.table[reader.read_mask(self.root / row.mask)],
-            seed=seeds.derive(self.seed, self.step, epoch, row.id),
+        picture, recipe = self.pictures[position], self.recipe
+        sample = transforms.train_sample(
+            reader.read_image(picture.image),
+            picture.table[reader.read_mask(picture.mask)],
+            seed=seeds.derive(self.seed, self.step, epoch, picture.id),
             crop=recipe.crop,
             scale=recipe.scale,
             ratio=recipe.ratio,
             flip=recipe.flip,
         )
+        if self.alike:
+            return sample
+        visible = torch.zeros(self.last - self.first + 1, dtype=torch.bool)
+        visible[[id - self.first for id in picture.visible]] = True
+        return *sample, visible
 
 
 class Batches:
@@ -117,7 +138,7 @@ def optimise(
     Later: batch norms out, weight decay on the new classifier alone.
     """
     incremental = len(model.heads) > 1
-    frozen = set()
+    frozen = set(model.backbone.parameters()) if model.spec.get("frozen") else set()
     if incremental:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -173,6 +194,8 @@ def fit(
     model: dict | None = None,
     previous: Path | None = None,
     start: str = "random",
+    memory: Path | None = None,
+    replay: str = "current",
     device: str = "auto",
     threads: int | None = None,
     workers: int = 0,
@@ -182,22 +205,27 @@ def fit(
 
     Either `model` (the network's values, for a base) or `previous` (the checkpoint that the step goes on from) is
     given; in the latter case the new classifier starts at `random` or as a copy of the `auxiliary` one. `weights` are
-    what the method's loss takes. Returns what it cost: device, pictures, iterations, peak memory in bytes.
+    what the method's loss takes. `memory`: exemplars of earlier steps (`dkd.memory`), replayed with the labels that
+    `replay` names (`dkd.methods.dkd_m`). Returns what it cost: device, pictures, iterations, peak memory in bytes.
     Raises InputError where the step can't be trained as asked.
     """
     accelerator = devices.accelerator(device, threads, recipe.precision)
     micro = micro_batch(recipe.batch, accelerator.num_processes, micro)
     accelerator.gradient_accumulation_steps = recipe.batch // accelerator.num_processes // micro
-    rows, table, first, names, order, sizes = _task(index, tasks, step)
-    if len(rows) < recipe.batch:
+    task = _task(data, index, tasks, step)
+    pictures, order, sizes = task.pictures, task.order, task.sizes
+    if memory is not None:
+        pictures = pictures + _replayed(memory, replay, data, index, tasks, task)
+    if len(pictures) < recipe.batch:
         raise InputError(
-            f"step {step}: {len(rows)} training pictures are fewer than a batch of {recipe.batch}; lower train.batch"
+            f"step {step}: {len(pictures)} training pictures are fewer than a batch of {recipe.batch}; "
+            "lower train.batch"
         )
     if previous is None and micro == 1:
         raise InputError("batch norm at the base needs 2 pictures at a time; raise train.batch or runtime.micro_batch")
 
     torch.manual_seed(seeds.derive(seed, step))
-    teacher, spec = None, model
+    teacher, spec = None, model and {**model, "pretrained": bool(model["pretrained"])}
     if previous is None:
         student = Segmenter(model, sizes)
     else:
@@ -210,26 +238,43 @@ def fit(
         student.add_head(sizes[-1], from_auxiliary=start == "auxiliary")
         if method.TEACHER:
             teacher = checkpoint.load(previous, accelerator.device)[0].requires_grad_(False)
-    batches = Batches(len(rows), recipe, micro, accelerator.process_index, accelerator.num_processes, seed, step)
-    iterations = recipe.epochs * (len(rows) // recipe.batch)
+    batches = Batches(len(pictures), recipe, micro, accelerator.process_index, accelerator.num_processes, seed, step)
+    per_epoch = len(pictures) // recipe.batch
+    iterations = recipe.epochs * per_epoch
     optimizer, schedule = optimise(student, recipe, iterations)
+    samples = Samples(pictures, recipe, seed, step)
     loader = DataLoader(
-        Samples(data, rows, table, recipe, seed, step),
+        samples,
         batch_sampler=batches,
         num_workers=workers,
         pin_memory=accelerator.device.type == "cuda",
     )
-    new = ", ".join(names[label] for label in order[-sizes[-1] :])
-    per_epoch = len(rows) // recipe.batch
-    log.info("step %d (%s): %d pictures, %d epochs of %d iterations", step, new, len(rows), recipe.epochs, per_epoch)
+    new = ", ".join(task.names[label] for label in order[-sizes[-1] :])
+    again = f", {len(pictures) - len(task.pictures)} of them replayed" if memory else ""
+    log.info(
+        "step %d (%s): %d pictures%s, %d epochs of %d iterations",
+        *(step, new, len(pictures), again, recipe.epochs, per_epoch),
+    )
     started = time.perf_counter()
+    first = samples.first
     history = loop(
-        accelerator, method, student, teacher, optimizer, schedule, loader, recipe, weights, iterations, step, first
+        accelerator,
+        method,
+        student,
+        teacher,
+        optimizer,
+        schedule,
+        loader,
+        recipe,
+        weights,
+        iterations,
+        step,
+        first,
     )
     seconds = time.perf_counter() - started
     if accelerator.is_main_process:
         _write_history(history, out / "train.csv")
-        learned = checkpoint.Step(tasks_file.read(tasks)["dataset"], order, sizes, names, _name(method), seed, spec)
+        learned = checkpoint.Step(task.dataset, order, sizes, task.names, _name(method), seed, spec)
         checkpoint.save(student, learned, out)
     accelerator.wait_for_everyone()
     return {
@@ -249,7 +294,7 @@ def loop(
     teacher: Segmenter | None,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[tuple[Tensor, ...]],
     recipe: Recipe,
     weights: dict,
     iterations: int,
@@ -258,7 +303,7 @@ def loop(
 ) -> list[dict[str, float]]:
     """Train `student` in place on the micro-batches of `loader`: images (n, 3, H, W) float32, ids (n, H, W) uint8.
 
-    Labels speak of the ids from `first` on.
+    Labels speak of the ids from `first` on; a third tensor, if any, says for each picture of which of them.
     Returns a record per epoch: epoch, the backbone's last learning rate, the total and every named term (means).
     """
     incremental = len(student.heads) > 1
@@ -273,7 +318,7 @@ def loop(
     hidden = None if accelerator.is_main_process else True
     bar = tqdm(total=iterations * recipe.batch, unit="image", desc=f"step {step}", leave=False, disable=hidden)
     with bar:
-        for images, labels in loader:
+        for images, labels, *visible in loader:
             images = images.to(accelerator.device, non_blocking=True)
             labels = labels.to(accelerator.device, non_blocking=True)
             with accelerator.accumulate(network):
@@ -282,7 +327,8 @@ def loop(
                     with torch.no_grad():
                         taught = teacher(images) if teacher is not None else None
                 with torch.autocast(accelerator.device.type, enabled=False):
-                    truth = Target(labels, first, recipe.pos_weight, recipe.void)
+                    spoken = visible[0].to(accelerator.device) if visible else None
+                    truth = Target(labels, first, recipe.pos_weight, recipe.void, spoken)
                     total, terms = method.loss(answer, taught, truth, **weights)
                 accelerator.backward(total)
                 optimizer.step()
@@ -305,8 +351,16 @@ def loop(
     return history
 
 
-def _task(index: Path, tasks: Path, step: int):
-    """Rows to train on, label-to-id table, first id that labels speak of, class names, and order and sizes so far."""
+class _Task(NamedTuple):
+    dataset: str
+    pictures: list[Picture]
+    names: tuple[str, ...]
+    order: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+
+def _task(data: Path, index: Path, tasks: Path, step: int) -> _Task:
+    """Pictures of the step, class names, and labels and classes per step learned after it."""
     table, content = index_file.read(index), tasks_file.read(tasks)
     if not 0 <= step < len(content["steps"]):
         raise InputError(f"{tasks}: has steps 0..{len(content['steps']) - 1}, no step {step}")
@@ -314,13 +368,36 @@ def _task(index: Path, tasks: Path, step: int):
     order = tuple(label for each in steps for label in each["classes"])
     sizes = tuple(len(each["classes"]) for each in steps)
     by_id = {row.id: row for row in table.rows if row.split == "train"}
+    visible = tasks_file.visible(content["setting"], order, sizes)
+    ids = scenario.id_table(order, visible)[table.labels()]
+    spoken = tuple(order.index(label) + 1 for label in visible)
     try:
         rows = [by_id[id] for id in steps[-1]["train"]]
     except KeyError as error:
         raise InputError(f"{tasks}: picture {error} is not in the train split of {index}") from None
-    visible = tasks_file.visible(content["setting"], order, sizes)
-    first = len(order) - len(visible) + 1
-    return rows, scenario.id_table(order, visible), first, table.class_names, order, sizes
+    pictures = [Picture(row.id, data / row.image, data / row.mask, ids, spoken) for row in rows]
+    return _Task(content["dataset"], pictures, table.class_names, order, sizes)
+
+
+def _replayed(folder: Path, replay: str, data: Path, index: Path, tasks: Path, task: _Task) -> list[Picture]:
+    """Exemplars as pictures; their labels speak of the classes that `replay` says (`dkd.methods.dkd_m`)."""
+    table, steps = index_file.read(index), tasks_file.read(tasks)["steps"]
+    rows = {row.id: row for row in table.rows if row.split == "train"}
+    step, order = len(task.sizes) - 1, task.order
+    pictures = []
+    for exemplar in memory_file.read(folder):
+        if exemplar.step >= step or exemplar.id not in steps[exemplar.step]["train"]:
+            raise InputError(f"{folder}: exemplar {exemplar.id!r} is no training picture of a step before {step}")
+        row = rows[exemplar.id]
+        mask, labels, stored = data / row.mask, steps[exemplar.step]["classes"], table.labels()
+        if replay == "current":
+            labels = order[-task.sizes[-1] :]
+        elif replay == "pseudo":
+            mask, labels, stored = folder / memory_file.MASKS / f"{row.id}.png", order[: -task.sizes[-1]], slice(None)
+        spoken = tuple(order.index(label) + 1 for label in labels)
+        ids = scenario.id_table(order, labels)[stored]
+        pictures.append(Picture(f"{row.id} again", data / row.image, mask, ids, spoken))
+    return pictures
 
 
 def _check_finite(record: dict[str, float], step: int) -> None:
@@ -345,4 +422,4 @@ def _write_history(history: list[dict[str, float]], path: Path) -> None:
 
 
 def _name(method: ModuleType) -> str:
-    return method.__name__.rpartition(".")[2]
+    return method.__name__.rpartition(".")[2].replace("_", "-")

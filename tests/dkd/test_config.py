@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,31 @@ def test_options_of_the_published_method(tmp_path):
     assert [run.name for run in runs] == ["mbce-kd", "with-dkd", "with-ac", "both"]
     shown = [(run.methods.dkd.dkd, run.methods.dkd.ac, run.methods.dkd.start) for run in runs]
     assert shown == [(0, 0, "random"), (5, 0, "random"), (0, 1, "auxiliary"), (5, 1, "auxiliary")]
+
+
+def test_every_method_says_its_options():
+    """A method's file is where its options stand; what is read without importing is what Python sees."""
+    for name, options in config.methods().items():
+        module = import_module(f"dkd.methods.{name.replace('-', '_')}")
+        assert getattr(module, "OPTIONS", {}) == options
+    assert {"finetune", "kd", "dkd", "dkd-m", "joint"} == config.methods().keys()
+    assert config.methods()["dkd-m"].items() > config.methods()["dkd"].items()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dkd-m": {"replay": "old"}}, "methods.dkd-m.replay: input should be 'current', 'stored' or 'pseudo'"),
+        ({"dkd-m": {"memory": 1.5}}, "methods.dkd-m.memory: "),
+        ({"dkd": {"kd": -1}}, "methods.dkd.kd: input should be greater than or equal to 0"),
+        ({"dkdm": {}}, "methods.dkdm: unknown key; did you mean 'dkd"),
+        ({"dkd-m": {"memry": 3}}, "methods.dkd-m.memry: unknown key; did you mean 'memory'?"),
+    ],
+)
+def test_options_are_checked(tmp_path, options, said):
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, {"runs": [RUN], "methods": options})
+    assert said in str(caught.value)
 
 
 def test_orders_by_label_and_by_name(tmp_path):

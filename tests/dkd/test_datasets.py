@@ -116,3 +116,17 @@ def test_class_lists_of_the_benchmarks():
     assert (len(voc), voc[0], voc[15], voc[20]) == (21, "background", "person", "tvmonitor")
     assert (len(ade), ade[0], ade[13], ade[150]) == (151, "other", "person", "flag")
     assert len(set(ade)) == 151 and all(name == name.strip() for name in ade)
+
+
+def test_cityscapes_counts_its_classes_from_zero(tmp_path):
+    for split, value in (("train", 0), ("val", 18)):
+        small(tmp_path / "leftImg8bit" / split / "ulm" / "ulm_1_leftImg8bit.png", 0)
+        small(tmp_path / "gtFine" / split / "ulm" / "ulm_1_gtFine_labelTrainIds.png", value)
+    names, places = catalog.class_names("cityscapes", None), catalog.places("cityscapes", tmp_path)
+    assert len(names) == 20 and names[1] == "road" and names[19] == "bicycle"
+    places = [(f"{split} {id}", image, mask, split) for id, image, mask, split in places]
+    table = index.build(tmp_path, "cityscapes", names, places, catalog.STORED["cityscapes"])
+    assert [(row.split, row.classes) for row in table.rows] == [("train", (1,)), ("val", (19,))]
+    index.write(table, tmp_path, tmp_path / "index.csv")
+    read = index.read(tmp_path / "index.csv")
+    assert read == table and read.labels()[[0, 18, 255]].tolist() == [1, 19, 255]

@@ -23,7 +23,17 @@ def written(tmp_path):
     runs, found = [], {}
     for seed, content in enumerate((steps, better)):
         name = f"x_2-1_overlap_kd_s{seed}"
-        runs.append({"name": name, "dataset": "x", "setting": "overlap", "method": "kd", "seed": seed, "sizes": [2, 1]})
+        runs.append(
+            {
+                "name": name,
+                "dataset": "x",
+                "setting": "overlap",
+                "method": "kd",
+                "seed": seed,
+                "sizes": [2, 1],
+                "order": [1, 2, 3],
+            }
+        )
         runs[-1]["protocol"] = "paper"
         found[name] = []
         for step in content:
@@ -49,6 +59,13 @@ def test_groups_are_over_seeds(written):
     assert group["runs"] == ["x_2-1_overlap_kd_s0", "x_2-1_overlap_kd_s1"]
     assert group["new"] == {"mean": 30, "sd": pytest.approx(14.142, abs=1e-3), "n": 2}
     assert group["harmonic"] == {"mean": None, "sd": None, "n": 0}
+
+
+def test_groups_of_every_step(written):
+    with (written / "groups.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "all"]
+    assert [(row["step"], row["mean"], row["n"]) for row in rows] == [("0", "70.0", "2"), ("1", "56.25", "2")]
+    assert (written / "differences.csv").read_text().startswith("dataset,scenario,setting,method,than,step,metric,mean")
 
 
 def test_every_step_has_its_row(written):

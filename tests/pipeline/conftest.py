@@ -19,7 +19,15 @@ WRITES = {
     "base": ("model.safetensors", "step.json", "train.csv"),
     "increment": ("model.safetensors", "step.json", "train.csv"),
     "evaluate": ("metrics.json", "confusion.npz"),
-    "summary": ("summary.json", "groups.json", "steps.csv", "classes.csv", "table.txt"),
+    "summary": (
+        "summary.json",
+        "groups.json",
+        "steps.csv",
+        "classes.csv",
+        "groups.csv",
+        "differences.csv",
+        "table.txt",
+    ),
 }
 
 

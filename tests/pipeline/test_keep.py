@@ -154,7 +154,7 @@ def test_tables_are_published_with_the_name_of_their_node(workplace):
     METRICS.mkdir()
     (METRICS / "provenance-000000000000.json").write_text("{}")
     publish(summary / plans.STAMP)
-    names = {"summary.json", "groups.json", "steps.csv", "classes.csv", "table.txt"}
+    names = {"summary.json", "groups.json", "steps.csv", "classes.csv", "groups.csv", "differences.csv", "table.txt"}
     assert {path.name for path in METRICS.iterdir()} == names | {published(str(summary)).name}
     assert json.loads(published(str(summary)).read_text())["key"] == workplace.plan.node(str(summary)).key
     assert (METRICS / "steps.csv").read_bytes() == (summary / "steps.csv").read_bytes()

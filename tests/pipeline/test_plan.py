@@ -237,3 +237,39 @@ def test_a_method_is_not_in_the_code_of_another():
 def test_the_shipped_params_make_a_plan(monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
     assert plans.build(config.load("params.yaml")).of("summary")
+
+
+def test_replay_has_a_memory_for_each_step(build):
+    plan = build({"method": "dkd-m"})
+    memories = plan.of("memory")
+    assert [node.place for node in memories] == [
+        "checkpoints/memory/shapes/overlap/4+1/dkd-m-s0",
+        "checkpoints/memory/shapes/overlap/4+1+1/dkd-m-s0",
+    ]
+    assert [node.params["step"] for node in memories] == [1, 2]
+    assert memories[1].inputs["memory"] == memories[0].source
+    steps = plan.of("increment")
+    assert [node.inputs["memory"] for node in steps] == [node.source for node in memories]
+    assert memories[1].inputs["checkpoint"] == steps[0].source
+    # What labels are used is a matter of training alone; how many are kept, of the choice.
+    policy = build({"method": "dkd-m", "set": {"methods": {"dkd-m": {"replay": "pseudo"}}}})
+    assert changed(plan, policy) == {"increment", "memory", "evaluate", "summary"}
+    assert policy.of("memory")[0] == memories[0] and policy.of("memory")[1] != memories[1]
+    assert not build({"method": "dkd"}).of("memory")
+
+
+def test_weights_from_a_file_count_by_content(build, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"one")
+    plan = build({"method": "dkd"}, model={"pretrained": "weights.safetensors"})
+    [base] = plan.of("base")
+    assert base.params["model"]["pretrained"] is True and base.inputs["weights"].path == str(file)
+    file.rename(tmp_path / "moved.safetensors")
+    moved = build({"method": "dkd"}, model={"pretrained": "moved.safetensors"})
+    # Where it lies is no part of the key, what it is called within its folder neither.
+    assert [node.key for node in moved.of("base")] == [base.key]
+    (tmp_path / "moved.safetensors").write_bytes(b"two")
+    other = build({"method": "dkd"}, model={"pretrained": "moved.safetensors"})
+    assert changed(plan, other) == {"base", "increment", "evaluate", "summary"}
+    with pytest.raises(InputError, match=r"model.pretrained: no file of weights at .*nowhere.pth"):
+        build({"method": "dkd"}, model={"pretrained": "nowhere.pth"})

@@ -1,7 +1,7 @@
 """What is known of each data-set format: its parts, its class names, and where its pictures and masks lie.
 
 Knows nothing of pixels. Format `folder` is any data set in our own layout; `shapes` is drawn by `dkd.datasets.shapes`
-and read as `folder`; `voc` and `ade20k` are the benchmarks as they are unpacked.
+and read as `folder`; `voc`, `ade20k` and `cityscapes` are the benchmarks as they are unpacked.
 """
 
 import os
@@ -28,7 +28,16 @@ belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall
 ball, food, step, tank, trade name, microwave, pot, animal, bicycle, lake, dishwasher, screen, blanket, sculpture,
 hood, sconce, vase, traffic light, tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower,
 radiator, glass, clock, flag"""
-FIXED = {"shapes": SHAPES, "voc": tuple(VOC.split()), "ade20k": tuple(ADE20K.replace("\n", " ").split(", "))}
+CITYSCAPES = (
+    "background, road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, terrain, sky, "
+    "person, rider, car, truck, bus, train, motorcycle, bicycle"
+)
+FIXED = {
+    "shapes": SHAPES,
+    "voc": tuple(VOC.split()),
+    "ade20k": tuple(ADE20K.replace("\n", " ").split(", ")),
+    "cityscapes": tuple(CITYSCAPES.split(", ")),
+}
 """Class names of the formats that have a fixed list; label 0 first."""
 
 # What of a raw data set makes up its content; anything else lying under its root is of no consequence.
@@ -36,7 +45,11 @@ PARTS = {
     "folder": ("classes.txt", "images", "masks", "splits"),
     "voc": ("ImageSets/Segmentation", "JPEGImages", "SegmentationClassAug"),
     "ade20k": ("annotations", "images"),
+    "cityscapes": ("gtFine", "leftImg8bit"),
 }
+
+# What masks store, where that is not the label: Cityscapes counts its classes from 0, and has no background.
+STORED = {"cityscapes": {k: k + 1 for k in range(19)}}
 
 
 def class_names(format: str, root: Path | None) -> tuple[str, ...]:
@@ -68,7 +81,7 @@ def places(format: str, root: Path) -> list[tuple[str, str, str, str]]:
 
     Raises InputError that names the file where a list or a picture is missing or an id occurs twice.
     """
-    return {"folder": _folder, "voc": _voc, "ade20k": _ade20k}[format](root)
+    return {"folder": _folder, "voc": _voc, "ade20k": _ade20k, "cityscapes": _cityscapes}[format](root)
 
 
 def _voc(root: Path) -> list[tuple[str, str, str, str]]:
@@ -99,6 +112,20 @@ def _ade20k(root: Path) -> list[tuple[str, str, str, str]]:
         if not ids:
             raise InputError(f"{folder}: holds no .jpg picture")
         places += [(id, f"images/{name}/{id}.jpg", f"annotations/{name}/{id}.png", split) for id in ids]
+    return places
+
+
+def _cityscapes(root: Path) -> list[tuple[str, str, str, str]]:
+    """Cityscapes: leftImg8bit/ and gtFine/ with train ids, each with train/ and val/, a folder for each city."""
+    places = []
+    for split in ("train", "val"):
+        found = sorted((root / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))
+        if not found:
+            raise InputError(f"{root / 'leftImg8bit' / split}: holds no CITY/*_leftImg8bit.png")
+        for path in found:
+            id, city = path.name.removesuffix("_leftImg8bit.png"), path.parent.name
+            mask = f"gtFine/{split}/{city}/{id}_gtFine_labelTrainIds.png"
+            places.append((id, f"leftImg8bit/{split}/{city}/{path.name}", mask, split))
     return places
 
 

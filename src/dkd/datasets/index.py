@@ -37,18 +37,40 @@ class Index(NamedTuple):
     dataset: str
     class_names: tuple[str, ...]
     rows: tuple[Row, ...]
+    stored: dict[int, int] = {}  # noqa: RUF012 - a default of a tuple, never changed
+    """Label of each value that masks store; where a value is not listed, it is the label itself."""
+
+    def labels(self) -> np.ndarray:
+        """Look-up table of 256 entries (uint8) from what masks store to labels."""
+        return _table(self.stored)
 
 
-def build(root: Path, dataset: str, class_names: tuple[str, ...], places: list[tuple[str, str, str, str]]) -> Index:
+def _table(stored: dict[int, int]) -> np.ndarray:
+    table = np.arange(256, dtype=np.uint8)
+    table[list(stored)] = list(stored.values())
+    return table
+
+
+def build(
+    root: Path,
+    dataset: str,
+    class_names: tuple[str, ...],
+    places: list[tuple[str, str, str, str]],
+    stored: dict[int, int] | None = None,
+) -> Index:
     """Read every mask under `root`; `places` are (id, image, mask, split), paths relative to `root`.
+
+    `stored`: as in Index.
 
     Raises InputError that names the file where an image or mask is missing, unreadable or of another size than its
     partner, or where a mask holds a label outside the class list.
     """
 
+    table = _table(stored or {})
+
     def row(place: tuple[str, str, str, str]) -> Row:
         id, image, mask, split = place
-        labels = reader.read_mask(root / mask)
+        labels = table[reader.read_mask(root / mask)]
         size = reader.image_size(root / image)
         if labels.shape != size:
             raise InputError(
@@ -65,7 +87,7 @@ def build(root: Path, dataset: str, class_names: tuple[str, ...], places: list[t
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(tqdm(pool.map(row, places), total=len(places), desc="index", disable=None, leave=False))
-    return Index(dataset, class_names, tuple(sorted(rows, key=lambda row: (row.split, row.id))))
+    return Index(dataset, class_names, tuple(sorted(rows, key=lambda row: (row.split, row.id))), stored or {})
 
 
 def write(index: Index, root: Path | str, path: Path) -> None:
@@ -76,6 +98,8 @@ def write(index: Index, root: Path | str, path: Path) -> None:
         for row in index.rows:
             table.writerow((*row[:4], " ".join(map(str, row.classes))))
     about = {"dataset": index.dataset, "root": str(root), "classes": index.class_names, "ignore": VOID}
+    if index.stored:
+        about["stored"] = index.stored
     path.with_suffix(".json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -88,7 +112,8 @@ def read(path: Path) -> Index:
             if tuple(next(table)) != HEADER:
                 raise ValueError(f"header is not {','.join(HEADER)}")
             rows = tuple(Row(*cells[:4], tuple(int(x) for x in cells[4].split())) for cells in table)
-        return Index(about["dataset"], tuple(about["classes"]), rows)
+        stored = {int(value): label for value, label in about.get("stored", {}).items()}
+        return Index(about["dataset"], tuple(about["classes"]), rows, stored)
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}; make it with `dkd index`") from None
     except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:

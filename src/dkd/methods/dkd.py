@@ -12,6 +12,14 @@ from dkd import losses
 from dkd.model.segmenter import Output, upsample
 
 TEACHER = True
+OPTIONS = {
+    "start": ("auxiliary", "random"),
+    "kd": 5.0,
+    "dkd": 5.0,
+    "ac": 1.0,
+    "decomposition": ("weight", "product"),
+    "resolution": ("grid", "full"),
+}
 
 
 def loss(

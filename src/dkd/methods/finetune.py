@@ -6,6 +6,7 @@ from dkd import losses
 from dkd.model.segmenter import Output, upsample
 
 TEACHER = False
+OPTIONS = {"start": ("random", "auxiliary")}
 
 
 def loss(student: Output, teacher: None, target: losses.Target) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,6 +9,7 @@ from dkd import losses
 from dkd.model.segmenter import Output, upsample
 
 TEACHER = True
+OPTIONS = {"start": ("random", "auxiliary"), "kd": 5.0}
 
 
 def loss(student: Output, teacher: Output, target: losses.Target, *, kd: float) -> tuple[Tensor, dict[str, Tensor]]:

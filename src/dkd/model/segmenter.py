@@ -47,6 +47,8 @@ class Segmenter(nn.Module):
             output_stride=spec["output_stride"],
             norm_momentum=spec["norm_momentum"],
         )
+        # Some transformers put channels last.
+        self.channels_last = str(getattr(self.backbone, "output_fmt", "")).endswith("NHWC")
         self.aspp = ASPP(channels, spec["aspp_dilations"], width)
         self.aspp.project[3] = nn.Dropout(spec["dropout"])
         self.last_conv = nn.Sequential(
@@ -59,6 +61,13 @@ class Segmenter(nn.Module):
     def sizes(self) -> tuple[int, ...]:
         """Classes per step so far."""
         return tuple(head.out_channels for head in self.heads)
+
+    def train(self, mode: bool = True) -> "Segmenter":
+        """Training mode, but for a backbone that is frozen."""
+        super().train(mode)
+        if self.spec.get("frozen"):
+            self.backbone.eval()
+        return self
 
     def add_head(self, classes: int, *, from_auxiliary: bool) -> None:
         """A classifier for `classes` new classes.
@@ -77,6 +86,7 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Output:
         """Images (N, 3, H, W), normalised -> Output."""
         (maps,) = self.backbone(images)
+        maps = maps.permute(0, 3, 1, 2) if self.channels_last else maps
         features = self.last_conv(self.aspp(maps))
         return Output(
             features,

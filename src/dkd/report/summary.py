@@ -1,17 +1,19 @@
 """Tables over all runs, from the metrics of their steps.
 
 Knows metrics files only: no networks, no pictures. Writes summary.json and groups.json (after the last step, under each
-run's headline protocol), steps.csv and classes.csv (every step) and table.txt (for people).
+run's headline protocol), steps.csv and classes.csv (every step), groups.csv and differences.csv (every step, over seeds
+and orders) and table.txt (for people).
 """
 
 import csv
 import json
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean, stdev
 
 from dkd import metrics, scenario
+from dkd.report import statistics
 
+MEASURED = ("all", "base", "new", "harmonic", "pixel_accuracy", "average_over_steps", "forgetting")
 HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting")
 
 
@@ -39,8 +41,23 @@ def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Pa
     _json(final, out / "summary.json")
     _json(_groups(runs, final), out / "groups.json")
     _csv(steps, out / "steps.csv")
+    rows = _headline_rows(runs, steps)
+    _csv(statistics.groups(rows, MEASURED), out / "groups.csv", statistics.GROUP)
+    _csv(statistics.differences(rows, MEASURED), out / "differences.csv", statistics.DIFFERENCE)
     _csv(classes, out / "classes.csv")
     (out / "table.txt").write_text(table(final, decimals), encoding="utf-8")
+
+
+def _headline_rows(runs: list[dict], steps: list[dict]) -> list[dict]:
+    """Rows of steps.csv under each run's own protocol, with what tells runs apart."""
+    facts = {run["name"]: run for run in runs}
+    rows = []
+    for row in steps:
+        run = facts[row["run"]]
+        if row["protocol"] == run["protocol"]:
+            pair = f"s{run['seed']} {run['order']}"
+            rows.append({**row, "scenario": scenario.name(run["sizes"]), "pair": pair})
+    return rows
 
 
 def _over_steps(found: list[dict]) -> dict[str, float | None]:
@@ -64,9 +81,7 @@ def _groups(runs: list[dict], final: dict[str, dict]) -> dict[str, dict]:
     for group, names in members.items():
         groups[group] = {"runs": names}
         for key in HEADLINE:
-            values = [final[name][key] for name in names if final[name][key] is not None]
-            spread = stdev(values) if len(values) > 1 else None
-            groups[group][key] = {"mean": fmean(values) if values else None, "sd": spread, "n": len(values)}
+            groups[group][key] = statistics.spread([final[name][key] for name in names])
     return groups
 
 
@@ -85,8 +100,8 @@ def _json(content: dict, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _csv(rows: list[dict], path: Path) -> None:
+def _csv(rows: list[dict], path: Path, columns: tuple[str, ...] = ()) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=columns or list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

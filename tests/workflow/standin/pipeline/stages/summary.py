@@ -14,7 +14,7 @@ def run(params, runtime, inputs, out):
     for name, value in values.items():
         run, step = name.split("/")
         rows.append((run, "paper", step, value, "disc", value))
-    for name in ("steps.csv", "classes.csv"):
+    for name in ("steps.csv", "classes.csv", "groups.csv", "differences.csv"):
         with (out / name).open("w", newline="") as file:
             csv.writer(file).writerows(rows)
     (out / "table.txt").write_text("".join(f"{run} {value}\n" for run, value in last.items()))

@@ -1,0 +1,137 @@
+"""Memory for replay: which pictures of earlier steps are kept, balanced over the classes learned so far.
+
+Candidates are the exemplars kept before and the training pictures of the step just learned, as whole pictures, never
+others. A candidate shows the classes that its own labels say and those of other steps that the network just trained
+answers with confidence. Knows nothing of losses or of how exemplars are trained on.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from dkd import checkpoint, devices, scenario, seeds, transforms
+from dkd import tasks as tasks_file
+from dkd.datasets import index as index_file
+from dkd.datasets import reader
+from dkd.errors import InputError
+from dkd.model.segmenter import Segmenter, upsample
+
+FILE, MASKS = "memory.json", "masks"
+
+
+class Exemplar(NamedTuple):
+    """A picture that is kept: `step` is the one whose task it comes from, `classes` the labels that it shows."""
+
+    id: str
+    step: int
+    classes: tuple[int, ...]
+
+
+def choose(candidates: Iterable[Exemplar], classes: Sequence[int], size: int, seed: int) -> list[Exemplar]:
+    """At most `size` of `candidates`, by id; fewer where no candidate is left that shows one of `classes`.
+
+    Again and again the class with the fewest exemplars so far (the first of several) gets one more, drawn from the
+    candidates that show it.
+    """
+    candidates = list(candidates)
+    queues = {
+        label: sorted(
+            (each for each in candidates if label in each.classes), key=lambda each: seeds.derive(seed, label, each.id)
+        )
+        for label in classes
+    }
+    chosen: dict[str, Exemplar] = {}
+    counts = dict.fromkeys(classes, 0)
+    while len(chosen) < size and queues:
+        label = min(queues, key=counts.__getitem__)
+        queue = queues[label]
+        while queue and queue[-1].id in chosen:
+            queue.pop()
+        if not queue:
+            del queues[label]
+            continue
+        exemplar = queue.pop()
+        chosen[exemplar.id] = exemplar
+        for shown in exemplar.classes:
+            if shown in counts:
+                counts[shown] += 1
+    return [chosen[id] for id in sorted(chosen)]
+
+
+def build(
+    *,
+    data: Path,
+    index: Path,
+    tasks: Path,
+    folder: Path,
+    step: int,
+    size: int,
+    confidence: float,
+    seed: int,
+    out: Path,
+    before: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> dict:
+    """Choose the exemplars that step `step` replays; write memory.json and their completed masks into `out`.
+
+    `folder`: checkpoint of step `step` - 1. `before`: the memory of that step. A completed mask holds the picture's
+    own labels and, where they say nothing, the network's answers whose sigmoid exceeds `confidence`. Returns the cost.
+    """
+    accelerator = devices.accelerator(device, threads)
+    model, learned = checkpoint.load(folder, accelerator.device)
+    table, content = index_file.read(index), tasks_file.read(tasks)
+    if len(learned.sizes) != step:
+        raise InputError(f"{folder}: has learned {len(learned.sizes)} steps; the memory of step {step} needs {step}")
+    rows = {row.id: row for row in table.rows if row.split == "train"}
+    origin = dict.fromkeys(content["steps"][step - 1]["train"], step - 1)
+    origin |= {exemplar.id: exemplar.step for exemplar in (read(before) if before else [])}
+    known = np.array([0, *learned.order], dtype=np.uint8)
+
+    def completed(id: str) -> np.ndarray:
+        own = content["steps"][: origin[id] + 1]
+        order = [label for each in own for label in each["classes"]]
+        visible = tasks_file.visible(content["setting"], order, [len(each["classes"]) for each in own])
+        labels = np.zeros(256, dtype=np.uint8)
+        labels[[*visible, scenario.VOID]] = [*visible, scenario.VOID]
+        mask = labels[table.labels()][reader.read_mask(data / rows[id].mask)]
+        answer = known[_confident(model, reader.read_image(data / rows[id].image), confidence, accelerator.device)]
+        # Of the classes that its labels speak of, they know better.
+        return np.where((mask == 0) & ~np.isin(answer, visible), answer, mask)
+
+    candidates = []
+    for id in tqdm(sorted(origin), desc="memory", disable=None, leave=False):
+        shown = np.flatnonzero(np.bincount(completed(id).ravel(), minlength=256))
+        candidates.append(Exemplar(id, origin[id], tuple(int(x) for x in shown if x not in (0, scenario.VOID))))
+    chosen = choose(candidates, learned.order, size, seeds.derive(seed, step, "memory"))
+    (out / MASKS).mkdir()
+    for exemplar in chosen:
+        Image.fromarray(completed(exemplar.id)).save(out / MASKS / f"{exemplar.id}.png")
+    listed = [exemplar._asdict() for exemplar in chosen]
+    (out / FILE).write_text(json.dumps({"step": step, "exemplars": listed}, indent=1) + "\n", encoding="utf-8")
+    return {**devices.cost(accelerator.device), "images": len(candidates), "exemplars": len(chosen)}
+
+
+def read(folder: Path) -> list[Exemplar]:
+    """The exemplars in a folder that `build` wrote."""
+    try:
+        listed = json.loads((folder / FILE).read_text(encoding="utf-8"))["exemplars"]
+        return [Exemplar(each["id"], each["step"], tuple(each["classes"])) for each in listed]
+    except OSError as error:
+        raise InputError(f"{folder / FILE}: {error.strerror}; make it with `dkd memory`") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / FILE}: not a list of exemplars ({error!r})") from None
+
+
+@torch.no_grad()
+def _confident(model: Segmenter, image: np.ndarray, confidence: float, device: torch.device) -> np.ndarray:
+    """Ids (H, W) of one picture: the class of the highest score where that exceeds `confidence`, else 0."""
+    answer = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
+    best, winner = upsample(answer.scores, answer.size)[0].sigmoid().max(dim=0)
+    return torch.where(best > confidence, winner + 1, 0).cpu().numpy()

@@ -1,0 +1,76 @@
+"""What many runs say together: mean and deviation of a group, and paired differences between methods.
+
+Runs are alike where they differ in seed or class order only; two methods are paired where both were run with the same
+seed and order. Knows rows of numbers, not where they come from.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from statistics import fmean, stdev
+
+import numpy as np
+
+SETTING = ("dataset", "scenario", "setting")
+GROUP = (*SETTING, "method", "step", "metric", "mean", "sd", "n")
+DIFFERENCE = (*SETTING, "method", "than", "step", "metric", "mean", "low", "high", "n")
+RESAMPLES = 10_000
+
+
+def spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
+    """Mean, sample standard deviation (None for fewer than two) and number of the values that are there."""
+    present = [value for value in values if value is not None]
+    deviation = stdev(present) if len(present) > 1 else None
+    return {"mean": fmean(present) if present else None, "sd": deviation, "n": len(present)}
+
+
+def interval(differences: Sequence[float]) -> tuple[float | None, float | None]:
+    """Percentile bootstrap interval (95%) of the mean of paired differences; None for fewer than two.
+
+    The resamples are drawn from a fixed seed. With n pairs there are few distinct resamples for small n, and the
+    interval is then too narrow: it says what these runs say, no more.
+    """
+    if len(differences) < 2:
+        return None, None
+    values = np.asarray(differences, dtype=np.float64)
+    drawn = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(values[drawn].mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def groups(rows: Sequence[dict], measured: Sequence[str]) -> list[dict]:
+    """Mean, deviation and number of each of `measured` for each method and step."""
+    found = []
+    for setting, methods in _by_setting(rows).items():
+        for method, steps in methods.items():
+            for step, runs in steps.items():
+                head = {**dict(zip(SETTING, setting, strict=True)), "method": method, "step": step}
+                for metric in measured:
+                    found.append({**head, "metric": metric, **spread([row[metric] for row in runs.values()])})
+    return found
+
+
+def differences(rows: Sequence[dict], measured: Sequence[str]) -> list[dict]:
+    """Paired differences, later method less earlier one, with their interval, for each pair of methods and step."""
+    return [row for setting, methods in _by_setting(rows).items() for row in _pairs(setting, methods, measured)]
+
+
+def _pairs(setting: tuple, methods: dict, measured: Sequence[str]) -> Iterator[dict]:
+    for (than, before), (method, after) in combinations(methods.items(), 2):
+        for step in sorted(before.keys() & after.keys()):
+            both = [key for key in before[step] if key in after[step]]
+            for metric in measured:
+                values = [(after[step][key][metric], before[step][key][metric]) for key in both]
+                lost = [a - b for a, b in values if a is not None and b is not None]
+                if lost:
+                    low, high = interval(lost)
+                    head = {**dict(zip(SETTING, setting, strict=True)), "method": method, "than": than, "step": step}
+                    yield {**head, "metric": metric, "mean": fmean(lost), "low": low, "high": high, "n": len(lost)}
+
+
+def _by_setting(rows: Sequence[dict]) -> dict[tuple, dict[str, dict[int, dict[str, dict]]]]:
+    """Rows by data set, scenario and setting, then by method, step and pair; in the order in which they come."""
+    found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    for row in rows:
+        found[tuple(row[key] for key in SETTING)][row["method"]][row["step"]][row["pair"]] = row
+    return found

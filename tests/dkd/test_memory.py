@@ -1,0 +1,167 @@
+"""Exemplars: which are chosen, what their labels say, and that none comes from elsewhere."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from dkd import memory, tasks, train
+from dkd.errors import InputError
+from dkd.memory import Exemplar
+from dkd.methods import dkd_m, joint
+from tests.dkd.conftest import RECIPE, SPEC, prepare
+
+WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}
+
+
+def candidates(*classes):
+    return [Exemplar(f"p{i:03}", 0, shown) for i, shown in enumerate(classes)]
+
+
+def test_classes_are_balanced_as_far_as_candidates_go():
+    many = candidates(*[(1,)] * 50, *[(2,)] * 50, *[(3,)] * 2)
+    chosen = memory.choose(many, [1, 2, 3], 20, seed=0)
+    counts = [sum(label in each.classes for each in chosen) for label in (1, 2, 3)]
+    assert len(chosen) == 20 and counts == [9, 9, 2]
+    assert memory.choose(many, [1, 2, 3], 20, seed=0) == chosen != memory.choose(many, [1, 2, 3], 20, seed=1)
+    assert memory.choose(reversed(many), [1, 2, 3], 20, seed=0) == chosen, "the order of candidates is of no account"
+
+
+@given(
+    st.lists(st.sets(st.integers(1, 5)).map(lambda x: tuple(sorted(x))), max_size=30),
+    st.integers(1, 40),
+    st.integers(0, 3),
+)
+def test_choosing_ends_and_takes_what_there_is(shown, size, seed):
+    given = candidates(*shown)
+    chosen = memory.choose(given, [1, 2, 3], size, seed)
+    usable = [each for each in given if {1, 2, 3} & set(each.classes)]
+    assert len(chosen) == min(size, len(usable)) == len({each.id for each in chosen})
+    assert set(chosen) <= set(usable)
+
+
+@pytest.fixture(scope="module")
+def learned(drawn, tmp_path_factory):
+    """Data of steps of 3, 2 and 1 classes, the base, its memory and the next step."""
+    folder = tmp_path_factory.mktemp("memory")
+    prepared = prepare(drawn, folder, sizes=(3, 2, 1))
+    fit(prepared, folder / "base", joint, 0, model=SPEC, weights={})
+    build(prepared, folder / "memory1", folder / "base", 1)
+    fit(prepared, folder / "step1", dkd_m, 1, previous=folder / "base", memory=folder / "memory1")
+    return prepared, folder
+
+
+def fit(prepared, out, method, step, **changes):
+    out.mkdir()
+    options = {"weights": WEIGHTS, "recipe": RECIPE._replace(epochs=1), "seed": 0, **changes}
+    train.fit(method=method, step=step, out=out, device="cpu", threads=1, **prepared, **options)
+
+
+def build(prepared, out, folder, step, **changes):
+    out.mkdir()
+    options = {"size": 8, "confidence": 0.6, "seed": 0, "device": "cpu", "threads": 1, **changes}
+    return memory.build(folder=folder, step=step, out=out, **prepared, **options)
+
+
+def test_exemplars_come_from_the_steps_before(learned, tmp_path):
+    prepared, folder = learned
+    steps = tasks.read(prepared["tasks"])["steps"]
+    first = memory.read(folder / "memory1")
+    assert len(first) == 8 and {each.step for each in first} == {0}
+    assert {each.id for each in first} <= set(steps[0]["train"])
+    build(prepared, tmp_path / "memory2", folder / "step1", 2, before=folder / "memory1", size=100)
+    second = memory.read(tmp_path / "memory2")
+    assert {each.step for each in second} == {0, 1}
+    allowed = {each.id for each in first} | set(steps[1]["train"])
+    assert {each.id for each in second} <= allowed, "pictures of step 0 that were not kept are gone"
+    build(prepared, tmp_path / "again", folder / "step1", 2, before=folder / "memory1", size=100)
+    assert (tmp_path / "again" / "memory.json").read_bytes() == (tmp_path / "memory2" / "memory.json").read_bytes()
+
+
+def test_completed_masks_hold_own_labels_and_confident_answers(learned):
+    prepared, folder = learned
+    answered = 0
+    for exemplar in memory.read(folder / "memory1"):
+        truth = np.array(Image.open(prepared["data"] / "masks" / f"{exemplar.id}.png"))
+        mask = np.array(Image.open(folder / "memory1" / "masks" / f"{exemplar.id}.png"))
+        own = np.isin(truth, (1, 2, 3))
+        # The base answers with the classes that its own labels speak of: there is nothing to complete.
+        assert np.array_equal(mask[own], truth[own]) and (mask[~own] == 0).all()
+        assert set(exemplar.classes) == set(np.unique(mask).tolist()) - {0}
+    folder2 = folder / "memory2"
+    if not folder2.exists():
+        build(prepared, folder2, folder / "step1", 2, before=folder / "memory1", size=100, confidence=0.01)
+    for exemplar in memory.read(folder2):
+        truth = np.array(Image.open(prepared["data"] / "masks" / f"{exemplar.id}.png"))
+        mask = np.array(Image.open(folder2 / "masks" / f"{exemplar.id}.png"))
+        own = (1, 2, 3) if exemplar.step == 0 else (4, 5)
+        others = {1, 2, 3, 4, 5} - set(own)
+        known = np.isin(truth, own)
+        assert np.array_equal(mask[known], truth[known]) and np.isin(mask[~known], [0, *others]).all()
+        answered += np.isin(mask[~known], list(others)).sum()
+    assert answered > 0
+
+
+@pytest.mark.parametrize("replay", ["current", "stored", "pseudo"])
+def test_what_the_labels_of_replayed_pictures_speak_of(learned, replay):
+    prepared, folder = learned
+    task = train._task(prepared["data"], prepared["index"], prepared["tasks"], 1)
+    again = train._replayed(folder / "memory1", replay, prepared["data"], prepared["index"], prepared["tasks"], task)
+    ids = {"current": (4, 5), "stored": (1, 2, 3), "pseudo": (1, 2, 3)}[replay]
+    assert len(again) == 8 and {picture.visible for picture in again} == {ids}
+    assert all(set(np.unique(picture.table).tolist()) == {0, *ids, 255} for picture in again)
+    samples = train.Samples(task.pictures + again, RECIPE, 0, 1)
+    *_, last = samples[0, len(samples.pictures) - 1], samples[0, len(samples.pictures) - 1]
+    if replay == "current":
+        assert samples.first == 4 and len(last) == 2
+    else:
+        assert samples.first == 1 and last[2].tolist() == [True] * 3 + [False] * 2
+        assert samples[0, 0][2].tolist() == [False] * 3 + [True] * 2
+
+
+@pytest.mark.parametrize("replay", ["current", "stored", "pseudo"])
+def test_every_policy_trains(learned, tmp_path, replay):
+    prepared, folder = learned
+    options = {"previous": folder / "base", "memory": folder / "memory1", "replay": replay}
+    fit(prepared, tmp_path / "a", dkd_m, 1, **options)
+    fit(prepared, tmp_path / "b", dkd_m, 1, **options, workers=2)
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+    assert json.loads((tmp_path / "a" / "step.json").read_text())["method"] == "dkd-m"
+
+
+def test_a_picture_from_elsewhere_is_refused(learned, tmp_path):
+    prepared, folder = learned
+    steps = tasks.read(prepared["tasks"])["steps"]
+    for name, step in (("val_00000", 0), (sorted(set(steps[1]["train"]) - set(steps[0]["train"]))[0], 0), ("x", 1)):
+        shutil.copytree(folder / "memory1", tmp_path / name)
+        (tmp_path / name / "memory.json").write_text(
+            json.dumps({"exemplars": [{"id": name, "step": step, "classes": [1]}]})
+        )
+        with pytest.raises(InputError, match=f"exemplar '{name}' is no training picture of a step before 1"):
+            fit(prepared, tmp_path / f"{name}-out", dkd_m, 1, previous=folder / "base", memory=tmp_path / name)
+    with pytest.raises(InputError, match=r"memory.json: No such file or directory; make it with `dkd memory`"):
+        memory.read(tmp_path)
+
+
+def test_a_class_is_judged_where_labels_speak_of_it():
+    from dkd import losses
+
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 4, (2, 4, 5), dtype=torch.uint8)
+    visible = torch.tensor([[True, False, True], [False, False, True]])
+    whole = losses.mbce(x, losses.Target(labels, 1, 2.0, visible=visible))
+    parts = [
+        losses.mbce(x[:1, :1], losses.Target(labels[:1], 1, 2.0)),
+        losses.mbce(x[:, 2:], losses.Target(labels, 3, 2.0)),
+    ]
+    assert torch.allclose(whole, sum(parts))
+    (gradient,) = torch.autograd.grad(whole, x)
+    assert (gradient[:, 1] == 0).all() and (gradient[1, 0] == 0).all() and (gradient[0, 0] != 0).all()
+    same = losses.mbce(x, losses.Target(labels, 1, 2.0, visible=torch.ones(2, 3, dtype=torch.bool)))
+    assert torch.allclose(same, losses.mbce(x, losses.Target(labels, 1, 2.0)))

@@ -1,0 +1,66 @@
+"""A method from the outside, the one of docs/how-to/add-a-method.md, dropped into its folder and run for real."""
+
+import csv
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from .conftest import COPIED, ROOT
+
+PARAMS = {
+    "runs": [{"dataset": "shapes", "scenario": [4, 2], "method": ["kd", "logit-mse", "dkd-m"], "seed": [0, 1]}],
+    "data": {"shapes": {"size": 32, "train": 24, "val": 8}},
+    "model": {"aspp_channels": 8},
+    "train": {"batch": 4, "crop": 32},
+    "base": {"epochs": 1},
+    "increment": {"epochs": 1},
+    "evaluate": {"crop": 32},
+    "methods": {"logit-mse": {"mse": 0.5}, "dkd-m": {"memory": 5, "replay": "pseudo"}},
+}
+
+
+def run(place, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_one_file_is_a_method(tmp_path):
+    for name in COPIED:
+        source, target = ROOT / name, tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
+        elif source.exists():
+            shutil.copy2(source, target)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    code, output = run(tmp_path)
+    assert code and "methods.logit-mse: unknown key; known: dkd, dkd-m" in output and "Traceback" not in output
+
+    text = (ROOT / "docs" / "how-to" / "add-a-method.md").read_text().split("```python\n")[1].split("```")[0]
+    assert len(text.splitlines()) < 130
+    method = tmp_path / "src" / "dkd" / "methods" / "logit_mse.py"
+    method.write_text(text)
+    code, output = run(tmp_path)
+    assert code == 0, output
+    with (tmp_path / "metrics" / "differences.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "all" and row["step"] == "1"]
+    assert {(row["method"], row["than"], row["n"]) for row in rows} == {
+        ("logit-mse", "kd", "2"),
+        ("dkd-m", "kd", "2"),
+        ("dkd-m", "logit-mse", "2"),
+    }
+    history = next(tmp_path.glob("checkpoints/increment/shapes/overlap/4+2/logit-mse-s0-*/train.csv")).read_text()
+    assert history.startswith("epoch,lr,total,mbce,mse\n")
+
+    # Its own runs depend on it, and no others.
+    method.write_text(text.replace("square()", "abs()"))
+    code, output = run(tmp_path, "-n")
+    assert code == 0 and output.count("rule increment:") == 2 and "rule base:" not in output, output
+    method.write_text(text.replace('"mse": 1.0', '"mse": print'))
+    code, output = run(tmp_path, "-n")
+    assert code and "logit_mse.py: OPTIONS can't be read" in output and "Traceback" not in output
