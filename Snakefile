@@ -36,7 +36,7 @@ DEVICES = devices.found(PLAN.runtime["device"])
 GPUS = int(bool(DEVICES))
 for use in ("gpu", "gpu_evaluate"):
     if DEVICES and use not in workflow.global_resources:
-        workflow.register_resource(use, len(DEVICES))
+        workflow.global_resources[use] = len(DEVICES)
 PYTHON = jobs.python(deployed=bool(workflow.deployment_settings.deployment_method))
 NODE = f"{PYTHON} -m pipeline.node --log {{log}} {{output}}"
 PUBLISH = f"{PYTHON} -m pipeline publish {{input}} 2> {{log}}"

@@ -84,9 +84,8 @@ def _take_over(plan: Plan, past: Past, node: Node, folder: Path, record: dict[st
         shutil.copytree(folder, scratch, copy_function=_link, ignore=shutil.ignore_patterns(STAMP))
         before = {name: record[name] for name in ("key", "digest", "code")}
         inputs = {
-            name: {"key": source.key, "digest": source.key}
-            if source.path not in plan.nodes
-            else {"key": source.key, "digest": provenance.digest(Path(source.path))}
+            name: source._asdict()
+            | {"digest": provenance.digest(Path(source.path)) if source.path in plan.nodes else source.key}
             for name, source in node.inputs.items()
         }
         code = plan.code[node.code]

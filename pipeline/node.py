@@ -62,7 +62,10 @@ def make(plan: Plan, folder: str, promised: list[str]) -> None:
 
 def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[str, Any]:
     """Run the stage into `scratch`; return what provenance.json is to say, but for the files."""
-    inputs = {name: {"key": source.key, "digest": _digest_of(plan, source)} for name, source in node.inputs.items()}
+    inputs = {
+        name: {"path": source.path, "key": source.key, "digest": _digest_of(plan, source)}
+        for name, source in node.inputs.items()
+    }
     _check_code(node)
     stage = importlib.import_module(f"pipeline.stages.{node.rule}")
     # Again: what was edited while it was being imported is not what the key says either.

@@ -10,5 +10,6 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
     root, format = inputs["data"], params["format"]
     names, places = catalog.class_names(format, root), catalog.places(format, root)
     table = index.build(root, params["dataset"], names, places, catalog.STORED.get(format))
-    index.write(table, root, out / "index.csv")
+    # Where the data set lies is this machine's affair; written here, the index would not be the same everywhere.
+    index.write(table, ".", out / "index.csv")
     return {"images": len(table.rows)}

@@ -81,7 +81,7 @@ def test_provenance_says_what_a_node_was_made_from_and_holds(workplace):
     assert record["git"].keys() == {"commit", "dirty"}
     assert record["started"] <= record["finished"] and record["seconds"] >= 0
     used = json.loads((Path(index) / plans.STAMP).read_text())["inputs"]
-    assert used == {"data": {"key": planned.key, "digest": record["digest"]}}
+    assert used == {"data": {"path": draw, "key": planned.key, "digest": record["digest"]}}
 
 
 def test_the_digest_is_that_of_the_content_not_of_the_moment(workplace):

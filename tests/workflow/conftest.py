@@ -48,7 +48,7 @@ class Repository:
     """A repository with a workflow, and what people do in one."""
 
     def __init__(self, path):
-        self.path, self.user = path, None
+        self.path, self.prefix = path, ()
         self.trace = path.with_name(f"{path.name}.trace")
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)},
@@ -62,16 +62,14 @@ class Repository:
             self.env |= {f"GIT_{who}_NAME": "A Person", f"GIT_{who}_EMAIL": "person@example.org"}
 
     def call(self, *command, expect=0, **env):
-        """Run a command to its end, as `user` if there is one; stdout and stderr as one text."""
-        who = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
+        """Run a command to its end; stdout and stderr as one text."""
         done = subprocess.run(
-            command,
+            [*self.prefix, *command],
             cwd=self.path,
             env={**self.env, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **who,
         )
         assert (done.returncode == 0) == (expect == 0), done.stdout
         return done.stdout
