@@ -10,7 +10,7 @@ from dkd import config as params
 from dkd.errors import InputError
 from pipeline import devices, faults, jobs, keep, outside
 from pipeline import plan as plans
-from pipeline.publish import published
+from pipeline.publish import published, renew
 
 try:
     if workflow.is_main_process:
@@ -23,6 +23,7 @@ try:
         # `onsuccess` is not called when nothing is to be done.
         if all(Path(stamp).exists() for stamp in PLAN.stamps()):
             keep.prune(PLAN)
+            renew(PLAN.of("summary")[0].folder)
     else:
         PLAN = plans.thaw()
 except (InputError, OSError) as error:
@@ -65,6 +66,7 @@ rule all:
 
 onsuccess:
     keep.prune(PLAN)
+    renew(SUMMARY.folder)
     if NEWS and PUBLISHED.exists():
         print(Path(SUMMARY.folder, "table.txt").read_text(encoding="utf-8"))
         print(f"tables: {PUBLISHED.parent}/")

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from pipeline.plan import STAMP
+
 METRICS = Path("metrics")
 
 
@@ -18,6 +20,13 @@ def publish(stamp: Path) -> None:
         if path != stamp:
             _copy(path, METRICS / path.name)
     _copy(stamp, published(str(stamp.parent)))
+
+
+def renew(folder: str) -> None:
+    """Publish again where the summary node of `folder` was made again since, and so is not the one in metrics/."""
+    stamp, target = Path(folder, STAMP), published(folder)
+    if stamp.exists() and target.exists() and stamp.read_bytes() != target.read_bytes():
+        publish(stamp)
 
 
 def published(folder: str) -> Path:

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline import keep
 from pipeline import plan as plans
-from pipeline.publish import METRICS, publish, published
+from pipeline.publish import METRICS, publish, published, renew
 
 SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 
@@ -158,3 +158,24 @@ def test_tables_are_published_with_the_name_of_their_node(workplace):
     assert {path.name for path in METRICS.iterdir()} == names | {published(str(summary)).name}
     assert json.loads(published(str(summary)).read_text())["key"] == workplace.plan.node(str(summary)).key
     assert (METRICS / "steps.csv").read_bytes() == (summary / "steps.csv").read_bytes()
+
+
+def test_tables_of_a_summary_that_was_made_again_are_published_again(workplace):
+    summary = workplace.folder("summary/report")
+    renew(summary)
+    assert not METRICS.exists()
+    workplace.make()
+    renew(summary)
+    assert not METRICS.exists(), "publishing is a job of its own"
+    publish(Path(summary, plans.STAMP))
+    keep.set_aside(Path(summary))
+    renew(summary)
+
+    def write(params, runtime, inputs, out):
+        for name in ("summary.json", "groups.json", "steps.csv", "classes.csv", "table.txt"):
+            (out / name).write_text("made again")
+
+    workplace.stage("summary", write)
+    workplace.make(summary)
+    renew(summary)
+    assert (METRICS / "table.txt").read_text() == "made again"
