@@ -152,6 +152,56 @@ def train(
 
 
 @app.command()
+def extend(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint to go on from.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
+    format: Annotated[str, typer.Option(help="How the new pictures are laid out.")] = "folder",
+    method: Annotated[str, typer.Option(help="Any method without replay.")] = "dkd",
+    seed: int = 0,
+    preset: Annotated[str | None, typer.Option(help="Recipe; that of the checkpoint's data set by default.")] = None,
+    set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
+    device: Device = "auto",
+    threads: Threads = 1,
+    workers: Workers = 0,
+    micro_batch: Annotated[int | None, typer.Option(min=1, help="Most pictures per forward pass.")] = None,
+) -> None:
+    """Teach a network in use the classes of newly labelled pictures."""
+    from dkd.checkpoint import describe
+    from dkd.extend import prepare
+    from dkd.train import Recipe, fit
+
+    if format not in catalog.PARTS:
+        raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
+    learned = describe(checkpoint)
+    sections = config.recipe(preset or (learned.dataset if learned.dataset in config.presets() else None), set_)
+    single = [name for name, options in config.methods().items() if "memory" not in options and name != "joint"]
+    if method not in single:
+        raise InputError(f"--method: {method!r} can't go on from a checkpoint alone; {config.near(method, single)}")
+    options = getattr(sections["methods"], method).model_dump()
+    names, places = catalog.class_names(format, data), catalog.places(format, data)
+    with _scratch(out, folder=True) as place:
+        index, tasks, step = prepare(checkpoint, data, names, places, catalog.STORED.get(format), place)
+        fit(
+            method=import_module(f"dkd.methods.{method.replace('-', '_')}"),
+            data=data,
+            index=index,
+            tasks=tasks,
+            step=step,
+            out=place,
+            seed=seed,
+            recipe=Recipe(**sections["train"].model_dump(), **sections["increment"].model_dump()),
+            start=options.pop("start", "random"),
+            weights=options,
+            previous=checkpoint,
+            device=device,
+            threads=threads,
+            workers=workers,
+            micro=micro_batch,
+        )
+
+
+@app.command()
 def memory(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint of the step before.")],
     data: Data,

@@ -108,7 +108,10 @@ def evaluate(
     """
     accelerator = devices.accelerator(device, threads)
     model, learned = checkpoint.load(folder, accelerator.device)
-    task = tasks_file.read(tasks)["steps"][step]
+    steps = tasks_file.read(tasks)["steps"]
+    if step >= len(steps):
+        raise InputError(f"{tasks}: has steps 0..{len(steps) - 1}, {folder} has learned {step + 1} steps")
+    task = steps[step]
     wanted = set(task["test"])
     pictures = index_file.read(index)
     all_rows = pictures.rows

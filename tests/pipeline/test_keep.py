@@ -6,6 +6,7 @@ import pytest
 from pipeline import keep
 from pipeline import plan as plans
 from pipeline.publish import METRICS, publish, published, renew
+from tests.pipeline.conftest import WRITES
 
 SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 
@@ -172,7 +173,7 @@ def test_tables_of_a_summary_that_was_made_again_are_published_again(workplace):
     renew(summary)
 
     def write(params, runtime, inputs, out):
-        for name in ("summary.json", "groups.json", "steps.csv", "classes.csv", "table.txt"):
+        for name in WRITES["summary"]:
             (out / name).write_text("made again")
 
     workplace.stage("summary", write)

@@ -61,7 +61,9 @@ def test_one_file_is_a_method(tmp_path):
     # Its own runs depend on it, and no others.
     method.write_text(text.replace("square()", "abs()"))
     code, output = run(tmp_path, "-n")
-    assert code == 0 and re.search(r"^increment +2$", output, re.M) and not re.search("^(base|memory) ", output, re.M), output
+    assert (
+        code == 0 and re.search(r"^increment +2$", output, re.M) and not re.search("^(base|memory) ", output, re.M)
+    ), output
     method.write_text(text.replace('"mse": 1.0', '"mse": print'))
     code, output = run(tmp_path, "-n")
     assert code and "logit_mse.py: OPTIONS can't be read" in output and "Traceback" not in output

@@ -1,0 +1,46 @@
+"""One more step for a network in use: classes that new pictures show, under names that it does not know yet.
+
+Knows checkpoints, indexes and tasks; how the step is trained is `dkd.train`'s business. Classes are told apart by name:
+a class of the new pictures that the network has learned already is no new one, and its labels are not used.
+"""
+
+from pathlib import Path
+
+from dkd import checkpoint, scenario, tasks
+from dkd.datasets import index as index_file
+from dkd.errors import InputError
+
+
+def prepare(
+    folder: Path,
+    root: Path,
+    class_names: tuple[str, ...],
+    places: list[tuple[str, str, str, str]],
+    stored: dict[int, int] | None,
+    out: Path,
+) -> tuple[Path, Path, int]:
+    """Write index.csv and tasks.json of the step that goes on from the checkpoint in `folder`; returns them and it.
+
+    `class_names`, `places` and `stored` are those of the new data set under `root`. Labels are those of the
+    checkpoint's data set, new classes come after them. Raises InputError where there is no new class, no training
+    picture of one, or more than 254 classes.
+    """
+    learned = checkpoint.describe(folder)
+    names = [*learned.class_names, *(name for name in class_names[1:] if name not in learned.class_names)]
+    if len(names) > scenario.VOID:
+        raise InputError(f"{root}: {len(names) - 1} classes with those of {folder}; masks can tell 254 apart")
+    labels = {k: names.index(name) for k, name in enumerate(class_names) if k}
+    new = [label for label in labels.values() if label not in learned.order]
+    if not new:
+        raise InputError(f"{root}: all of its classes have been learned by {folder}; classes are told apart by name")
+    values = {value: labels[label] for value, label in (stored or {k: k for k in labels}).items()}
+    table = index_file.build(root, learned.dataset, tuple(names), places, values)
+    index_file.write(table, ".", out / "index.csv")
+    order, sizes = [*learned.order, *new], [*learned.sizes, len(new)]
+    content = tasks.judged(table, order, sizes)
+    train = [row.id for row in table.rows if row.split == "train" and set(new) & set(row.classes)]
+    if not train:
+        raise InputError(f"{root}: no training picture shows {', '.join(names[label] for label in new)}")
+    content["steps"][-1]["train"] = sorted(train)
+    tasks.write(content, out / "tasks.json")
+    return out / "index.csv", out / "tasks.json", len(learned.sizes)
