@@ -1,15 +1,22 @@
-"""The loss terms of the paper as pure functions of tensors.
+"""The loss terms of the paper as functions of tensors.
 
 Know nothing of networks, steps or weights. Every term is a mean over batch and pixels and a sum over classes, computed
 in float32 at least, whatever the precision of its input (float64 stays float64).
+
+Logits come on the grid of the features, (N, K, h, w), and are meant at full size (H, W), upsampled bilinearly. They are
+never all there at that size: a term walks over a few classes at a time, forms the loss and its gradient together
+(BCE(x, t) = softplus(x) - x t has the gradient sigmoid(x) - t) and takes the gradient back to the grid.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from dkd import bilinear
 from dkd.scenario import VOID
 
 
@@ -28,46 +35,109 @@ class Target(NamedTuple):
     """(N, K) bool: of which ids `first`, `first` + 1, ... the labels of each picture speak; None = of all."""
 
 
+Pointwise = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+"""Logits at full size (k, N, H, W) of a slice of the classes -> loss of each value and its derivative."""
+
+
 def _full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+class _Walk(torch.autograd.Function):
+    """Sum of a pointwise loss over upsampled logits, a few classes at a time; the gradient is formed on the way."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, size: tuple[int, int], pointwise: Pointwise) -> Tensor:
+        """logits (N, K, h, w) -> scalar."""
+        grid = logits.transpose(0, 1)
+        resize = bilinear.Resize(grid.shape[-2:], size, logits)
+        gradient = torch.empty_like(grid) if ctx.needs_input_grad[0] else None
+        total = torch.zeros((), dtype=torch.float64, device=logits.device)
+        with torch.autocast(logits.device.type, enabled=False):
+            for part in bilinear.chunks(len(grid), grid.shape[1] * size[0] * size[1], logits.device):
+                loss, slope = pointwise(resize.up(grid[part]), part)
+                total += loss.sum()
+                if gradient is not None:
+                    gradient[part] = resize.down(slope)
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return total.to(logits)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, factor: Tensor):
+        """Gradient on the grid."""
+        (gradient,) = ctx.saved_tensors
+        return (factor * gradient).transpose(0, 1), None, None
 
 
 def mbce(logits: Tensor, target: Target) -> Tensor:
     """Modified binary cross-entropy on the classes that labels speak of (paper: mBCE).
 
-    logits (N, K, H, W) of the ids `target.first`, `target.first` + 1, ... Every other label says "not this class".
-    Scalar. Each class's mean is over the pixels whose labels speak of it (0 where there is none).
+    logits (N, K, h, w) of the ids `target.first`, `target.first` + 1, ..., upsampled to the labels' size. Every other
+    label says "not this class". Scalar. Each class's mean is over the pixels whose labels speak of it (0 where there
+    is none).
     """
-    logits, labels = _full(logits), target.labels[:, None]
-    ids = torch.arange(target.first, target.first + logits.shape[1], device=logits.device)
-    truth = (labels == ids[:, None, None]).to(logits)
-    weight = torch.as_tensor(target.pos_weight, dtype=logits.dtype, device=logits.device)
-    terms = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight, reduction="none")
-    if target.void == "negative" and target.visible is None:
-        return terms.mean((0, 2, 3)).sum()
-    known = (
-        torch.ones_like(terms) if target.visible is None else target.visible[..., None, None].to(terms).expand_as(terms)
-    )
-    if target.void == "ignore":
-        known = known * (labels != VOID)
-    return ((terms * known).sum((0, 2, 3)) / known.sum((0, 2, 3)).clamp(min=1)).sum()
+    labels, weight = target.labels.flatten().long(), target.pos_weight
+    pixels = labels.numel()
+    # Each pixel speaks for one class at most: it is that value which differs from "not this class", and no other.
+    order = labels.argsort()
+    starts = [0, *torch.bincount(labels, minlength=VOID + 1).cumsum(0).tolist()]
+    own = (labels[order] - target.first) * pixels + order
+    void = order[starts[VOID] :] if target.void == "ignore" else None
+    shares = None if target.visible is None else _shares(target).to(_full(logits))
+
+    def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        loss, slope = F.softplus(x), torch.sigmoid(x)
+        here = own[starts[target.first + part.start] : starts[target.first + part.stop]] - part.start * pixels
+        if len(here):
+            loss.view(-1)[here] = weight * F.softplus(-x.view(-1)[here])
+            slope.view(-1)[here] = weight * (slope.view(-1)[here] - 1)
+        if void is not None:
+            for map in (loss, slope):
+                map.view(len(x), -1).index_fill_(1, void, 0)
+        if shares is not None:
+            for map in (loss, slope):
+                map.mul_(shares[part])
+        return loss, slope
+
+    known = pixels if void is None else max(pixels - len(void), 1)
+    total = _Walk.apply(_full(logits), target.labels.shape[-2:], pointwise)
+    return total if shares is not None else total / known
 
 
-def soft_bce(logits: Tensor, teacher: Tensor) -> Tensor:
+def _shares(target: Target) -> Tensor:
+    """(K, N, 1, 1): weight of each pixel in a class's mean, where labels of some pictures do not speak of it."""
+    known = (target.labels != VOID) if target.void == "ignore" else torch.ones_like(target.labels)
+    counts = known.sum((1, 2))[:, None] * target.visible
+    return (target.visible / counts.sum(0).clamp(min=1)).T[..., None, None]
+
+
+def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
     """Binary cross-entropy with the teacher's sigmoid as soft target (paper: KD on logits, DKD on z+ and z-).
 
-    Both (N, K, H, W), logits. Scalar. Its least value is the entropy of the target, not 0.
+    Both (N, K, h, w), logits, upsampled to `size`. Scalar. Its least value is the entropy of the target, not 0.
     """
-    terms = F.binary_cross_entropy_with_logits(_full(logits), _full(teacher).sigmoid(), reduction="none")
-    return terms.mean((0, 2, 3)).sum()
+    taught = _full(teacher.detach()).to(_full(logits)).transpose(0, 1)
+    resize = bilinear.Resize(taught.shape[-2:], size, taught)
+
+    def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        truth = resize.up(taught[part]).sigmoid_()
+        return torch.addcmul(F.softplus(x), x, truth, value=-1), torch.sigmoid(x).sub_(truth)
+
+    return _Walk.apply(_full(logits), size, pointwise) / (len(logits) * size[0] * size[1])
 
 
-def auxiliary(logits: Tensor) -> Tensor:
+def auxiliary(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """The auxiliary classifier learns "nothing of this is mine": target 0 on every pixel (paper: AC).
 
-    logits (N, 1, H, W). Scalar.
+    logits (N, 1, h, w), upsampled to `size`. Scalar.
     """
-    return F.softplus(_full(logits)).mean((0, 2, 3)).sum()
+
+    def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        return F.softplus(x), torch.sigmoid(x)
+
+    return _Walk.apply(_full(logits), size, pointwise) / (len(logits) * size[0] * size[1])
 
 
 def decompose(features: Tensor, weight: Tensor, by: str = "weight") -> tuple[Tensor, Tensor]:

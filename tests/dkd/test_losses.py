@@ -5,10 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given as drawn_from
+from hypothesis import settings
+from hypothesis import strategies as st
 
-from dkd import losses
+from dkd import bilinear, losses
 from dkd.methods import dkd, finetune, joint, kd
 from dkd.model.segmenter import Output
+from tests import plain
 
 # Facts copied from the reference numbers, so that this holds where the reference data is missing.
 SHAPE = {"N": 2, "D": 16, "h": 24, "w": 24, "H": 48, "W": 48}
@@ -133,8 +137,8 @@ def sigmoid_bce(x, t):
 def test_terms_are_the_written_formulas():
     torch.manual_seed(0)
     x, y = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    assert torch.allclose(losses.soft_bce(x, y), sigmoid_bce(x, torch.sigmoid(y)).mean((0, 2, 3)).sum())
-    assert torch.allclose(losses.auxiliary(x[:, :1]), -torch.log(1 - torch.sigmoid(x[:, :1])).mean())
+    assert torch.allclose(losses.soft_bce(x, y, (4, 5)), sigmoid_bce(x, torch.sigmoid(y)).mean((0, 2, 3)).sum())
+    assert torch.allclose(losses.auxiliary(x[:, :1], (4, 5)), -torch.log(1 - torch.sigmoid(x[:, :1])).mean())
     labels = torch.tensor([0, 4, 5, 6, 255], dtype=torch.uint8).expand(2, 4, 5)
     one_hot = torch.stack([labels == k for k in (4, 5, 6)], dim=1).double()
     p = torch.sigmoid(x)
@@ -205,16 +209,17 @@ def test_labels_may_speak_of_earlier_classes_too():
     given = inputs(3, [3, 2], SHAPE)
     student = answer(*given.new, given.size)
     _, every = finetune.loss(student, None, losses.Target(given.labels, 1, 2.0))
-    scores = torch.nn.functional.interpolate(student.scores, given.size, mode="bilinear")
-    assert every["mbce"] == losses.mbce(scores, losses.Target(given.labels, 1, 2.0))
+    expected = plain.mbce(plain.upsample(student.scores, given.size), losses.Target(given.labels, 1, 2.0))
+    assert every["mbce"].item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_losses_are_float32_under_half_precision():
     x, y = torch.randn(1, 2, 4, 4, dtype=torch.bfloat16), torch.randn(1, 2, 4, 4, dtype=torch.bfloat16)
     labels = torch.ones(1, 4, 4, dtype=torch.uint8)
-    terms = [losses.mbce(x, losses.Target(labels, 1, 2.0)), losses.soft_bce(x, y), losses.auxiliary(x[:, :1])]
+    target = losses.Target(labels, 1, 2.0)
+    terms = [losses.mbce(x, target), losses.soft_bce(x, y, (4, 4)), losses.auxiliary(x[:, :1], (4, 4))]
     assert {term.dtype for term in terms} == {torch.float32}
-    assert losses.soft_bce(x, y) == losses.soft_bce(x.float(), y.float())
+    assert losses.soft_bce(x, y, (4, 4)) == losses.soft_bce(x.float(), y.float(), (4, 4))
 
 
 def test_methods_differ_in_their_terms_only():
@@ -229,3 +234,101 @@ def test_methods_differ_in_their_terms_only():
     assert tuned["mbce"] == distilled["mbce"] == decomposed["mbce"] and distilled["kd"] == decomposed["kd"]
     alone, _ = dkd.loss(student, teacher, truth, kd=0, dkd=0, ac=0)
     assert alone == tuned["mbce"] and total > alone
+
+
+def drawn(seed: int, classes: int, grid: tuple, size: tuple, *, spread=3.0, first=1, dtype=torch.float64):
+    """Logits of student and teacher, and labels: background, every class and void."""
+    torch.manual_seed(seed)
+    x, y = (torch.randn(2, classes, *grid, dtype=dtype) * spread - 1 for _ in range(2))
+    labels = torch.randint(0, classes + 2, (2, *size))
+    labels = torch.where(labels == classes + 1, 255, torch.where(labels > 0, labels + first - 1, 0))
+    return x.requires_grad_(), y, labels.to(torch.uint8)
+
+
+def terms_of(x, y, labels, void, first, weight=2.5):
+    """(ours, plain) of every term."""
+    size, target = labels.shape[-2:], losses.Target(labels, first, weight, void)
+    full, taught = plain.upsample(x, size), plain.upsample(y, size)
+    return {
+        "mbce": (losses.mbce(x, target), plain.mbce(full, target)),
+        "kd": (losses.soft_bce(x, y, size), plain.soft_bce(full, taught)),
+        "ac": (losses.auxiliary(x[:, :1], size), plain.auxiliary(full[:, :1])),
+    }
+
+
+def check_against_plain(x, y, labels, void, first, rel):
+    for name, (ours, theirs) in terms_of(x, y, labels, void, first).items():
+        assert ours.item() == pytest.approx(theirs.item(), rel=rel), name
+        found, expected = (torch.autograd.grad(3 * term, x)[0] for term in (ours, theirs))
+        assert (found - expected).abs().max() <= rel * expected.abs().max(), name
+
+
+@settings(max_examples=40, deadline=None)
+@drawn_from(
+    st.integers(0, 2**31),
+    st.integers(1, 7),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.tuples(st.integers(1, 23), st.integers(1, 23)),
+    st.sampled_from(["negative", "ignore"]),
+    st.integers(1, 40),
+    st.integers(0, 3),
+    st.sampled_from([0.01, 3.0, 30.0]),
+)
+def test_any_shape_gives_what_the_plain_form_gives(seed, classes, grid, size, void, first, cut, spread):
+    whole, bilinear.CPU_ELEMENTS = bilinear.CPU_ELEMENTS, 2 * size[0] * size[1] * cut
+    try:
+        check_against_plain(*drawn(seed, classes, grid, size, spread=spread, first=first), void, first, 1e-8)
+    finally:
+        bilinear.CPU_ELEMENTS = whole
+
+
+@pytest.mark.parametrize("void", ["negative", "ignore"])
+def test_gradients_are_those_of_finite_differences(void):
+    x, y, labels = drawn(0, 3, (2, 3), (7, 8))
+    target = losses.Target(labels, 1, 2.5, void)
+    assert torch.autograd.gradcheck(lambda x: losses.mbce(x, target), x)
+    assert torch.autograd.gradcheck(lambda x: losses.soft_bce(x, y, (7, 8)), x)
+    assert torch.autograd.gradcheck(lambda x: losses.auxiliary(x, (7, 8)), x)
+
+
+@pytest.mark.parametrize("classes", [20, 50])
+@pytest.mark.parametrize("spread", [0.1, 4.0])
+def test_single_precision_at_real_size(classes, spread):
+    x, y, labels = drawn(1, classes, (32, 32), (512, 512), spread=spread, dtype=torch.float32)
+    check_against_plain(x, y, labels, "negative", 1, 1e-5)
+
+
+def test_autocast_changes_no_term():
+    x, y, labels = drawn(2, 5, (4, 4), (64, 64), dtype=torch.float32)
+    alone = [ours for ours, _ in terms_of(x, y, labels, "ignore", 1).values()]
+    with torch.autocast("cpu", torch.bfloat16):
+        within = [ours for ours, _ in terms_of(x, y, labels, "ignore", 1).values()]
+        gradients = [torch.autograd.grad(term, x)[0] for term in within]
+    assert alone == within
+    assert all(torch.equal(*pair) for pair in zip(gradients, (torch.autograd.grad(t, x)[0] for t in alone), strict=True))
+    half = x.detach().bfloat16().requires_grad_()
+    losses.auxiliary(half[:, :1], (64, 64)).backward()
+    assert half.grad.dtype == torch.bfloat16
+
+
+def test_the_objective_is_the_plain_one():
+    given = inputs(4, [4, 2], SHAPE)
+    leaves = [given.new[0], *(x for pair in given.new[1] for x in pair)]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    teacher, truth = answer(*given.old, given.size), losses.Target(given.labels, 5, 2.0)
+    found = []
+    for form in (dkd.loss, plain.dkd):
+        total, terms = form(answer(*given.new, given.size), teacher, truth, kd=5, dkd=5, ac=1)
+        found.append(({k: v.item() for k, v in terms.items()}, torch.autograd.grad(total, leaves)))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-9)
+    assert all(torch.allclose(*pair, rtol=1e-9, atol=1e-12) for pair in zip(found[0][1], found[1][1], strict=True))
+
+
+def test_resizing_and_its_transpose():
+    for grid, size in (((5, 7), (65, 97)), ((4, 4), (4, 4)), ((3, 2), (2, 5))):
+        resize = bilinear.Resize(grid, size, torch.zeros((), dtype=torch.float64))
+        x = torch.randn(2, 3, *grid, dtype=torch.float64, requires_grad=True)
+        full, slope = plain.upsample(x, size), torch.randn(2, 3, *size, dtype=torch.float64)
+        assert torch.allclose(resize.up(x), full, rtol=1e-12)
+        assert torch.allclose(resize.down(slope), torch.autograd.grad(full, x, slope)[0], rtol=1e-9)

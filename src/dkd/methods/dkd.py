@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dkd import losses
-from dkd.model.segmenter import Output, upsample
+from dkd.model.segmenter import Output
 
 TEACHER = True
 OPTIONS = {
@@ -38,18 +38,17 @@ def loss(
     The sign that decomposes is that of the `weight` (released) or of the `product` (paper); DKD is on the feature
     `grid` (released) or at `full` resolution (paper).
     """
-    scores, taught = upsample(student.scores, student.size), upsample(teacher.scores, student.size)
+    scores, taught = student.scores, teacher.scores
     previous = taught.shape[1]
     ours = losses.decompose(student.features, torch.cat(student.weights)[:previous], decomposition)
     theirs = losses.decompose(teacher.features, torch.cat(teacher.weights), decomposition)
-    if resolution == "full":
-        ours, theirs = ([upsample(part, student.size) for part in parts] for parts in (ours, theirs))
+    parts = student.size if resolution == "full" else student.features.shape[-2:]
     terms = {
         "mbce": losses.mbce(scores[:, target.first - 1 :], target),
-        "kd": losses.soft_bce(scores[:, :previous], taught),
-        "dkd_pos": losses.soft_bce(ours[0], theirs[0]),
-        "dkd_neg": losses.soft_bce(ours[1], theirs[1]),
-        "ac": losses.auxiliary(upsample(student.auxiliary, student.size)),
+        "kd": losses.soft_bce(scores[:, :previous], taught, student.size),
+        "dkd_pos": losses.soft_bce(ours[0], theirs[0], parts),
+        "dkd_neg": losses.soft_bce(ours[1], theirs[1], parts),
+        "ac": losses.auxiliary(student.auxiliary, student.size),
     }
     total = terms["mbce"] + kd * terms["kd"] + dkd * (terms["dkd_pos"] + terms["dkd_neg"]) + ac * terms["ac"]
     return total, terms

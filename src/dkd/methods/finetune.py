@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from dkd import losses
-from dkd.model.segmenter import Output, upsample
+from dkd.model.segmenter import Output
 
 TEACHER = False
 OPTIONS = {"start": ("random", "auxiliary")}
@@ -11,5 +11,5 @@ OPTIONS = {"start": ("random", "auxiliary")}
 
 def loss(student: Output, teacher: None, target: losses.Target) -> tuple[Tensor, dict[str, Tensor]]:
     """Total and named terms."""
-    terms = {"mbce": losses.mbce(upsample(student.scores[:, target.first - 1 :], student.size), target)}
+    terms = {"mbce": losses.mbce(student.scores[:, target.first - 1 :], target)}
     return terms["mbce"], terms

@@ -8,7 +8,7 @@ else here and is there for the steps that start from it.
 from torch import Tensor
 
 from dkd import losses
-from dkd.model.segmenter import Output, upsample
+from dkd.model.segmenter import Output
 
 TEACHER = False
 
@@ -16,7 +16,7 @@ TEACHER = False
 def loss(student: Output, teacher: None, target: losses.Target) -> tuple[Tensor, dict[str, Tensor]]:
     """Total and named terms."""
     terms = {
-        "mbce": losses.mbce(upsample(student.scores, student.size), target),
-        "ac": losses.auxiliary(upsample(student.auxiliary, student.size)),
+        "mbce": losses.mbce(student.scores, target),
+        "ac": losses.auxiliary(student.auxiliary, student.size),
     }
     return terms["mbce"] + terms["ac"], terms

@@ -6,7 +6,7 @@ The student's logits of the previous classes are held to the teacher's, pixel by
 from torch import Tensor
 
 from dkd import losses
-from dkd.model.segmenter import Output, upsample
+from dkd.model.segmenter import Output
 
 TEACHER = True
 OPTIONS = {"start": ("random", "auxiliary"), "kd": 5.0}
@@ -14,9 +14,9 @@ OPTIONS = {"start": ("random", "auxiliary"), "kd": 5.0}
 
 def loss(student: Output, teacher: Output, target: losses.Target, *, kd: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Total and named terms; `kd` is a weight."""
-    scores, taught = upsample(student.scores, student.size), upsample(teacher.scores, student.size)
+    scores, taught = student.scores, teacher.scores
     terms = {
         "mbce": losses.mbce(scores[:, target.first - 1 :], target),
-        "kd": losses.soft_bce(scores[:, : taught.shape[1]], taught),
+        "kd": losses.soft_bce(scores[:, : taught.shape[1]], taught, student.size),
     }
     return terms["mbce"] + kd * terms["kd"], terms
