@@ -28,7 +28,7 @@ class Resize:
     def up(self, grid: Tensor) -> Tensor:
         """(..., h, w) -> (..., H, W)."""
         if self.grid == self.size:
-            return grid.clone()
+            return grid.clone(memory_format=torch.contiguous_format)
         return self.up_rows @ (grid.flip(-2, -1) @ self.up_columns)
 
     def down(self, gradient: Tensor) -> Tensor:

@@ -15,31 +15,49 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, metrics, scenario, transforms
+from dkd import bilinear, checkpoint, devices, metrics, scenario, transforms
 from dkd import tasks as tasks_file
 from dkd.datasets import index as index_file
 from dkd.datasets import reader
 from dkd.errors import InputError
-from dkd.model.segmenter import Segmenter, upsample
+from dkd.model.segmenter import Segmenter
 
 PROTOCOLS = ("paper", "full_image")
+CENTRE = torch.tensor(0.75).view(torch.int32).item()
+"""Bits of the float32 in the middle of those from 0.5 to 1."""
 
 
-def decide(logits: Tensor) -> Tensor:
-    """Ids (N, H, W) uint8 from logits (N, K, H, W) of the foreground classes at full resolution.
+def decide(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Ids (N, H, W) uint8 from the logits (N, K, h, w) of the foreground classes, upsampled to `size`; K < 255.
 
     The class of the highest sigmoid, or background (0) where none exceeds 0.5. Logits beyond about 17 have the same
     sigmoid in float32; the class that comes first wins, as in the release.
     """
-    best, winner = logits.sigmoid().max(dim=1)
-    return torch.where(best > 0.5, winner + 1, 0).to(torch.uint8)
+    grid = logits.float().transpose(0, 1)
+    # The bits of sigmoids from 0.5 to 1 are consecutive integers. Moved up by a byte, with 255 - id in that byte, their
+    # running maximum is the decision: equal sigmoids fall to the lower id, and background is an id of score 0.5.
+    best = torch.full((len(logits), *size), _coded(0.5, 0), dtype=torch.int32, device=logits.device)
+    resize = bilinear.Resize(grid.shape[-2:], size, grid)
+    # A logit that is nowhere positive on the grid is positive nowhere.
+    able = (grid.amax((1, 2, 3)) > 0).nonzero().flatten()
+    with torch.autocast(logits.device.type, enabled=False):
+        for part in bilinear.chunks(len(able), best.numel(), logits.device):
+            ids = able[part] + 1
+            bits = resize.up(grid[able[part]]).sigmoid_().clamp_(min=0.5).view(torch.int32).sub_(CENTRE)
+            codes = torch.add((255 - ids).to(torch.int32)[:, None, None, None], bits, alpha=256)
+            torch.maximum(best, codes.amax(0), out=best)
+    return (255 - best.bitwise_and_(255)).to(torch.uint8)
+
+
+def _coded(score: float, id: int) -> int:
+    return (torch.tensor(score).view(torch.int32).item() - CENTRE) * 256 + 255 - id
 
 
 @torch.no_grad()
 def predict(model: Segmenter, images: Tensor) -> Tensor:
     """Ids (N, H, W) uint8 of normalised images (N, 3, H, W)."""
     answer = model(images)
-    return decide(upsample(torch.cat(answer.logits, dim=1), answer.size))
+    return decide(answer.scores, answer.size)
 
 
 class Views(Dataset):
@@ -73,8 +91,8 @@ def count(
         for view in batch:
             alike[(view[0], view[1].shape)].append(view)
         for (protocols, _), group in alike.items():
-            images = torch.stack([transforms.normalise(image) for _, image, _ in group]).to(device)
-            predicted = predict(model, images).cpu().numpy()
+            images = torch.stack([image for _, image, _ in group]).to(device, non_blocking=True)
+            predicted = predict(model, transforms.normalise(images)).cpu().numpy()
             truth = table[np.stack([labels for _, _, labels in group])]
             found = metrics.confusion(truth, predicted, ids)
             for protocol in protocols:

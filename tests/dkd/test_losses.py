@@ -305,7 +305,9 @@ def test_autocast_changes_no_term():
         within = [ours for ours, _ in terms_of(x, y, labels, "ignore", 1).values()]
         gradients = [torch.autograd.grad(term, x)[0] for term in within]
     assert alone == within
-    assert all(torch.equal(*pair) for pair in zip(gradients, (torch.autograd.grad(t, x)[0] for t in alone), strict=True))
+    assert all(
+        torch.equal(*pair) for pair in zip(gradients, (torch.autograd.grad(t, x)[0] for t in alone), strict=True)
+    )
     half = x.detach().bfloat16().requires_grad_()
     losses.auxiliary(half[:, :1], (64, 64)).backward()
     assert half.grad.dtype == torch.bfloat16

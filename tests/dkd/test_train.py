@@ -10,12 +10,16 @@ import pytest
 import timm
 import torch
 from accelerate.state import AcceleratorState
+from hypothesis import given as drawn_from
+from hypothesis import settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from dkd import checkpoint, evaluate, train
+from dkd import bilinear, checkpoint, evaluate, train
 from dkd.errors import InputError
 from dkd.methods import dkd, finetune, joint, kd
 from dkd.model.segmenter import Segmenter
+from tests import plain
 from tests.dkd.conftest import RECIPE, SPEC, prepare
 
 WEIGHTS = {finetune: {}, kd: {"kd": 5.0}, dkd: {"kd": 5.0, "dkd": 5.0, "ac": 1.0}}
@@ -260,12 +264,38 @@ def test_a_new_classifier_starts_where_it_is_told(prepared, base, tmp_path):
         assert copied == (start == "auxiliary")
 
 
-def test_decision_is_sigmoid_arg_max_and_a_threshold():
-    torch.manual_seed(0)
-    logits = torch.randn(2, 3, 4, 4)
-    scores = logits.sigmoid()
-    expected = torch.where((scores > 0.5).any(1), scores.argmax(1) + 1, 0)
-    assert torch.equal(evaluate.decide(logits).long(), expected)
+@settings(max_examples=60, deadline=None)
+@drawn_from(
+    st.integers(0, 2**31),
+    st.integers(1, 9),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.sampled_from([1e-7, 1.0, 8.0, 60.0]),
+    st.integers(1, 40),
+)
+def test_decision_is_sigmoid_arg_max_and_a_threshold(seed, classes, size, spread, cut):
+    """The first of equal sigmoids wins, saturated ones too, and background where none exceeds 0.5."""
+    torch.manual_seed(seed)
+    logits = torch.randn(2, classes, *size) * spread
+    logits[torch.rand(logits.shape) < 0.2] = 0
+    whole, bilinear.CPU_ELEMENTS = bilinear.CPU_ELEMENTS, 2 * size[0] * size[1] * cut
+    try:
+        assert torch.equal(evaluate.decide(logits, size), plain.decide(logits))
+    finally:
+        bilinear.CPU_ELEMENTS = whole
+
+
+def test_decision_on_upsampled_logits():
+    """Resizing differs in the order of two additions at most, and only where two scores are all but equal."""
+    for classes, grid, size in ((20, (32, 32), (512, 512)), (150, (9, 13), (130, 201)), (254, (2, 3), (17, 30))):
+        torch.manual_seed(classes)
+        logits = torch.randn(2, classes, *grid) * 12 - 6
+        found, full = evaluate.decide(logits, size), plain.upsample(logits, size)
+        expected = plain.decide(full)
+        other = (found != expected).nonzero()
+        assert len(other) <= 1e-5 * found.numel()
+        assert torch.equal(evaluate.decide(full, size), expected)
+    assert evaluate.decide(torch.full((1, 3, 1, 1), -1.0), (2, 2)).eq(0).all()
+    assert evaluate.decide(torch.full((1, 254, 1, 1), 40.0), (2, 2)).eq(1).all()
 
 
 @pytest.mark.parametrize(
