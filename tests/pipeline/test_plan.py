@@ -273,3 +273,20 @@ def test_weights_from_a_file_count_by_content(build, tmp_path):
     assert changed(plan, other) == {"base", "increment", "evaluate", "summary"}
     with pytest.raises(InputError, match=r"model.pretrained: no file of weights at .*nowhere.pth"):
         build({"method": "dkd"}, model={"pretrained": "nowhere.pth"})
+
+
+def test_code_that_makes_results_opens_no_files_of_its_own():
+    """Presets and other package data are no part of the fingerprint: only the config reads them, into params."""
+    code = plans.fingerprint.Code()
+    stages = [path.stem for path in (plans.fingerprint.ROOT / "pipeline" / "stages").glob("[a-z]*.py")]
+    methods = [path.stem for path in (plans.fingerprint.ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")]
+    modules = {
+        name
+        for stage in stages
+        for method in methods
+        for name in code.closure(plans.entries(stage, {"method": method}))
+    }
+    for name in modules:
+        path = code._path(name)
+        words = path.read_text() if path.is_file() else ""
+        assert not any(word in words for word in ("__file__", "importlib.resources", "pkgutil")), name
