@@ -286,7 +286,7 @@ def test_code_that_makes_results_opens_no_files_of_its_own():
         for method in methods
         for name in code.closure(plans.entries(stage, {"method": method}))
     }
-    for name in modules:
-        path = code._path(name)
+    assert "dkd.train" in modules
+    for path in (code._path(name) for name in modules - {"pipeline"}):
         words = path.read_text() if path.is_file() else ""
-        assert not any(word in words for word in ("__file__", "importlib.resources", "pkgutil")), name
+        assert not any(word in words for word in ("__file__", "importlib.resources", "pkgutil")), path
