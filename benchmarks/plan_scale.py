@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import yaml
 
@@ -28,7 +29,7 @@ from pipeline import plan as plans  # noqa: E402
 from pipeline import provenance  # noqa: E402
 
 CLASSES = 20
-METHODS = tuple(sorted(path.stem for path in (ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")))
+METHODS = get_args(config.Run.model_fields["method"].annotation)
 ORDERS = 20
 
 
