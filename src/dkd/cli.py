@@ -22,8 +22,14 @@ from dkd.datasets import index as index_file
 from dkd.errors import InputError
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Class-incremental segmentation."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Class-incremental segmentation, one verb per stage; `dkd VERB --help` shows an example.",
+    epilog="Exit status: 0 done; 1 something for you to mend, told in one line (`predict`: a line per broken file); "
+    "2 wrong words on the command line; 130 stopped.",
 )
+DATA, LEARN, USE = "1. Data", "2. Train, judge, compare", "3. Use what was learned"
+
 Data = Annotated[Path, typer.Option(help="Root of the data set.")]
 IndexFile = Annotated[Path, typer.Option("--index", help="Index file made by `dkd index`.")]
 Tasks = Annotated[Path, typer.Option(help="Tasks file made by `dkd split`.")]
@@ -34,7 +40,7 @@ Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that load pictures.")]
 
 
-@app.command("fetch")
+@app.command("fetch", rich_help_panel=DATA, epilog="Example: dkd fetch voc2012 --from ~/Downloads")
 def fetch_(
     dataset: Annotated[str, typer.Argument(help="voc2012 (with SBD: train_aug), ade20k or cityscapes.")],
     out: Annotated[Path | None, typer.Option(help="Root of the data set; data/raw/DATASET by default.")] = None,
@@ -53,7 +59,7 @@ def fetch_(
     fetch(dataset, out or Path("data/raw") / dataset, from_, masks)
 
 
-@app.command("index")
+@app.command("index", rich_help_panel=DATA, epilog="Example: dkd index garden --out garden.csv")
 def index_(
     root: Annotated[Path, typer.Argument(help="Root of the data set.")],
     out: Annotated[Path, typer.Option(help="Index file to write (.csv; a .json goes beside it).")],
@@ -69,7 +75,7 @@ def index_(
         index_file.write(table, root, place)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, epilog="Example: dkd split garden.csv --scenario 5-1 --out tasks.json")
 def split(
     index: Annotated[Path, typer.Argument(help="Index file made by `dkd index`.")],
     scenario_: Annotated[str, typer.Option("--scenario", help="A-B (15-1) or sizes (7,1,1).")],
@@ -96,7 +102,11 @@ def _sizes(given: str, classes: int) -> tuple[int, ...]:
     return scenario.step_sizes([int(x) for x in given.split(",")] if plain else given, classes)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=LEARN,
+    epilog="Example: dkd train --data garden --index garden.csv --tasks tasks.json --step 1 --method dkd "
+    "--previous base --out step1",
+)
 def train(
     data: Data,
     index: IndexFile,
@@ -151,7 +161,9 @@ def train(
         )
 
 
-@app.command()
+@app.command(
+    rich_help_panel=USE, epilog="Example: dkd extend checkpoints/step1 --data garden --out more --set train.batch=8"
+)
 def extend(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint to go on from.")],
     data: Data,
@@ -201,7 +213,10 @@ def extend(
         )
 
 
-@app.command()
+@app.command(
+    rich_help_panel=LEARN,
+    epilog="Example: dkd memory base --data garden --index garden.csv --tasks tasks.json --step 1 --out kept",
+)
 def memory(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint of the step before.")],
     data: Data,
@@ -236,7 +251,7 @@ def memory(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN, epilog="Example: dkd evaluate step1 --data garden --out step1-metrics")
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
     data: Data,
@@ -293,7 +308,79 @@ def evaluate(
     typer.echo(f"{protocol}: {means}")
 
 
-@app.command("import-checkpoint")
+@app.command(
+    rich_help_panel=USE, epilog="Example: dkd predict checkpoints/step1 holiday/ cat.jpg --out labelled --device cpu"
+)
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, and folders of pictures (folders below too).")],
+    out: Annotated[Path, typer.Option(help="Folder for masks/, overlays/ and areas.csv.")],
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Shorter side that the network sees pictures at; their own by default.")
+    ] = None,
+    tile: Annotated[int, typer.Option(min=64, help="Largest side that is labelled in one piece.")] = 1024,
+    device: Device = "auto",
+    threads: Threads = 1,
+    workers: Workers = 0,
+) -> None:
+    """Label pictures of any size and kind: palette masks, overlays with a legend, areas of classes.
+
+    Broken files are passed over, told of at the end, and make the exit status 1.
+    """
+    from dkd.datasets import photos
+    from dkd.predict import Predictor, write
+
+    if out.exists():
+        raise InputError(f"{out}: exists already; remove it or name another folder")
+    found, others = photos.find(pictures)
+    predictor = Predictor(checkpoint, device, size=size, tile=tile, threads=threads)
+    done = write(predictor, found, out, workers)
+    rest = f"; {others} other files passed over" if others else ""
+    typer.echo(
+        f"{done.done} pictures in {done.seconds:.1f} s on {predictor.device.type}: {done.done / done.seconds:.1f} "
+        f"pictures/s, {done.pixels / 1e6 / done.seconds:.2f} megapixels/s{rest}"
+    )
+    if done.broken:
+        words = "\n".join(f"dkd: {line}" for line in done.broken)
+        sys.exit(f"{words}\ndkd: {len(done.broken)} of {len(found)} pictures could not be read")
+
+
+@app.command(
+    rich_help_panel=USE,
+    epilog="Example: dkd explain checkpoints/step1 cat.jpg --class cat --previous checkpoints/base --out cat.png",
+)
+def explain(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    picture: Annotated[Path, typer.Argument(help="A picture.")],
+    class_: Annotated[str, typer.Option("--class", help="Name of a class that the checkpoint knows.")],
+    out: Annotated[Path, typer.Option(help="Picture to write (.png or .svg).")],
+    previous: Annotated[Path | None, typer.Option(help="Checkpoint of an earlier step, to compare with.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Shorter side that the network sees the picture at.")] = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Show what speaks for a class (z+) and against it (z-) at each pixel, and how that changed since a step before."""
+    from dkd import devices
+    from dkd.datasets import photos
+    from dkd.explain import explain as draw
+    from dkd.explain import resized
+
+    if out.suffix not in (".png", ".svg"):
+        raise InputError(f"--out: {out.name!r} is neither .png nor .svg")
+    image = resized(photos.read(picture), size)
+    figure = draw(checkpoint, image, class_, previous, devices.accelerator(device, threads).device)
+    with _scratch(out, folder=False) as place:
+        if out.suffix == ".svg":
+            place.write_text(figure.standalone(), encoding="utf-8")
+        else:
+            figure.png(1.5).save(place)
+
+
+@app.command(
+    "import-checkpoint",
+    rich_help_panel=USE,
+    epilog="Example: dkd import-checkpoint step5.pth --dataset voc2012 --scenario 15-1 --step 5 --out released",
+)
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="A file (.pth) that the method's authors published.")],
     dataset: Annotated[str, typer.Option(help="Its data set: voc2012 or ade20k.")],
@@ -324,7 +411,9 @@ def import_checkpoint(
         )
 
 
-@app.command()
+@app.command(
+    rich_help_panel=LEARN, epilog="Example: dkd report base-metrics step1-metrics --tasks tasks.json --out report"
+)
 def report(
     tasks: Tasks,
     results: Annotated[list[Path], typer.Argument(help="Folders with metrics.json, first step first.")],
@@ -379,3 +468,5 @@ def main() -> None:
         sys.exit(f"dkd: {error}")
     except OSError as error:
         sys.exit(f"dkd: {error.filename or 'disk'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
