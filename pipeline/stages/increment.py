@@ -26,4 +26,5 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         threads=runtime["threads"],
         workers=runtime["workers"],
         micro=runtime["micro_batch"],
+        cache=runtime["image_cache"],
     )

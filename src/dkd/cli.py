@@ -123,6 +123,7 @@ def train(
     threads: Threads = 1,
     workers: Workers = 0,
     micro_batch: Annotated[int | None, typer.Option(min=1, help="Most pictures per forward pass.")] = None,
+    image_cache: Annotated[int, typer.Option(min=0, help="MB of decoded pictures kept in shared memory.")] = 0,
 ) -> None:
     """Train one step; the base is the same for every method."""
     from dkd.train import Recipe, fit
@@ -158,6 +159,7 @@ def train(
             threads=threads,
             workers=workers,
             micro=micro_batch,
+            cache=image_cache,
         )
 
 

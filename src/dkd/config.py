@@ -161,6 +161,7 @@ class Runtime(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
     workers: Annotated[int, Field(ge=0)] = 0
+    image_cache: Annotated[int, Field(ge=0)] = 0
     micro_batch: Count | None = None
     evaluate_batch: Count = 16
 

@@ -93,7 +93,7 @@ def count(
         for (protocols, _), group in alike.items():
             images = torch.stack([image for _, image, _ in group]).to(device, non_blocking=True)
             predicted = predict(model, transforms.normalise(images)).cpu().numpy()
-            truth = table[np.stack([labels for _, _, labels in group])]
+            truth = np.take(table, np.stack([labels for _, _, labels in group]))
             found = metrics.confusion(truth, predicted, ids)
             for protocol in protocols:
                 counts[protocol] += found
@@ -140,7 +140,13 @@ def evaluate(
     table = scenario.id_table(learned.order, learned.order, rest=0 if unseen == "background" else scenario.VOID)
     table = table[pictures.labels()]
     own = rows[accelerator.process_index :: accelerator.num_processes]
-    loader = DataLoader(Views(data, own, crop), batch_size=batch, num_workers=workers, collate_fn=_flatten)
+    loader = DataLoader(
+        Views(data, own, crop),
+        batch_size=batch,
+        num_workers=workers,
+        collate_fn=_flatten,
+        pin_memory=accelerator.device.type == "cuda",
+    )
     names = checkpoint.names(learned)
     hidden = None if accelerator.is_main_process else True
     views = tqdm(loader, desc="evaluate", disable=hidden, leave=False)

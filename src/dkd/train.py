@@ -29,7 +29,7 @@ from dkd import checkpoint, devices, scenario, seeds, transforms
 from dkd import memory as memory_file
 from dkd import tasks as tasks_file
 from dkd.datasets import index as index_file
-from dkd.datasets import reader
+from dkd.datasets.pictures import Pictures
 from dkd.errors import InputError
 from dkd.losses import Target
 from dkd.model.segmenter import Segmenter
@@ -82,18 +82,20 @@ class Picture(NamedTuple):
 class Samples(Dataset):
     """Training pictures of a step, asked for as (epoch, position)."""
 
-    def __init__(self, pictures: list[Picture], recipe: Recipe, seed: int, step: int):
+    def __init__(self, pictures: list[Picture], recipe: Recipe, seed: int, step: int, cache: int = 0):
         self.pictures, self.recipe, self.seed, self.step = pictures, recipe, seed, step
+        self.files = Pictures([(picture.image, picture.mask) for picture in pictures], cache)
         self.first, self.last = min(min(p.visible) for p in pictures), max(max(p.visible) for p in pictures)
         self.alike = len({picture.visible for picture in pictures}) == 1
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, ...]:
-        """(3, crop, crop) float32, ids (crop, crop) uint8 and, where pictures differ in it, visible ids (K,) bool."""
+        """(3, crop, crop) and ids (crop, crop), both uint8; where pictures differ in it, visible ids (K,) bool."""
         epoch, position = item
         picture, recipe = self.pictures[position], self.recipe
+        image, mask = self.files[position]
         sample = transforms.train_sample(
-            reader.read_image(picture.image),
-            picture.table[reader.read_mask(picture.mask)],
+            image,
+            np.take(picture.table, mask),
             seed=seeds.derive(self.seed, self.step, epoch, picture.id),
             crop=recipe.crop,
             scale=recipe.scale,
@@ -161,7 +163,7 @@ def optimise(
         groups.append(group([new], recipe.head_lr, recipe.weight_decay))
     else:
         groups.append(group([model.auxiliary, *model.heads], recipe.head_lr, decay))
-    optimizer = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    optimizer = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
     rising = round(recipe.warmup * iterations)
 
     def factor(i: int) -> float:
@@ -200,13 +202,15 @@ def fit(
     threads: int | None = None,
     workers: int = 0,
     micro: int | None = None,
+    cache: int = 0,
 ) -> dict:
     """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
 
     Either `model` (the network's values, for a base) or `previous` (the checkpoint that the step goes on from) is
     given; in the latter case the new classifier starts at `random` or as a copy of the `auxiliary` one. `weights` are
     what the method's loss takes. `memory`: exemplars of earlier steps (`dkd.memory`), replayed with the labels that
-    `replay` names (`dkd.methods.dkd_m`). Returns what it cost: device, pictures, iterations, peak memory in bytes.
+    `replay` names (`dkd.methods.dkd_m`). `cache` MB of decoded pictures are kept. Returns what it cost: device,
+    pictures, iterations, peak memory in bytes.
     Raises InputError where the step can't be trained as asked.
     """
     accelerator = devices.accelerator(device, threads, recipe.precision)
@@ -242,7 +246,7 @@ def fit(
     per_epoch = len(pictures) // recipe.batch
     iterations = recipe.epochs * per_epoch
     optimizer, schedule = optimise(student, recipe, iterations)
-    samples = Samples(pictures, recipe, seed, step)
+    samples = Samples(pictures, recipe, seed, step, cache)
     loader = DataLoader(
         samples,
         batch_sampler=batches,
@@ -301,7 +305,8 @@ def loop(
     step: int,
     first: int,
 ) -> list[dict[str, float]]:
-    """Train `student` in place on the micro-batches of `loader`: images (n, 3, H, W) float32, ids (n, H, W) uint8.
+    """Train `student` in place on the micro-batches of `loader`: images (n, 3, H, W), uint8 or normalised float32,
+    and ids (n, H, W) uint8.
 
     Labels speak of the ids from `first` on; a third tensor, if any, says for each picture of which of them.
     Returns a record per epoch: epoch, the backbone's last learning rate, the total and every named term (means).
@@ -320,6 +325,7 @@ def loop(
     with bar:
         for images, labels, *visible in loader:
             images = images.to(accelerator.device, non_blocking=True)
+            images = transforms.normalise(images) if images.dtype == torch.uint8 else images
             labels = labels.to(accelerator.device, non_blocking=True)
             with accelerator.accumulate(network):
                 with accelerator.autocast():

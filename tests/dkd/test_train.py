@@ -52,6 +52,7 @@ def same(a, b):
 def test_same_seed_same_bits(prepared, base, tmp_path):
     assert same(base.tensors, fit_base(prepared, tmp_path / "again").tensors)
     assert same(base.tensors, fit_base(prepared, tmp_path / "workers", workers=2).tensors)
+    assert same(base.tensors, fit_base(prepared, tmp_path / "cached", workers=2, cache=1).tensors)
     assert not same(base.tensors, fit_base(prepared, tmp_path / "other", seed=1).tensors)
 
 
