@@ -1,0 +1,41 @@
+"""Reading all masks once, and what every split and every step takes after that."""
+
+import random
+import tempfile
+from pathlib import Path
+
+from benchmarks import measure
+from benchmarks.loader import CLASSES, draw
+from dkd import tasks
+from dkd.datasets import index
+
+TRAIN, VAL = 10582, 1449
+NAMES = ("background", *(f"class {k}" for k in range(1, CLASSES + 1)))
+
+
+def main() -> None:
+    measure.start()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        places = [tuple(row[:4]) for row in draw(root)]
+        read = measure.seconds({"": lambda: index.build(root, "x", NAMES, places)}, 5)[""] / len(places)
+    chance = random.Random(0)
+    rows = tuple(
+        index.Row(f"2008_{i:06}", "", "", "train" if i < TRAIN else "val", tuple(sorted(shown)))
+        for i, shown in enumerate(
+            chance.sample(range(1, CLASSES + 1), chance.randint(1, 4)) for _ in range(TRAIN + VAL)
+        )
+    )
+    table, order, sizes = index.Index("x", NAMES, rows), tuple(range(1, CLASSES + 1)), (15, 1, 1, 1, 1, 1)
+    split = measure.seconds({"": lambda: tasks.split(table, setting="overlap", order=order, sizes=sizes)}, 9)[""]
+    lines = [
+        ("index of all masks, once per data set", read * len(rows) * 1e3),
+        (f"split into {len(sizes)} steps", split * 1e3),
+        ("one step of it", split / len(sizes) * 1e3),
+        ("all masks for every step", read * len(rows) * len(sizes) * 1e3),
+    ]
+    measure.table((f"{len(rows)} pictures of 500 x 375 (index scaled from {len(places)})", "ms"), lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""One training sample: decode, crop 512, flip, hide labels, normalise; and what workers and the cache give."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms import RandomResizedCrop
+
+from benchmarks import measure
+from dkd import scenario, seeds, transforms
+from dkd.config import Train
+from dkd.datasets.index import Row
+from dkd.train import Batches, Recipe, Samples
+
+PICTURES, CLASSES = 64, 20
+RECIPE = Recipe(
+    **{**Train().model_dump(), "batch": 16, "scale": (0.5, 2.0)},
+    epochs=1,
+    lr=0.001,
+    head_lr=10.0,
+    weight_decay=0.0,
+    pos_weight=1.0,
+)
+TABLE = scenario.id_table(tuple(range(1, CLASSES + 1)), tuple(range(16, CLASSES + 1)))
+
+
+def draw(root: Path) -> list[Row]:
+    """Pictures of VOC's usual size: blurred colours with grain, JPEG of quality 90; masks of blobs."""
+    random, rows = np.random.RandomState(0), []
+    for i in range(PICTURES):
+        colours = Image.fromarray(random.randint(0, 256, (12, 16, 3), dtype=np.uint8))
+        pixels = np.asarray(colours.resize((500, 375), Image.Resampling.BICUBIC)).astype(np.int16)
+        grain = random.randint(-12, 13, pixels.shape)
+        Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8)).save(root / f"{i}.jpg", quality=90)
+        blobs = Image.fromarray(random.choice([0, 0, 0, 5, 16, 18, 255], (6, 8)).astype(np.uint8))
+        blobs.resize((500, 375), Image.Resampling.NEAREST).save(root / f"{i}.png")
+        rows.append(Row(str(i), f"{i}.jpg", f"{i}.png", "train", (5, 16, 18)))
+    return rows
+
+
+def textbook(root: Path, row: Row, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pillow, and a Python call per pixel that hides what the step may not see."""
+    image, mask = Image.open(root / row.image).convert("RGB"), Image.open(root / row.mask)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        top, left, height, width = RandomResizedCrop.get_params(image, RECIPE.scale, RECIPE.ratio)
+        mirrored = bool(torch.rand(()) < RECIPE.flip)
+    box, size = (left, top, left + width, top + height), (RECIPE.crop, RECIPE.crop)
+    image = image.resize(size, Image.Resampling.BILINEAR, box)
+    mask = mask.resize(size, Image.Resampling.NEAREST, box)
+    if mirrored:
+        image, mask = (x.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for x in (image, mask))
+    known = {label: label for label in range(16, CLASSES + 1)} | {255: 255}
+    labels = torch.from_numpy(np.vectorize(lambda label: known.get(label, 0))(np.array(mask)))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+    mean, std = (torch.tensor(x)[:, None, None] for x in (transforms.MEAN, transforms.STD))
+    return (pixels - mean) / std, labels
+
+
+def main() -> None:
+    measure.start()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        rows = draw(root)
+        plain, cached = Samples(root, rows, TABLE, RECIPE, 0, 1), Samples(root, rows, TABLE, RECIPE, 0, 1, cache=100)
+
+        def sample(samples: Samples, i: int):
+            image, labels = samples[(0, i)]
+            return transforms.normalise(image), labels
+
+        # What `Samples` draws its crop from, so that all three make the same sample.
+        def pillow(i: int):
+            return textbook(root, rows[i], seeds.derive(0, 1, 0, rows[i].id))
+
+        level, moved = 0.0, 0
+        for i in range(PICTURES):
+            (image, labels), (ours, found) = pillow(i), sample(cached, i)
+            level = max(level, ((image - ours).abs().amax((1, 2)) * torch.tensor(transforms.STD) * 255).max().item())
+            moved += int((labels != found).sum())
+        print(f"largest difference from Pillow: image {level:.3f} of 255 levels, mask {moved} pixels")
+        order = iter(range(10**9))
+        variants = {
+            "per-pixel mapping": lambda: pillow(next(order) % PICTURES),
+            "dkd": lambda: sample(plain, next(order) % PICTURES),
+            "dkd, decoded pictures kept": lambda: sample(cached, next(order) % PICTURES),
+        }
+        taken = measure.seconds(variants, 60)
+        base = taken["per-pixel mapping"]
+        lines = [(name, taken[name] * 1e3, 1 / taken[name], base / taken[name]) for name in variants]
+        measure.table(("one sample, 500 x 375 to 512 x 512", "ms", "per second", "times faster"), lines)
+
+        lines = []
+        for workers in (0, 1, 2):
+            for kept in (0, 100):
+                samples = Samples(root, rows, TABLE, RECIPE._replace(epochs=9), 0, 1, cache=kept)
+                batches = Batches(PICTURES, samples.recipe, RECIPE.batch, 0, 1, 0, 1)
+                gpu = measure.DEVICE.type == "cuda"
+                loader = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu))
+                # The first epoch decodes, whatever is kept.
+                for _ in range(PICTURES // RECIPE.batch):
+                    next(loader)
+                began = time.perf_counter()
+                images = sum(len(x) for x, _ in loader)
+                taken = time.perf_counter() - began
+                label = f"{workers} workers, {'kept' if kept else 'decoded each time'}"
+                lines.append((label, images / taken, images / taken / max(workers, 1)))
+        measure.table(("through the loader, batch 16", "images/s", "per worker"), lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""How the benchmarks measure: interleaved rounds, medians, peak memory of each variant in a process of its own."""
+
+import multiprocessing
+import os
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+Variants = dict[str, Callable[[], object]]
+
+
+def start() -> None:
+    """Fix the seed and print what machine this is; OMP_NUM_THREADS says how many threads."""
+    torch.manual_seed(0)
+    if DEVICE.type == "cuda":
+        where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    else:
+        names = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+        where = f"{names[0].split(':')[1].strip()}, {torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    print(f"machine: {where}; torch {torch.__version__}, Python {platform.python_version()}", flush=True)
+
+
+def seconds(variants: Variants, rounds: int) -> dict[str, float]:
+    """Median time of each; the order changes from round to round, and a first round does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in variants}
+    order, draw = list(variants), random.Random(0)
+    for done in range(rounds + 1):
+        draw.shuffle(order)
+        for name in order:
+            _wait()
+            began = time.perf_counter()
+            variants[name]()
+            _wait()
+            if done:
+                taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def _wait() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak(build: Callable[..., Variants], name: str, *args) -> float:
+    """MB that `build(*args)[name]` takes at its peak, above what is there before it: resident set, or GPU allocator."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (build, name, args))
+
+
+def _peak(build: Callable[..., Variants], name: str, args: tuple) -> float:
+    variants = build(*args)
+    if DEVICE.type == "cuda":
+        variants[name]()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        variants[name]()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    # The libraries' own first use (code pages, thread pools) is not the variant's.
+    (torch.rand(64, 64) @ torch.rand(64, 64)).sigmoid().sum().item()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    variants[name]()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1])
+
+
+def table(header: tuple[str, ...], rows: list[tuple]) -> None:
+    """Print rows under a header, columns aligned; the first column is text."""
+    cells = [header, *([x if isinstance(x, str) else f"{x:.4g}" for x in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        print("  ".join([row[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(row[1:], widths[1:], strict=True))]))
+    print(flush=True)

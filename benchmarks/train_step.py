@@ -1,0 +1,101 @@
+"""A whole incremental step of optimisation, ResNet-101, [100, 50] classes: network, teacher, losses, optimiser."""
+
+import argparse
+from contextlib import nullcontext
+
+import torch
+
+from benchmarks import measure
+from dkd import config, train
+from dkd.losses import Target
+from dkd.methods import dkd
+from dkd.model.segmenter import Segmenter
+from tests import plain
+
+WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}
+SPEC = {**config.Model().model_dump(), "pretrained": False}
+
+
+def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: bool, last=False, compiled=False):
+    """One step, as a function; `last` = channels_last."""
+    torch.manual_seed(0)
+    device, layout = measure.DEVICE, torch.channels_last if last else torch.contiguous_format
+    teacher = Segmenter(SPEC, classes[:1]).eval().requires_grad_(False)
+    student = Segmenter(SPEC, classes[:1])
+    student.load_state_dict(teacher.state_dict())
+    student.add_head(classes[1], from_auxiliary=True)
+    student.eval()
+    student, teacher = (model.to(device, memory_format=layout) for model in (student, teacher))
+    recipe = train.Recipe(**config.Train().model_dump(), **config.Increment(epochs=1, lr=1e-5).model_dump())
+    optimizer, _ = train.optimise(student, recipe, 100)
+    if not fast:
+        groups = [{k: group[k] for k in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]
+        optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+    images = torch.randn(batch, 3, size, size).to(device, memory_format=layout)
+    labels = torch.randint(0, classes[1] + 1, (batch, size // 32, size // 32)).to(device)
+    labels = torch.where(labels > 0, labels + classes[0], 0).to(torch.uint8)
+    labels = labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
+    target = Target(labels, classes[0] + 1, 1.0)
+    form = dkd.loss if fast else plain.dkd
+    network, taught = (torch.compile(x) if compiled else x for x in (student, teacher))
+
+    def step():
+        with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
+            answer = network(images)
+            with torch.no_grad():
+                known = taught(images)
+        total, _ = form(answer, known, target, **WEIGHTS)
+        total.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def only(*args):
+    return {"step": build(*args)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    measure.start()
+    if measure.DEVICE.type == "cuda":
+        return gpu(rounds)
+    case = ((100, 50), 2, 256)
+    kinds = {
+        "plain, float32": (False, False),
+        "dkd, float32": (True, False),
+        "plain, bf16": (False, True),
+        "dkd, bf16": (True, True),
+    }
+    time = measure.seconds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds)
+    base, lines = time["plain, float32"], []
+    for name, kind in kinds.items():
+        lines.append((name, time[name] * 1e3, measure.peak(only, "step", *case, *kind), base / time[name]))
+    measure.table(("step of 2 pictures, 256 x 256", "ms", "peak MB", "times faster"), lines)
+
+
+def gpu(rounds: int) -> None:
+    """512 x 512 in bf16; what is fastest is what CUDA runs should use."""
+    for classes in ((15, 5), (100, 50)):
+        lines = []
+        for batch in (8, 24):
+            kinds = {
+                "plain": (False, True),
+                "dkd": (True, True),
+                "dkd, channels_last": (True, True, True),
+                "dkd, compile": (True, True, False, True),
+                "dkd, channels_last, compile": (True, True, True, True),
+            }
+            for name, kind in kinds.items():
+                taken = measure.seconds(only(classes, batch, 512, *kind), rounds)["step"]
+                space = measure.peak(only, "step", classes, batch, 512, *kind)
+                lines.append((f"batch {batch}, {name}", taken * 1e3, batch / taken, space))
+                torch.cuda.empty_cache()
+        measure.table((f"{sum(classes)} classes, 512 x 512, bf16", "ms", "images/s", "peak MB"), lines)
+
+
+if __name__ == "__main__":
+    main()
