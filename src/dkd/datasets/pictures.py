@@ -1,7 +1,7 @@
 """Pictures and their masks by position, decoded once as far as a given memory goes.
 
-Knows files, nothing of data sets, steps or transforms. The memory is shared between the processes that load; nothing is ever dropped from
-it, because a random order asks for every picture equally often.
+Knows files, nothing of data sets, steps or transforms. The memory is shared between the processes that load; nothing is
+ever dropped from it, because a random order asks for every picture equally often.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ SHARED = Path("/dev/shm")
 
 
 class Pictures:
-    """Images (H, W, 3) and masks (H, W), uint8, of (image, mask) `files`; the first ones that fit into `cache` MB stay decoded.
+    """Images (H, W, 3) and masks (H, W), uint8, of (image, mask) `files`; the first that fit into `cache` MB are kept.
 
     Raises InputError where the machine has less shared memory than they take.
     """
