@@ -26,15 +26,16 @@ try:
             renew(PLAN.of("summary")[0].folder)
     else:
         PLAN = plans.thaw()
+    DEVICES = devices.found(PLAN.runtime["device"], PLAN.runtime["processes"])
 except (InputError, OSError) as error:
     sys.exit(faults.sentence(error))
 
 [SUMMARY] = PLAN.of("summary")
 PUBLISHED = published(SUMMARY.folder)
 NEWS = not PUBLISHED.exists()
-# As many trainings at once as there are GPUs, and as many evaluations beside them; --resources says otherwise.
-DEVICES = devices.found(PLAN.runtime["device"])
-GPUS = int(bool(DEVICES))
+# As many trainings at once as have GPUs of their own, and as many evaluations beside them; --resources says otherwise.
+GPUS = PLAN.runtime["processes"] if DEVICES else 0
+THREADS = PLAN.runtime["processes"] * PLAN.runtime["threads"]
 for use in ("gpu", "gpu_evaluate"):
     if DEVICES and use not in workflow.global_resources:
         workflow.global_resources[use] = len(DEVICES)

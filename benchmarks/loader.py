@@ -14,7 +14,7 @@ from benchmarks import measure
 from dkd import scenario, seeds, transforms
 from dkd.config import Train
 from dkd.datasets.index import Row
-from dkd.train import Batches, Recipe, Samples
+from dkd.train import Batches, Picture, Recipe, Samples
 
 PICTURES, CLASSES = 64, 20
 RECIPE = Recipe(
@@ -67,7 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         rows = draw(root)
-        plain, cached = Samples(root, rows, TABLE, RECIPE, 0, 1), Samples(root, rows, TABLE, RECIPE, 0, 1, cache=100)
+        visible = tuple(range(16, CLASSES + 1))
+        pictures = [Picture(row.id, root / row.image, root / row.mask, TABLE, visible) for row in rows]
+        plain, cached = Samples(pictures, RECIPE, 0, 1), Samples(pictures, RECIPE, 0, 1, cache=100)
 
         def sample(samples: Samples, i: int):
             image, labels = samples[(0, i)]
@@ -97,7 +99,7 @@ def main() -> None:
         lines = []
         for workers in (0, 1, 2):
             for kept in (0, 100):
-                samples = Samples(root, rows, TABLE, RECIPE._replace(epochs=9), 0, 1, cache=kept)
+                samples = Samples(pictures, RECIPE._replace(epochs=9), 0, 1, cache=kept)
                 batches = Batches(PICTURES, samples.recipe, RECIPE.batch, 0, 1, 0, 1)
                 gpu = measure.DEVICE.type == "cuda"
                 loader = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu))

@@ -1,4 +1,4 @@
-"""Which GPU a job computes on: each training has one to itself, each evaluation one that no other evaluation is on.
+"""Which GPUs a job computes on: each training has its own, each evaluation one that no other evaluation is on.
 
 An evaluation may run beside a training: it is short and holds one network without gradients. A device is taken by a
 lock, which the system frees with the process; so trainings of several runs keep out of each other's way as well. Knows
@@ -12,7 +12,10 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
+
+from dkd.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LOCK = Path(".dkd/lock")
@@ -20,11 +23,19 @@ LOCK = Path(".dkd/lock")
 log = logging.getLogger("dkd.devices")
 
 
-def found(device: str) -> list[str]:
+def found(device: str, number: int = 1) -> list[str]:
     """The GPUs that jobs may take, as CUDA calls them; none where `device` is cpu or this machine has none.
 
-    An environment that already says which ones are visible is obeyed.
+    An environment that already says which ones are visible is obeyed. Raises InputError where there are some, but fewer
+    than the `number` that one job needs.
     """
+    names = _found(device)
+    if 0 < len(names) < number:
+        raise InputError(f"runtime.processes: {number} need as many GPUs, there are {len(names)}; lower it")
+    return names
+
+
+def _found(device: str) -> list[str]:
     if device == "cpu":
         return []
     visible = os.environ.get(VISIBLE)
@@ -36,25 +47,27 @@ def found(device: str) -> list[str]:
 
 
 @contextmanager
-def taken(names: list[str], use: str) -> Iterator[str | None]:
-    """Hold one of `names` for a `use` ("train" or "evaluate"), and let this process see that one only.
+def taken(names: list[str], use: str, number: int = 1) -> Iterator[str | None]:
+    """Hold `number` of `names` for a `use` ("train" or "evaluate"), and let this process see those only.
 
-    Waits until one is free; yields its name, None where there are no names.
+    Waits until so many are free; yields them as CUDA_VISIBLE_DEVICES has them, None where there are no names.
     """
     if not names:
         yield None
         return
     with ExitStack() as stack:
         told = False
-        while (name := next((name for name in _calm_first(names, use) if _hold(stack, name, use)), None)) is None:
+        while len(held := list(islice((n for n in _calm_first(names, use) if _hold(stack, n, use)), number))) < number:
+            # All or none: of two jobs that each hold a part, neither would ever begin.
+            stack.close()
             if not told:
                 log.info("waiting for a free GPU")
                 told = True
             time.sleep(0.5)
         before = os.environ.get(VISIBLE)
-        os.environ[VISIBLE] = name
+        os.environ[VISIBLE] = ",".join(held)
         try:
-            yield name
+            yield os.environ[VISIBLE]
         finally:
             if before is None:
                 del os.environ[VISIBLE]

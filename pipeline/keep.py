@@ -21,6 +21,8 @@ ATTIC = Path(".dkd/attic")
 DAMAGED = Path(".dkd/damaged")
 SCRATCH = Path(".dkd/scratch")
 LOCK = Path(".dkd/lock")
+WORK = Path(".dkd/work")
+"""By key: states of unfinished trainings."""
 NODE = re.compile(r".+-[0-9a-f]{12}")
 
 
@@ -114,6 +116,10 @@ def sweep() -> None:
         with lock(left.name, wait=False) as free:
             if free:
                 shutil.rmtree(left, ignore_errors=True)
+    begun = {path.name: path for path in WORK.glob("*")}
+    for folder in nodes() if begun else ():
+        if folder.name[-12:] in begun and (folder / STAMP).exists():
+            shutil.rmtree(begun[folder.name[-12:]], ignore_errors=True)
 
 
 def _store(folder: Path) -> None:

@@ -3,7 +3,8 @@
     python -m pipeline.node --log FILE OUTPUT...
 
 Started by Snakemake with the files that a rule promises. Knows the frozen plan of the run; params.yaml is out of reach
-here, so that no work can see a param that is not in its key. A job that fails or is stopped leaves nothing behind.
+here, so that no work can see a param that is not in its key. A job that fails or is stopped leaves nothing behind but
+the state of its training, in .dkd/work, from which the next one goes on.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dkd.errors import InputError
-from pipeline import devices, faults, fingerprint, keep, provenance
+from pipeline import devices, faults, fingerprint, keep, logs, processes, provenance
 from pipeline import plan as plans
 from pipeline.plan import STAMP, Node, Plan
 
@@ -49,12 +50,14 @@ def make(plan: Plan, folder: str, promised: list[str]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
-            names = devices.found(plan.runtime["device"]) if node.rule in USES else []
-            with devices.taken(names, USES.get(node.rule, "")):
+            number = plan.runtime["processes"]
+            names = devices.found(plan.runtime["device"], number) if node.rule in USES else []
+            with devices.taken(names, USES.get(node.rule, ""), number):
                 record = _work(plan, node, scratch, promised)
             provenance.write(scratch, record)
             keep.put(scratch, Path(folder))
             provenance.flush(Path(folder).parent)
+            shutil.rmtree(keep.WORK / node.key, ignore_errors=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             keep.drop_empty(Path(folder))
@@ -67,12 +70,12 @@ def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[st
         for name, source in node.inputs.items()
     }
     _check_code(node)
-    stage = importlib.import_module(f"pipeline.stages.{node.rule}")
+    importlib.import_module(f"pipeline.stages.{node.rule}")
     # Again: what was edited while it was being imported is not what the key says either.
     code = _check_code(node)
     started, clock = _now(), time.monotonic()
     paths = {name: Path(source.path) for name, source in node.inputs.items()}
-    cost = stage.run(copy.deepcopy(node.params), copy.deepcopy(plan.runtime), paths, scratch)
+    cost = _run(node, plan.runtime, paths, scratch)
     missing = [name for name in promised if not (scratch / name).is_file()]
     if missing:
         raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
@@ -95,6 +98,15 @@ def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[st
     }
 
 
+def _run(node: Node, runtime: dict[str, Any], paths: dict[str, Path], scratch: Path) -> Any:
+    """What the stage returns, from as many processes as the runtime asks for."""
+    work = keep.WORK / node.key
+    params, runtime = copy.deepcopy(node.params), {**copy.deepcopy(runtime), "work": str(work)}
+    if runtime["processes"] > 1 and node.rule in USES:
+        return processes.run(node.rule, node.label, params, runtime, paths, scratch, work / "processes")
+    return importlib.import_module(f"pipeline.stages.{node.rule}").run(params, runtime, paths, scratch)
+
+
 def _digest_of(plan: Plan, source: plans.Source) -> str:
     if source.path not in plan.nodes:
         return source.key
@@ -114,19 +126,6 @@ def _check_code(node: Node) -> fingerprint.Code:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _write_log(label: str, path: Path) -> None:
-    """Lines of the science to the terminal, with the node's name, and to its log file, with the time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    terminal, file = logging.StreamHandler(), logging.FileHandler(path, encoding="utf-8")
-    terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}: %(message)s"))
-    terminal.setLevel(logging.INFO)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    top = logging.getLogger("dkd")
-    top.setLevel(logging.DEBUG)
-    top.propagate = False
-    top.handlers = [terminal, file]
 
 
 class _Stop:
@@ -167,7 +166,7 @@ def main() -> int:
         plan = plans.thaw()
         # From here on there is no way to the params of other nodes.
         os.environ.pop(plans.ENV, None)
-        _write_log(plan.node(str(folder)).label, arguments.log)
+        logs.begin(plan.node(str(folder)).label, arguments.log)
         promised = [path.relative_to(folder).as_posix() for path in arguments.output if path.name != STAMP]
         make(plan, str(folder), promised)
     except BaseException as error:

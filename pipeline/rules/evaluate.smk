@@ -10,7 +10,7 @@ rule evaluate:
         "logs/results/{place}-{key}.log",
     conda:
         "../environment.yaml"
-    threads: PLAN.runtime["threads"]
+    threads: THREADS
     resources:
         gpu_evaluate=GPUS,
     message:

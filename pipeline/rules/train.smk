@@ -11,7 +11,7 @@ rule base:
         "logs/checkpoints/base/{place}-{key}.log",
     conda:
         "../environment.yaml"
-    threads: PLAN.runtime["threads"]
+    threads: THREADS
     resources:
         gpu=GPUS,
     message:
@@ -51,7 +51,7 @@ rule increment:
         "logs/checkpoints/increment/{place}-{key}.log",
     conda:
         "../environment.yaml"
-    threads: PLAN.runtime["threads"]
+    threads: THREADS
     resources:
         gpu=GPUS,
     message:

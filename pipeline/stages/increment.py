@@ -27,4 +27,6 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         workers=runtime["workers"],
         micro=runtime["micro_batch"],
         cache=runtime["image_cache"],
+        state=Path(runtime["work"]),
+        save_minutes=runtime["save_minutes"],
     )

@@ -164,6 +164,8 @@ class Runtime(Section):
     image_cache: Annotated[int, Field(ge=0)] = 0
     micro_batch: Count | None = None
     evaluate_batch: Count = 16
+    processes: Annotated[int, Field(ge=1, description="per job; on as many GPUs, where there are some")] = 1
+    save_minutes: Annotated[float, Field(gt=0, description="between two saved states of an unfinished training")] = 10.0
 
 
 class Run(Section):

@@ -4,6 +4,8 @@ Knows nothing of what is computed.
 """
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -36,3 +38,30 @@ def cost(device: torch.device) -> dict:
         return {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "peak_memory_bytes": peak}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"device": "cpu", "cuda": None, "peak_memory_bytes": peak}
+
+
+@contextmanager
+def explained(hint: str) -> Iterator[None]:
+    """Turn what torch says of too little memory, or of a loader process that is gone, into an InputError.
+
+    `hint` tells what was held at once, and what to lower.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise InputError(f"out of memory: {hint}") from None
+    except (InputError, OSError) as error:
+        if "in DataLoader worker process" not in str(error):
+            raise
+        # Comes with the traceback of the process that it was raised in; the last line is the error.
+        raise InputError(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
+    except RuntimeError as error:
+        words = str(error)
+        if "can't allocate memory" in words:
+            raise InputError(f"out of memory: {hint}") from None
+        if "DataLoader worker" in words:
+            reason = words.split("(", 1)[-1].strip().rstrip(".")
+            raise InputError(
+                f"a process that loads pictures is gone ({reason}; mostly for want of memory): lower runtime.workers"
+            ) from None
+        raise

@@ -150,9 +150,11 @@ def evaluate(
     names = checkpoint.names(learned)
     hidden = None if accelerator.is_main_process else True
     views = tqdm(loader, desc="evaluate", disable=hidden, leave=False)
+    with devices.explained(f"{batch} pictures at once; lower runtime.evaluate_batch"):
+        found = count(model, views, table, len(names), accelerator.device)
     counts = {
         name: accelerator.reduce(torch.from_numpy(found).to(accelerator.device), reduction="sum").cpu().numpy()
-        for name, found in count(model, views, table, len(names), accelerator.device).items()
+        for name, found in found.items()
     }
     if accelerator.is_main_process:
         found = {name: metrics.summary(counts[name], names, base, count_background, absent) for name in PROTOCOLS}

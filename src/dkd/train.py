@@ -10,10 +10,12 @@ The paper's recipe is in docs/method.md. All randomness follows from (seed, step
 """
 
 import csv
+import hashlib
+import itertools
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -25,17 +27,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, scenario, seeds, transforms
+from dkd import checkpoint, devices, resume, scenario, seeds, signals, transforms
 from dkd import memory as memory_file
 from dkd import tasks as tasks_file
 from dkd.datasets import index as index_file
 from dkd.datasets.pictures import Pictures
 from dkd.errors import InputError
 from dkd.losses import Target
+from dkd.model import sync
 from dkd.model.segmenter import Segmenter
 
 log = logging.getLogger("dkd")
 WARMUP_START = 0.001
+LOOK = 10
+"""On a GPU, losses, clock and signals are looked at every so many iterations, because a look waits for the GPU."""
 
 
 class Recipe(NamedTuple):
@@ -203,15 +208,18 @@ def fit(
     workers: int = 0,
     micro: int | None = None,
     cache: int = 0,
+    state: Path | None = None,
+    save_minutes: float = 10.0,
 ) -> dict:
     """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
 
     Either `model` (the network's values, for a base) or `previous` (the checkpoint that the step goes on from) is
     given; in the latter case the new classifier starts at `random` or as a copy of the `auxiliary` one. `weights` are
     what the method's loss takes. `memory`: exemplars of earlier steps (`dkd.memory`), replayed with the labels that
-    `replay` names (`dkd.methods.dkd_m`). `cache` MB of decoded pictures are kept. Returns what it cost: device,
-    pictures, iterations, peak memory in bytes.
-    Raises InputError where the step can't be trained as asked.
+    `replay` names (`dkd.methods.dkd_m`). `cache` MB of decoded pictures are kept. In the folder `state`, the state of
+    the unfinished training is kept, every so many minutes and when it is asked to stop by SIGINT or SIGTERM; the next
+    call goes on from there. Returns what it cost: device, pictures, iterations, peak memory in bytes.
+    Raises InputError where the step can't be trained as asked, or a loss is not finite.
     """
     accelerator = devices.accelerator(device, threads, recipe.precision)
     micro = micro_batch(recipe.batch, accelerator.num_processes, micro)
@@ -242,16 +250,29 @@ def fit(
         student.add_head(sizes[-1], from_auxiliary=start == "auxiliary")
         if method.TEACHER:
             teacher = checkpoint.load(previous, accelerator.device)[0].requires_grad_(False)
+    learned = checkpoint.Step(task.dataset, order, sizes, task.names, _name(method), seed, spec)
     batches = Batches(len(pictures), recipe, micro, accelerator.process_index, accelerator.num_processes, seed, step)
     per_epoch = len(pictures) // recipe.batch
     iterations = recipe.epochs * per_epoch
     optimizer, schedule = optimise(student, recipe, iterations)
+    if previous is None and accelerator.num_processes > 1:
+        sync.synchronise(student, accelerator.device)
+    if accelerator.process_index:
+        # One network in all processes, but not one dropout.
+        torch.manual_seed(seeds.derive(seed, step, accelerator.process_index))
     samples = Samples(pictures, recipe, seed, step, cache)
+    first, keeper = samples.first, None
+    if state is not None:
+        shown, source = [picture.id for picture in pictures], previous and _digest(previous / checkpoint.WEIGHTS)
+        asked = [learned, first, recipe, weights, start, shown, source, replay if memory else None]
+        keeper = resume.Keeper(state, save_minutes, asked)
+    done = keeper.found["done"] if keeper and keeper.found else 0
     loader = DataLoader(
         samples,
-        batch_sampler=batches,
+        batch_sampler=itertools.islice(batches, done * accelerator.gradient_accumulation_steps, None),
         num_workers=workers,
         pin_memory=accelerator.device.type == "cuda",
+        worker_init_fn=signals.ignore,
     )
     new = ", ".join(task.names[label] for label in order[-sizes[-1] :])
     again = f", {len(pictures) - len(task.pictures)} of them replayed" if memory else ""
@@ -259,26 +280,29 @@ def fit(
         "step %d (%s): %d pictures%s, %d epochs of %d iterations",
         *(step, new, len(pictures), again, recipe.epochs, per_epoch),
     )
+    if done:
+        log.info("goes on after iteration %d of %d, from %s", done, iterations, keeper.file)
     started = time.perf_counter()
-    first = samples.first
-    history = loop(
-        accelerator,
-        method,
-        student,
-        teacher,
-        optimizer,
-        schedule,
-        loader,
-        recipe,
-        weights,
-        iterations,
-        step,
-        first,
-    )
+    hint = f"{micro} pictures of {recipe.crop} x {recipe.crop} at once; lower runtime.micro_batch or train.crop"
+    with devices.explained(hint):
+        history = loop(
+            accelerator,
+            method,
+            student,
+            teacher,
+            optimizer,
+            schedule,
+            loader,
+            recipe,
+            weights,
+            iterations,
+            step,
+            first,
+            keeper,
+        )
     seconds = time.perf_counter() - started
     if accelerator.is_main_process:
         _write_history(history, out / "train.csv")
-        learned = checkpoint.Step(task.dataset, order, sizes, task.names, _name(method), seed, spec)
         checkpoint.save(student, learned, out)
     accelerator.wait_for_everyone()
     return {
@@ -287,6 +311,7 @@ def fit(
         "micro_batch": micro,
         "images": iterations * recipe.batch,
         "iterations": iterations,
+        "resumed_at": done,
         "seconds_training": round(seconds, 3),
     }
 
@@ -304,12 +329,15 @@ def loop(
     iterations: int,
     step: int,
     first: int,
+    keeper: resume.Keeper | None = None,
 ) -> list[dict[str, float]]:
     """Train `student` in place on the micro-batches of `loader`: images (n, 3, H, W), uint8 or normalised float32,
     and ids (n, H, W) uint8.
 
-    Labels speak of the ids from `first` on; a third tensor, if any, says for each picture of which of them.
+    Labels speak of the ids from `first` on; a third tensor, if any, says for each picture of which of them. `keeper`
+    keeps the state now and then; where it has found one, this goes on from there, and `loader` has to begin there.
     Returns a record per epoch: epoch, the backbone's last learning rate, the total and every named term (means).
+    Raises InputError where a loss is not finite.
     """
     incremental = len(student.heads) > 1
     # Eval mode is what the recipe asks of every later step: batch norms keep their statistics, dropout is off.
@@ -317,13 +345,23 @@ def loop(
     network, optimizer = accelerator.prepare(student, optimizer)
     network.train(not incremental)
     per_epoch = iterations // recipe.epochs
+    look = 1 if accelerator.device.type == "cpu" else LOOK
     history: list[dict[str, float]] = []
     sums: dict[str, Tensor] = {}
-    done, started = 0, time.perf_counter()
+    recent: list[tuple[int, Tensor]] = []
+    done = 0
+    # Before random states are put back: this draws from them.
+    batches = iter(loader)
+    if keeper and keeper.found:
+        sums = resume.restore(keeper.found, accelerator, student, optimizer, schedule)
+        done, history = keeper.found["done"], keeper.found["history"]
+    started, begun = time.perf_counter(), done
     hidden = None if accelerator.is_main_process else True
-    bar = tqdm(total=iterations * recipe.batch, unit="image", desc=f"step {step}", leave=False, disable=hidden)
-    with bar:
-        for images, labels, *visible in loader:
+    bar = tqdm(total=iterations * recipe.batch, unit=" images", desc=f"step {step}", leave=False, disable=hidden)
+    bar.update(done * recipe.batch)
+    bar.unpause()
+    with bar, signals.Deferred() if keeper else nullcontext() as asked:
+        for images, labels, *visible in batches:
             images = images.to(accelerator.device, non_blocking=True)
             images = transforms.normalise(images) if images.dtype == torch.uint8 else images
             labels = labels.to(accelerator.device, non_blocking=True)
@@ -341,20 +379,45 @@ def loop(
                 optimizer.zero_grad(set_to_none=True)
             for name, value in {"total": total, **terms}.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() / accelerator.gradient_accumulation_steps
+            recent.append((done + 1, torch.stack([total, *terms.values()]).detach()))
             bar.update(len(images) * accelerator.num_processes)
             if not accelerator.sync_gradients:
                 continue
             rate = schedule.get_last_lr()[0]
             schedule.step()
             done += 1
-            if done % per_epoch == 0:
+            ended = done % per_epoch == 0
+            if done % look and not ended:
+                continue
+            _check_finite(recent, ("total", *terms), step, per_epoch, keeper)
+            recent.clear()
+            if ended:
                 means = {k: v / per_epoch for k, v in accelerator.reduce(sums, reduction="mean").items()}
                 record = {"epoch": done // per_epoch, "lr": rate, **{k: v.item() for k, v in means.items()}}
-                _check_finite(record, step)
                 history.append(record)
-                _log_epoch(record, recipe, per_epoch * recipe.batch / (time.perf_counter() - started))
-                sums, started = {}, time.perf_counter()
+                bar.clear()
+                _log_epoch(record, recipe, (done - begun) * recipe.batch / (time.perf_counter() - started))
+                sums, started, begun = {}, time.perf_counter(), done
+            if keeper is None:
+                continue
+            asked.number, due = _agree(accelerator, asked.number, done < iterations and keeper.due())
+            if asked.number or due:
+                state = resume.collect(accelerator, student, optimizer, schedule, sums, done=done, history=history)
+                if accelerator.is_main_process:
+                    keeper.save(state)
+            if asked.number:
+                log.info("asked to stop after iteration %d of %d", done, iterations)
+                break
     return history
+
+
+def _agree(accelerator: Accelerator, number: int, due: bool) -> tuple[int, bool]:
+    """The signal that any process got, and whether the main one finds a state due: the same answer in all of them."""
+    if accelerator.num_processes == 1:
+        return number, due
+    said = accelerator.gather(torch.tensor([[number, due and accelerator.is_main_process]], device=accelerator.device))
+    number, due = said.amax(0).tolist()
+    return number, bool(due)
 
 
 class _Task(NamedTuple):
@@ -406,12 +469,24 @@ def _replayed(folder: Path, replay: str, data: Path, index: Path, tasks: Path, t
     return pictures
 
 
-def _check_finite(record: dict[str, float], step: int) -> None:
-    bad = {name: value for name, value in record.items() if not math.isfinite(value)}
-    if bad:
-        raise InputError(
-            f"step {step}, epoch {record['epoch']}: loss is not finite ({bad}); lower the learning rate or use fp32"
-        )
+def _check_finite(
+    recent: list[tuple[int, Tensor]], names: Iterable[str], step: int, per_epoch: int, keeper: resume.Keeper | None
+) -> None:
+    """`recent` holds the iteration and the losses, by `names`, of each micro-batch since the last look."""
+    values = torch.stack([losses for _, losses in recent]).cpu()
+    bad = (~values.isfinite()).any(dim=1).nonzero()
+    if not len(bad):
+        return
+    position = int(bad[0])
+    iteration = recent[position][0]
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values[position].tolist(), strict=True))
+    kept = (
+        f"; the state of iteration {keeper.kept} stays in {keeper.file}" if keeper and keeper.kept is not None else ""
+    )
+    raise InputError(
+        f"step {step}, epoch {(iteration - 1) // per_epoch + 1}, iteration {iteration}: loss is not finite ({terms}); "
+        f"lower the learning rate or use fp32{kept}"
+    )
 
 
 def _log_epoch(record: dict[str, float], recipe: Recipe, speed: float) -> None:
@@ -425,6 +500,11 @@ def _write_history(history: list[dict[str, float]], path: Path) -> None:
         table = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(history)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _name(method: ModuleType) -> str:
