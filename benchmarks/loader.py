@@ -50,8 +50,8 @@ def textbook(root: Path, row: Row, seed: int) -> tuple[torch.Tensor, torch.Tenso
         top, left, height, width = RandomResizedCrop.get_params(image, RECIPE.scale, RECIPE.ratio)
         mirrored = bool(torch.rand(()) < RECIPE.flip)
     box, size = (left, top, left + width, top + height), (RECIPE.crop, RECIPE.crop)
-    image = image.resize(size, Image.Resampling.BILINEAR, box)
-    mask = mask.resize(size, Image.Resampling.NEAREST, box)
+    image = image.crop(box).resize(size, Image.Resampling.BILINEAR)
+    mask = mask.crop(box).resize(size, Image.Resampling.NEAREST)
     if mirrored:
         image, mask = (x.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for x in (image, mask))
     known = {label: label for label in range(16, CLASSES + 1)} | {255: 255}

@@ -33,13 +33,14 @@ def split(index: Index, *, setting: str, order: Sequence[int], sizes: Sequence[i
     if setting not in SETTINGS:
         raise InputError(f"unknown setting {setting!r}; known: {', '.join(SETTINGS)}")
     steps, seen = [], set()
+    train, val, test = _of(index, "train"), _of(index, "val"), _of(index, "test")
     for step, classes in enumerate(scenario.classes_of_steps(order, sizes)):
         now = set(classes)
         seen |= now
         ids = {
-            "train": [row.id for row in _of(index, "train") if _trains(row, setting, now, seen, seed)],
-            "val": [row.id for row in _of(index, "val") if now & set(row.classes)],
-            "test": to_judge(index, seen),
+            "train": [row.id for row in train if _trains(row, setting, now, seen, seed)],
+            "val": [row.id for row in val if not now.isdisjoint(row.classes)],
+            "test": [row.id for row in test or val if not seen.isdisjoint(row.classes)],
         }
         for name in ("train", "test"):
             if not ids[name]:
@@ -59,8 +60,8 @@ def split(index: Index, *, setting: str, order: Sequence[int], sizes: Sequence[i
 
 def to_judge(index: Index, seen: Collection[int]) -> list[str]:
     """Ids of the pictures that a network is judged by when it has `seen` these labels, sorted."""
-    rows = _of(index, "test") or _of(index, "val")
-    return sorted(row.id for row in rows if set(seen) & set(row.classes))
+    rows, seen = _of(index, "test") or _of(index, "val"), set(seen)
+    return sorted(row.id for row in rows if not seen.isdisjoint(row.classes))
 
 
 def judged(index: Index, order: Sequence[int], sizes: Sequence[int]) -> dict:
@@ -80,11 +81,11 @@ def _of(index: Index, split: str) -> list[Row]:
 def _trains(row: Row, setting: str, now: set[int], seen: set[int], seed: int) -> bool:
     """Whether a picture belongs to the step that learns `now` after which `seen` are known."""
     shown = row.classes
-    if not now & set(shown):
+    if now.isdisjoint(shown):
         return False
     if setting == "partitioned":
         return shown[seeds.derive(seed, "partition", row.id) % len(shown)] in now
-    return setting == "overlap" or set(shown) <= seen
+    return setting == "overlap" or seen.issuperset(shown)
 
 
 def visible(setting: str, order: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
