@@ -9,6 +9,7 @@ import threading
 from types import TracebackType
 
 ASKING = (signal.SIGINT, signal.SIGTERM)
+AFTER = 20
 
 
 class Deferred:
@@ -42,7 +43,10 @@ class Deferred:
             self.number = self.number or number
 
 
-def ignore(*_: object) -> None:
-    """Let this process outlive what asks its parent to stop; the parent ends it."""
-    for number in ASKING:
-        signal.signal(number, signal.SIG_IGN)
+def outlive(*_: object) -> None:
+    """Let this process live on for a while when it and its parent are asked to stop: the parent may need it till then.
+
+    SIGINT does nothing here, SIGTERM ends the process `AFTER` seconds later.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(AFTER))

@@ -272,7 +272,7 @@ def fit(
         batch_sampler=itertools.islice(batches, done * accelerator.gradient_accumulation_steps, None),
         num_workers=workers,
         pin_memory=accelerator.device.type == "cuda",
-        worker_init_fn=signals.ignore,
+        worker_init_fn=signals.outlive,
     )
     new = ", ".join(task.names[label] for label in order[-sizes[-1] :])
     again = f", {len(pictures) - len(task.pictures)} of them replayed" if memory else ""

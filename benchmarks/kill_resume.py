@@ -1,0 +1,139 @@
+"""Kills a run at random moments (SIGKILL, it and all of its processes) and compares with one that was left alone.
+
+    python benchmarks/kill_resume.py
+    python benchmarks/kill_resume.py --kills 3 --epochs 2
+
+Both make all nodes of a small plan through Snakemake in folders of their own: data, three trainings, evaluations,
+tables. Where a run ends before all kills are spent, the next begins from nothing. Every file of every node but its
+provenance is compared byte by byte; exit status 1 where one differs.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SAVE_SECONDS = 0.5
+
+
+def lay_out(place: Path, epochs: int) -> Path:
+    """A folder to run in: the default data set with a plan of one run."""
+    place.mkdir()
+    content = {
+        "runs": [{"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "method": "dkd", "seed": 0}],
+        "base": {"epochs": epochs},
+        "increment": {"epochs": epochs},
+        "runtime": {"device": "cpu", "save_minutes": SAVE_SECONDS / 60},
+    }
+    (place / "params.yaml").write_text(yaml.safe_dump(content))
+    return place
+
+
+def start(place: Path) -> subprocess.Popen:
+    """The run, which goes on where the last one was killed."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", str(place)]
+    output = (place / "output.txt").open("a")
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+
+def kill(run: subprocess.Popen) -> None:
+    """It and whatever it has started."""
+    processes = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    run.wait()
+    psutil.wait_procs(processes)
+
+
+def busy_with(place: Path) -> str:
+    """What a run is at: the kind of the node that it makes."""
+    names = [path.name for path in (place / ".dkd" / "scratch").glob("*")]
+    return names[0].rpartition("__")[0].split("__shapes")[0].replace("__", "/") if names else "between nodes"
+
+
+def content(place: Path) -> dict[str, str]:
+    """sha256 of every file of every node, as found now."""
+    stamps = [
+        path for top in ("data", "checkpoints", "results", "summary") for path in place.glob(f"{top}/**/prov*.json")
+    ]
+    found = {}
+    for stamp in stamps:
+        for name, facts in json.loads(stamp.read_text())["files"].items():
+            found[(stamp.parent / name).relative_to(place).as_posix()] = facts["sha256"]
+    verified = subprocess.run(
+        [sys.executable, "-m", "pipeline", "status", "--verify"],
+        cwd=place,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+        capture_output=True,
+        text=True,
+    )
+    if verified.returncode:
+        sys.exit(verified.stdout + verified.stderr)
+    return found
+
+
+def finish(run: subprocess.Popen, place: Path) -> None:
+    """Wait for a run that is left alone."""
+    if run.wait():
+        sys.exit((place / "output.txt").read_text())
+
+
+def main() -> None:
+    """Run once undisturbed, then with kills; compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=20, help="of every training")
+    parser.add_argument("--within", type=float, default=30, help="most seconds from a start to the kill")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
+    moments, at = random.Random(options.seed), Counter()
+    with TemporaryDirectory() as scratch:
+        alone = lay_out(Path(scratch, "alone"), options.epochs)
+        begun = time.monotonic()
+        run = start(alone)
+        finish(run, alone)
+        seconds = time.monotonic() - begun
+        expected = content(alone)
+        print(f"undisturbed: {seconds:.0f} s, {len(expected)} files", flush=True)
+
+        rounds = resumed = 0
+        differing: list[str] = []
+        while at.total() < options.kills:
+            rounds += 1
+            place = lay_out(Path(scratch, f"killed{rounds}"), options.epochs)
+            run = start(place)
+            while at.total() < options.kills:
+                try:
+                    run.wait(moments.uniform(0, options.within))
+                    break
+                except subprocess.TimeoutExpired:
+                    at[busy_with(place)] += 1
+                    kill(run)
+                    run = start(place)
+            finish(run, place)
+            output = (place / "output.txt").read_text()
+            resumed += output.count("goes on after iteration")
+            found = content(place)
+            differing += sorted(
+                name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+            )
+    print(f"{at.total()} kills: " + ", ".join(f"{number} at {kind}" for kind, number in at.most_common()))
+    print(f"trainings that went on from a saved state: {resumed}; runs: {rounds}")
+    print(f"files that differ: {len(differing)} of {rounds * len(expected)}", *differing)
+    sys.exit(bool(differing))
+
+
+if __name__ == "__main__":
+    main()
