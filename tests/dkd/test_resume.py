@@ -313,7 +313,6 @@ def test_two_processes_have_the_losses_of_one(prepared, alone, tmp_path):
     for name, options in (("step", {"previous": alone.folder}), ("base", {"model": {"dropout": 0.0}})):
         one, two = (losses_of(prepared, tmp_path / name / str(number), number, **options) for number in (1, 2))
         assert len(one) >= 20 and one.std() > 0.1
-        print(name, one[:3], two[:3], (one - two).abs().max(), one.std())
         assert (one - two).abs().max() < 1e-5, name
 
 

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from dkd.errors import InputError
 from pipeline import ROOT, devices
 
 
@@ -50,6 +51,21 @@ def test_each_training_has_a_device_to_itself(monkeypatch):
         with pytest.raises(pytest.fail.Exception, match="waits"), devices.taken(["a", "b"], "train"):
             pass
     assert devices.os.environ[devices.VISIBLE] == "a,b"
+
+
+def test_a_job_of_several_processes_has_so_many_devices_or_none(monkeypatch):
+    names = ["a", "b", "c"]
+    monkeypatch.setattr(devices.time, "sleep", lambda seconds: pytest.fail("waits"))
+    with devices.taken(names, "train", 2) as two:
+        assert two == "a,b"
+        with pytest.raises(pytest.fail.Exception, match="waits"), devices.taken(names, "train", 2):
+            pass
+        with devices.taken(names, "train") as rest:
+            assert rest == "c"
+    monkeypatch.setenv(devices.VISIBLE, "0,1")
+    assert devices.found("auto", 2) == ["0", "1"] and devices.found("cpu", 3) == []
+    with pytest.raises(InputError, match=r"runtime\.processes: 3 need as many GPUs, there are 2; lower it"):
+        devices.found("auto", 3)
 
 
 def test_an_evaluation_goes_beside_a_training_where_no_other_device_is_free():

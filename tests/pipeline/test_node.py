@@ -2,6 +2,7 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,58 @@ def test_scratch_of_a_killed_job_is_emptied_first(workplace):
     old.write_text("half")
     workplace.make(draw)
     assert not Path(draw, "half").exists()
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from types import ModuleType
+from pipeline import node, plan
+moment, file, folder = sys.argv[1:]
+def die(*given, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+def run(params, runtime, inputs, out):
+    for place in (Path(runtime["work"]), out):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "a").write_text("a")
+    if moment == "working":
+        die()
+    if moment == "renaming":
+        Path.rename = die
+    if moment == "renamed":
+        shutil.rmtree = die
+stage = sys.modules["pipeline.stages.draw"] = ModuleType("pipeline.stages.draw")
+stage.run = run
+node.make(plan.thaw(Path(file)), folder, ["a"])
+"""
+
+
+@pytest.mark.parametrize("moment", ["working", "renaming", "renamed"])
+def test_killed_at_any_moment_a_node_is_there_or_is_not(workplace, moment):
+    draw = workplace.folder("made/shapes")
+    command = [sys.executable, "-c", KILLED, moment, str(plans.freeze(workplace.plan)), draw]
+    path = f"{fingerprint.ROOT}:{fingerprint.ROOT / 'src'}"
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode == -signal.SIGKILL
+    assert Path(draw, plans.STAMP).exists() == (moment == "renamed")
+    assert [work.name for work in keep.WORK.iterdir()] == [draw[-12:]]
+    assert workplace.make(draw) == ([] if moment == "renamed" else [draw])
+    assert Path(draw, "a" if moment == "renamed" else "classes.txt").exists()
+    keep.sweep()
+    assert not list(keep.WORK.iterdir()) and not list(keep.SCRATCH.iterdir())
+
+
+def test_the_state_of_an_unfinished_node_stays(workplace):
+    draw = workplace.folder("made/shapes")
+
+    def fail(params, runtime, inputs, out):
+        Path(runtime["work"]).mkdir(parents=True)
+        raise InputError("no")
+
+    workplace.stage("draw", fail)
+    with pytest.raises(InputError):
+        workplace.make(draw)
+    keep.prune(workplace.plan)
+    assert [work.name for work in keep.WORK.iterdir()] == [draw[-12:]]
 
 
 def test_an_unfinished_folder_in_the_way_is_set_aside(workplace):

@@ -1,0 +1,130 @@
+"""Real trainings in two processes, started, stopped and killed as a job does it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dkd.datasets import shapes
+from dkd.errors import InputError
+from pipeline import ROOT, processes
+from tests.dkd.conftest import RECIPE, SPEC, prepare
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inputs")
+    shapes.draw(root / "data", seed=0, size=32, train=24, val=8, objects=(3, 5))
+    prepare(root / "data", root)
+    return {"data": root / "data", "index": root, "tasks": root}
+
+
+@pytest.fixture
+def train(inputs, tmp_path):
+    """Train a base in two processes, for some epochs; what the stage returns."""
+
+    def train(epochs=2, **recipe):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=epochs, **recipe)._asdict()}
+        runtime = {"device": "cpu", "threads": 1, "workers": 0, "micro_batch": None, "processes": 2}
+        runtime |= {"save_minutes": 0.002, "work": str(tmp_path / "work")}
+        return processes.run("base", "base", params, runtime, inputs, tmp_path / "out", tmp_path / "work" / "processes")
+
+    return train
+
+
+def when_saved(tmp_path, act):
+    """Do something as soon as there is a state of the training."""
+
+    def wait():
+        while not (tmp_path / "work" / "state.pt").exists():
+            time.sleep(0.05)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def ranks():
+    """Processes of trainings, by rank."""
+    found = [each for each in psutil.process_iter() if "pipeline.processes" in _command(each)]
+    return {int(each.environ()["RANK"]): each for each in found if each.status() != psutil.STATUS_ZOMBIE}
+
+
+def _command(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_two_processes_make_one_checkpoint(train, tmp_path, capfd):
+    cost = train()
+    assert cost["processes"] == 2 and cost["iterations"] == 10
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "step.json", "train.csv"}
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_the_user_can_mend_is_said_once(train, capfd):
+    with pytest.raises(InputError, match=r"^train\.batch: 3 is not a multiple of 2 processes$"):
+        train(batch=3)
+    assert "not a multiple" not in capfd.readouterr().err
+
+
+def test_when_one_dies_the_others_end_and_the_next_run_goes_on(train, tmp_path, capfd):
+    when_saved(tmp_path, lambda: ranks()[1].kill())
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"^process 1 of 2 was killed \(SIGKILL\); mostly for want of memory; the oth"):
+        train(epochs=100_000)
+    assert time.monotonic() - started < 60 and not ranks()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_stop_saves_in_all_and_the_next_run_goes_on(train, tmp_path):
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        when_saved(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            train(epochs=30)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not ranks()
+    assert train(epochs=30)["resumed_at"] > 0
+
+
+ORPHAN = """
+import json, sys
+from pathlib import Path
+from pipeline import processes
+from tests.dkd.conftest import RECIPE, SPEC
+work, inputs = Path(sys.argv[1]), {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
+work.joinpath("out").mkdir()
+params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=100_000)._asdict()}
+runtime = {"device": "cpu", "threads": 1, "workers": 0, "micro_batch": None, "processes": 2}
+runtime |= {"save_minutes": 0.002, "work": str(work / "work")}
+processes.run("base", "base", params, runtime, inputs, work / "out", work / "work" / "processes")
+"""
+
+
+def test_none_outlives_the_one_that_started_them(inputs, tmp_path):
+    command = [sys.executable, "-c", ORPHAN, tmp_path, json.dumps(inputs, default=str)]
+    path = f"{ROOT}:{ROOT / 'src'}"
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}) as parent:
+        killed = threading.Event()
+        when_saved(tmp_path, lambda: (parent.kill(), killed.set()))
+        assert killed.wait(60)
+    end = time.monotonic() + 10
+    while ranks() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not ranks() and Path(tmp_path, "work", "state.pt").exists()
