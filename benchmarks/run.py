@@ -7,6 +7,7 @@ The work lies in runs/NAME and is kept: the next call goes on from there, and pr
 """
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
+DIFFERENT = ("all", "base", "new", "forgetting")
 COLUMNS = ("all", "base", "new", "harmonic", "forgetting")
 
 
@@ -27,6 +29,11 @@ def cell(values: dict, decimals: int = 1) -> str:
         return "-"
     spread = f" ± {values['sd']:.{decimals}f}" if values["sd"] is not None else ""
     return f"{values['mean']:.{decimals}f}{spread}"
+
+
+def head(row: dict) -> tuple[str, ...]:
+    """What a paired difference is of."""
+    return tuple(row[key] for key in ("dataset", "scenario", "setting", "method", "than"))
 
 
 def main() -> None:
@@ -59,6 +66,20 @@ def main() -> None:
     print("|" + "---|" * (len(COLUMNS) + 2))
     for name, group in groups.items():
         print(f"| {name} | {len(group['runs'])} | " + " | ".join(cell(group[key]) for key in COLUMNS) + " |")
+
+    with (place / "metrics" / "differences.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    pairs: dict[tuple, dict[str, str]] = {}
+    last = {key: max(int(row["step"]) for row in rows if head(row) == key) for key in map(head, rows)}
+    for row in rows:
+        if int(row["step"]) == last[head(row)]:
+            interval = f" [{float(row['low']):+.1f}, {float(row['high']):+.1f}]" if row["low"] else ""
+            pairs.setdefault(head(row), {"pairs": row["n"]})[row["metric"]] = f"{float(row['mean']):+.1f}{interval}"
+    print("\n| difference after the last step, 95% interval | pairs | " + " | ".join(DIFFERENT) + " |")
+    print("|" + "---|" * (len(DIFFERENT) + 2))
+    for (*_, method, than), values in pairs.items():
+        cells = " | ".join(values.get(key, "-") for key in DIFFERENT)
+        print(f"| {method} - {than} | {values['pairs']} | {cells} |")
 
 
 if __name__ == "__main__":

@@ -388,10 +388,10 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
     preset = read_yaml(preset_path) if preset_path else {}
     content = merge(merge(preset, top), own)
     root = (content.get("data") or {}).get("root") if isinstance(content.get("data"), dict) else None
-    if not preset_path and root is None:
+    if not preset_path and root is None and not (folder / "data" / "raw" / dataset).is_dir():
         raise InputError(
             f"{where}.dataset: unknown data set {dataset!r}; {near(dataset, list(presets()))} "
-            "(your own pictures: set data.root to a folder data set)"
+            "(your own pictures: put them into data/raw/NAME, or set data.root to a folder data set)"
         )
     if method not in methods():
         raise InputError(f"{where}.method: unknown method {method!r}; {near(method, list(methods()))}")

@@ -68,6 +68,14 @@ def test_orders_by_word_and_from_files(tmp_path):
         load(tmp_path, {"runs": [{**RUN, "order": "none"}]})
 
 
+def test_a_data_set_in_data_raw_needs_no_root(tmp_path):
+    root = tmp_path / "data" / "raw" / "garden"
+    root.mkdir(parents=True)
+    (root / "classes.txt").write_text("none\nrose\ntulip\n")
+    [run] = load(tmp_path, {"runs": [{"dataset": "garden", "scenario": "1-1", "method": "dkd"}]}).runs
+    assert run.data.root == str(root) and run.sizes == (1, 1)
+
+
 def test_options_of_the_published_method(tmp_path):
     """The defaults are as released; the paper's ablation in docs/protocol.md is one list of runs."""
     [run] = load(tmp_path, {"runs": [RUN]}).runs
