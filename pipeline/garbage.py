@@ -20,7 +20,7 @@ SET_ASIDE = re.compile(r"(.+-[0-9a-f]{12})-[0-9a-f]{6}")
 
 
 class Waste(NamedTuple):
-    """A folder that may go: the node's own folder, where it lies now, since when, and its bytes."""
+    """A folder that may go: the node's own folder (key, if unfinished), where it lies now, since when, its bytes."""
 
     folder: str
     path: Path
@@ -31,7 +31,7 @@ class Waste(NamedTuple):
 def collect(plan: Plan, days: float | None, size: int | None) -> list[Waste]:
     """Delete what lies in the attic or among the damaged for more than `days`, and the oldest beyond `size` bytes.
 
-    Also old plans and what killed jobs left. Returns what was deleted, each with the bytes that this freed: a file that
+    So with states of unfinished trainings that nobody asks for. Also old plans and what killed jobs left. Returns what was deleted, each with the bytes that this freed: a file that
     lies elsewhere too (a hard link, such as those of DVC's cache) frees none.
     """
     found = sorted(_found(plan.nodes.keys() | plans.in_use()), key=lambda waste: waste.since)
@@ -41,7 +41,7 @@ def collect(plan: Plan, days: float | None, size: int | None) -> list[Waste]:
         old = days is not None and now - waste.since > days * DAY
         if old or (size is not None and held > size):
             with keep.lock(waste.folder, wait=False) as free:
-                if free and (_damaged(waste) or waste.folder not in plans.in_use()):
+                if free and (_damaged(waste) or not _asked(waste, plans.in_use())):
                     gone.append(waste._replace(size=_delete(waste)))
                     held -= waste.size
     plans.drop(DAY)
@@ -57,6 +57,14 @@ def _found(wanted: set[str]) -> Iterator[Waste]:
     for path in keep.DAMAGED.rglob("*"):
         if path.is_dir() and (match := SET_ASIDE.fullmatch(path.relative_to(keep.DAMAGED).as_posix())):
             yield Waste(match[1], path, path.stat().st_mtime, _size(path))
+    for path in keep.WORK.glob("*"):
+        waste = Waste(path.name, path, path.stat().st_mtime, _size(path))
+        if not _asked(waste, wanted):
+            yield waste
+
+
+def _asked(waste: Waste, wanted: set[str]) -> bool:
+    return waste.folder in (wanted if "/" in waste.folder else {folder[-12:] for folder in wanted})
 
 
 def _damaged(waste: Waste) -> bool:
@@ -71,7 +79,7 @@ def _delete(waste: Waste) -> int:
     waste.path.rename(scratch)
     shutil.rmtree(scratch)
     for above in waste.path.parents:
-        if above in (keep.ATTIC, keep.DAMAGED) or any(above.iterdir()):
+        if above in (keep.ATTIC, keep.DAMAGED, keep.WORK) or any(above.iterdir()):
             break
         above.rmdir()
     return freed

@@ -24,6 +24,8 @@ from dkd.errors import InputError
 from pipeline import ROOT, faults, logs
 
 REQUEST, ANSWER = "request.json", "answer.json"
+QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+"""Its warnings, once for each process, are about speed."""
 GRACE = 30.0
 """Seconds in which processes that are asked to stop may save what they have."""
 
@@ -51,7 +53,13 @@ def run(
     ranks: list[subprocess.Popen] = []
     try:
         for rank in range(number):
-            own = {**shared, "RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+            own = {
+                **shared,
+                "RANK": rank,
+                "LOCAL_RANK": rank,
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+                **QUIET,
+            }
             env = {**os.environ, **{name: str(value) for name, value in own.items()}}
             command = [sys.executable, "-m", "pipeline.processes", str(place)]
             ranks.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE))

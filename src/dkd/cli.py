@@ -5,6 +5,8 @@ Knows how to turn words on the command line into calls; the work is done elsewhe
 
 import json
 import logging
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ from dkd.datasets import catalog
 from dkd.datasets import index as index_file
 from dkd.errors import InputError
 
+RANK = int(os.environ.get("RANK", "0"))
+"""Which of several processes this is, as launchers tell; the first one writes and speaks."""
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -125,7 +129,10 @@ def train(
     micro_batch: Annotated[int | None, typer.Option(min=1, help="Most pictures per forward pass.")] = None,
     image_cache: Annotated[int, typer.Option(min=0, help="MB of decoded pictures kept in shared memory.")] = 0,
 ) -> None:
-    """Train one step; the base is the same for every method."""
+    """Train one step; the base is the same for every method. Stopped or killed, the same call goes on.
+
+    Several processes (`torchrun -m dkd.cli train`, `accelerate launch -m dkd.cli train`) share it.
+    """
     from dkd.train import Recipe, fit
 
     if method not in config.methods():
@@ -139,6 +146,8 @@ def train(
     if (memory is None) != (options.pop("memory", None) is None):
         raise InputError("--memory: dkd-m needs exemplars (`dkd memory`), other methods take none")
     options.pop("confidence", None)
+    # Outside of the folder that becomes `out`, and found again by the next call.
+    state = out.with_name(f".{out.name}.unfinished")
     with _scratch(out, folder=True) as place:
         fit(
             method=import_module(f"dkd.methods.{method.replace('-', '_') if step else 'joint'}"),
@@ -160,7 +169,9 @@ def train(
             workers=workers,
             micro=micro_batch,
             cache=image_cache,
+            state=state,
         )
+    shutil.rmtree(state, ignore_errors=True)
 
 
 @app.command(
@@ -194,6 +205,7 @@ def extend(
         raise InputError(f"--method: {method!r} can't go on from a checkpoint alone; {config.near(method, single)}")
     options = getattr(sections["methods"], method).model_dump()
     names, places = catalog.class_names(format, data), catalog.places(format, data)
+    state = out.with_name(f".{out.name}.unfinished")
     with _scratch(out, folder=True) as place:
         index, tasks, step = prepare(checkpoint, data, names, places, catalog.STORED.get(format), place)
         fit(
@@ -212,7 +224,9 @@ def extend(
             threads=threads,
             workers=workers,
             micro=micro_batch,
+            state=state,
         )
+    shutil.rmtree(state, ignore_errors=True)
 
 
 @app.command(
@@ -457,13 +471,15 @@ def _scratch(out: Path, *, folder: bool) -> Iterator[Path]:
         if folder:
             place.mkdir()
         yield place
+        if RANK:
+            return
         for made in Path(scratch).iterdir():
             made.replace(out.parent / made.name)
 
 
 def main() -> None:
     """Entry point: faults of the user and of the disk are one line, and exit status 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.ERROR if RANK else logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
     except InputError as error:

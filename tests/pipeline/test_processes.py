@@ -96,11 +96,11 @@ def test_a_stop_saves_in_all_and_the_next_run_goes_on(train, tmp_path):
     try:
         when_saved(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(KeyboardInterrupt):
-            train(epochs=30)
+            train(epochs=10)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert not ranks()
-    assert train(epochs=30)["resumed_at"] > 0
+    assert train(epochs=10)["resumed_at"] > 0
 
 
 ORPHAN = """

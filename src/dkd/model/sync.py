@@ -6,7 +6,6 @@ On a GPU that is torch's own, which is for GPUs only; elsewhere the same arithme
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 
@@ -21,6 +20,20 @@ def synchronise(module: nn.Module, device: torch.device) -> None:
             setattr(module, name, SyncedNorm(child))
         else:
             synchronise(child, device)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over processes; of what each makes of it, the gradient is the sum over processes as well."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
 
 
 class SyncedNorm(nn.Module):
@@ -40,9 +53,9 @@ class SyncedNorm(nn.Module):
             x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
             return self.after(x)
         ranks = torch.distributed.get_world_size()
-        mean = all_reduce(x.float().mean((0, 2, 3))) / ranks
+        mean = _Sum.apply(x.float().mean((0, 2, 3))) / ranks
         centred = x - mean[:, None, None]
-        variance = all_reduce(centred.square().mean((0, 2, 3))) / ranks
+        variance = _Sum.apply(centred.square().mean((0, 2, 3))) / ranks
         with torch.no_grad():
             count = ranks * x.numel() // x.shape[1]
             self.num_batches_tracked += 1
