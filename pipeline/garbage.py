@@ -31,8 +31,9 @@ class Waste(NamedTuple):
 def collect(plan: Plan, days: float | None, size: int | None) -> list[Waste]:
     """Delete what lies in the attic or among the damaged for more than `days`, and the oldest beyond `size` bytes.
 
-    So with states of unfinished trainings that nobody asks for. Also old plans and what killed jobs left. Returns what was deleted, each with the bytes that this freed: a file that
-    lies elsewhere too (a hard link, such as those of DVC's cache) frees none.
+    So with states of unfinished trainings that nobody asks for. Also old plans and what killed jobs left. Returns what
+    was deleted, each with the bytes that this freed: a file that lies elsewhere too (a hard link, such as those of
+    DVC's cache) frees none.
     """
     found = sorted(_found(plan.nodes.keys() | plans.in_use()), key=lambda waste: waste.since)
     held = sum(waste.size for waste in found)

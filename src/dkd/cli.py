@@ -131,7 +131,7 @@ def train(
 ) -> None:
     """Train one step; the base is the same for every method. Stopped or killed, the same call goes on.
 
-    Several processes (`torchrun -m dkd.cli train`, `accelerate launch -m dkd.cli train`) share it.
+    Several processes share it: `torchrun -m dkd.cli train` or `accelerate launch -m dkd.cli train`.
     """
     from dkd.train import Recipe, fit
 
@@ -319,6 +319,8 @@ def evaluate(
             workers=workers,
             **values,
         )
+        if RANK:
+            return
         found = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
     means = ", ".join(f"{key} {found[key]:.2f}" for key in ("all", "base", "new", "harmonic") if found[key] is not None)
     typer.echo(f"{protocol}: {means}")
@@ -488,3 +490,7 @@ def main() -> None:
         sys.exit(f"dkd: {error.filename or 'disk'}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,19 @@
 """The command line from pictures to a table, and what it says when it can't."""
 
 import json
+import logging
+import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dkd import cli
+from dkd.methods import joint
 
+SOURCE = str(Path(cli.__file__).parents[1])
 SETTINGS = [
     *("--preset", "shapes"),
     *("--set", "model.backbone=test_resnet"),
@@ -30,6 +37,54 @@ def run(monkeypatch, *words) -> None:
         cli.main()
     if caught.value.code not in (0, None):
         raise AssertionError(caught.value.code)
+
+
+def test_a_stopped_training_goes_on_with_the_same_call(drawn, tmp_path, monkeypatch, caplog):
+    index, tasks = tmp_path / "index.csv", tmp_path / "tasks.json"
+    run(monkeypatch, "index", drawn, "--out", index, "--name", "shapes")
+    run(monkeypatch, "split", index, "--scenario", "4,2", "--out", tasks)
+    call = ["train", "--data", drawn, "--index", index, "--tasks", tasks, "--step", 0, *SETTINGS]
+    run(monkeypatch, *call, "--out", tmp_path / "undisturbed")
+    left = list(range(3))
+    loss = joint.loss
+
+    def stop(*given, **weights):
+        left.pop()
+        if not left:
+            signal.raise_signal(signal.SIGINT)
+        return loss(*given, **weights)
+
+    monkeypatch.setattr(joint, "loss", stop)
+    with pytest.raises(AssertionError):
+        run(monkeypatch, *call, "--out", tmp_path / "stopped")
+    assert not (tmp_path / "stopped").exists()
+    monkeypatch.setattr(joint, "loss", loss)
+    with caplog.at_level(logging.INFO):
+        run(monkeypatch, *call, "--out", tmp_path / "stopped")
+    assert "goes on after iteration 3 of 5" in caplog.text
+    model = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("undisturbed", "stopped")]
+    assert model[0] == model[1]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_evaluates_in_two_processes(drawn, tmp_path, monkeypatch):
+    index, tasks = tmp_path / "index.csv", tmp_path / "tasks.json"
+    run(monkeypatch, "index", drawn, "--out", index, "--name", "shapes")
+    run(monkeypatch, "split", index, "--scenario", "4,2", "--out", tasks)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "dkd.cli"]
+    files = ["--data", drawn, "--index", index, "--tasks", tasks]
+    calls = [
+        ["train", *files, "--step", "0", *SETTINGS, "--out", tmp_path / "base"],
+        ["evaluate", tmp_path / "base", *files, *SETTINGS, "--out", tmp_path / "results"],
+    ]
+    for call in calls:
+        done = subprocess.run(
+            [*torchrun, *call], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": SOURCE}
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.count("paper: all ") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"index.csv", "index.json", "tasks.json", "base", "results"}
 
 
 def test_from_pictures_to_a_table(drawn, tmp_path, monkeypatch, capsys):

@@ -96,6 +96,18 @@ def present(workplace):
     return Path(workplace.folder("index/shapes"), plans.STAMP).exists()
 
 
+def test_states_of_trainings_that_nobody_asks_for_go(attic):
+    wanted = attic.folder("base/shapes/overlap/4/s1")[-12:]
+    [unwanted] = [path.name[-12:] for path in stored() if path.name.startswith("s0-") and "checkpoints" in str(path)]
+    for key in (wanted, unwanted):
+        (keep.WORK / key).mkdir(parents=True)
+        (keep.WORK / key / "state.pt").write_bytes(b"x" * 5)
+        lie_since(keep.WORK / key, WEEK)
+    gone = garbage.collect(attic.plan, days=6, size=None)
+    assert [(waste.path, waste.size) for waste in gone] == [(keep.WORK / unwanted, 5)]
+    assert [path.name for path in keep.WORK.iterdir()] == [wanted]
+
+
 def test_files_that_lie_elsewhere_too_free_nothing(attic):
     [path, *_] = sorted(stored()[0].rglob("*.safetensors"))
     os.link(path, "elsewhere")
