@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CPU_ELEMENTS = 1 << 20
+CPU_ELEMENTS = 1 << 19
 """Values at full size that are worked on at once: a few planes stay in a CPU's cache."""
 GPU_ELEMENTS = 1 << 26
 """On a GPU, where it is the launches that should be few."""

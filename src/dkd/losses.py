@@ -78,19 +78,20 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     label says "not this class". Scalar. Each class's mean is over the pixels whose labels speak of it (0 where there
     is none).
     """
-    labels, weight = target.labels.flatten().long(), target.pos_weight
+    labels, weight = target.labels.flatten(), target.pos_weight
     pixels = labels.numel()
     # Each pixel speaks for one class at most: it is that value which differs from "not this class", and no other.
     order = labels.argsort()
     starts = [0, *torch.bincount(labels, minlength=VOID + 1).cumsum(0).tolist()]
-    own = (labels[order] - target.first) * pixels + order
+    ids = labels[order]
     void = order[starts[VOID] :] if target.void == "ignore" else None
     shares = None if target.visible is None else _shares(target).to(_full(logits))
 
     def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         loss, slope = F.softplus(x), torch.sigmoid(x)
-        here = own[starts[target.first + part.start] : starts[target.first + part.stop]] - part.start * pixels
-        if len(here):
+        own = slice(starts[target.first + part.start], starts[target.first + part.stop])
+        if own.start < own.stop:
+            here = (ids[own].long() - target.first - part.start) * pixels + order[own]
             loss.view(-1)[here] = weight * F.softplus(-x.view(-1)[here])
             slope.view(-1)[here] = weight * (slope.view(-1)[here] - 1)
         if void is not None:
