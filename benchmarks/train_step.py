@@ -66,9 +66,9 @@ def main() -> None:
     case = ((100, 50), 2, 256)
     kinds = {
         "plain, float32": (False, False),
-        "dkd, float32": (True, False),
+        "dkd, float32": (True, False, True),
         "plain, bf16": (False, True),
-        "dkd, bf16": (True, True),
+        "dkd, bf16": (True, True, True),
     }
     time = measure.seconds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds)
     base, lines = time["plain, float32"], []

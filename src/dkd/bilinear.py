@@ -29,7 +29,7 @@ class Resize:
         """(..., h, w) -> (..., H, W)."""
         if self.grid == self.size:
             return grid.clone(memory_format=torch.contiguous_format)
-        return self.up_rows @ (grid.flip(-2, -1) @ self.up_columns)
+        return (self.up_rows @ (grid.flip(-2, -1) @ self.up_columns)).contiguous()
 
     def down(self, gradient: Tensor) -> Tensor:
         """The transpose, (..., H, W) -> (..., h, w): what a gradient at full size is on the grid."""

@@ -250,6 +250,9 @@ def fit(
         student.add_head(sizes[-1], from_auxiliary=start == "auxiliary")
         if method.TEACHER:
             teacher = checkpoint.load(previous, accelerator.device)[0].requires_grad_(False)
+    for network in (student, teacher):
+        if network is not None:
+            network.to(memory_format=torch.channels_last)
     learned = checkpoint.Step(task.dataset, order, sizes, task.names, _name(method), seed, spec)
     batches = Batches(len(pictures), recipe, micro, accelerator.process_index, accelerator.num_processes, seed, step)
     per_epoch = len(pictures) // recipe.batch
