@@ -17,7 +17,6 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
 
 import yaml
 
@@ -29,7 +28,6 @@ from pipeline import plan as plans  # noqa: E402
 from pipeline import provenance  # noqa: E402
 
 CLASSES = 20
-METHODS = get_args(config.Run.model_fields["method"].annotation)
 ORDERS = 20
 
 
@@ -43,7 +41,7 @@ def lay_out(place: Path, runs: int) -> None:
     (root / "classes.txt").write_text("\n".join(names) + "\n")
     orders = [random.Random(number).sample(range(1, CLASSES + 1), CLASSES) for number in range(ORDERS)]
     # All methods and orders with one seed, then the next seed.
-    methods = [name for name in METHODS if name != "joint"]
+    methods = [name for name in config.methods() if name != "joint"]
     study = itertools.product(range(runs), range(ORDERS), methods)
     items = [
         {

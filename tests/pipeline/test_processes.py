@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dkd.config import Runtime
 from dkd.datasets import shapes
 from dkd.errors import InputError
 from pipeline import ROOT, processes
@@ -35,7 +36,7 @@ def train(inputs, tmp_path):
     def train(epochs=2, **recipe):
         (tmp_path / "out").mkdir(exist_ok=True)
         params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=epochs, **recipe)._asdict()}
-        runtime = {"device": "cpu", "threads": 1, "workers": 0, "micro_batch": None, "processes": 2}
+        runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
         runtime |= {"save_minutes": 0.002, "work": str(tmp_path / "work")}
         return processes.run("base", "base", params, runtime, inputs, tmp_path / "out", tmp_path / "work" / "processes")
 
@@ -106,12 +107,13 @@ def test_a_stop_saves_in_all_and_the_next_run_goes_on(train, tmp_path):
 ORPHAN = """
 import json, sys
 from pathlib import Path
+from dkd.config import Runtime
 from pipeline import processes
 from tests.dkd.conftest import RECIPE, SPEC
 work, inputs = Path(sys.argv[1]), {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
 work.joinpath("out").mkdir()
 params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=100_000)._asdict()}
-runtime = {"device": "cpu", "threads": 1, "workers": 0, "micro_batch": None, "processes": 2}
+runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
 runtime |= {"save_minutes": 0.002, "work": str(work / "work")}
 processes.run("base", "base", params, runtime, inputs, work / "out", work / "work" / "processes")
 """
