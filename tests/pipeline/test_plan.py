@@ -299,7 +299,8 @@ def test_the_scale_benchmark_prints_its_rows():
         [sys.executable, script, "--runs", "3", "60", "--made"], capture_output=True, text=True, check=True
     )
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
-    # One order and seed: the index, two tasks, a base and its evaluation; five steps of three methods; the summary.
-    assert [row[0] for row in rows] == ["3", "60"] and rows[0][1] == str(1 + 2 + 2 + 3 * 5 * 2 + 1)
+    # One order and seed: the index, two tasks, a base and its evaluation; five steps of
+    # three methods, one of which has a memory for each; the summary.
+    assert [row[0] for row in rows] == ["3", "60"] and rows[0][1] == str(1 + 2 + 2 + 3 * 5 * 2 + 5 + 1)
     assert int(rows[1][1]) > 60 * 10
     assert all(cell.endswith(" s") and float(cell[:-2]) < 60 for row in rows for cell in row[2:])
