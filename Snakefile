@@ -10,7 +10,7 @@ from dkd import config as params
 from dkd.errors import InputError
 from pipeline import devices, faults, jobs, keep, outside
 from pipeline import plan as plans
-from pipeline.publish import published, renew
+from pipeline.publish import REPORT, published, renew
 
 try:
     if workflow.is_main_process:
@@ -30,8 +30,9 @@ try:
 except (InputError, OSError) as error:
     sys.exit(faults.sentence(error))
 
-[SUMMARY] = PLAN.of("summary")
-PUBLISHED = published(SUMMARY.folder)
+[SUMMARY], [PAGE] = PLAN.of("summary"), PLAN.of("page")
+PUBLISHED = published(PAGE.folder)
+PAGE_PUBLISHED = published(PAGE.folder, REPORT)
 NEWS = not PUBLISHED.exists()
 # As many trainings at once as have GPUs of their own, and as many evaluations beside them; --resources says otherwise.
 GPUS = PLAN.runtime["processes"] if DEVICES else 0
@@ -60,14 +61,14 @@ rule all:
     default_target: True
     input:
         ancient(PLAN.stamps()),
-        ancient(str(PUBLISHED)),
+        ancient([str(PUBLISHED), str(PAGE_PUBLISHED)]),
     message:
         "everything is there"
 
 
 onsuccess:
     keep.prune(PLAN)
-    renew(SUMMARY.folder)
+    renew([SUMMARY.folder, PAGE.folder])
     if NEWS and PUBLISHED.exists():
         print(Path(SUMMARY.folder, "table.txt").read_text(encoding="utf-8"))
-        print(f"tables: {PUBLISHED.parent}/")
+        print(f"tables and figures: {PUBLISHED.parent}/, page: {REPORT}/index.html")

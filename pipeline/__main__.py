@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from dkd import config
@@ -64,6 +65,17 @@ def take_over() -> int:
     return int(bool(refused))
 
 
+def page(out: Path) -> None:
+    """Write the page of what is there into a folder of its own."""
+    if out.exists():
+        raise InputError(f"{out}: exists already; remove it or name another folder")
+    [node] = _plan().of("page")
+    out.mkdir(parents=True)
+    inputs = {name: Path(source.path) for name, source in node.inputs.items()}
+    import_module("pipeline.stages.page").run(node.params, {}, inputs, out)
+    print(out / publish.PAGE)
+
+
 def _days(text: str) -> float:
     if not re.fullmatch(r"\d+(\.\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
@@ -97,8 +109,10 @@ def main() -> int:
     waste.add_argument("--keep-days", type=_days, metavar="N", help="delete what lies there for more than N days")
     waste.add_argument("--max-size", type=_size, metavar="S", help="delete the oldest beyond S, such as 20GB")
     command("adopt", take_over, "after an edit that changes no result: keep nodes that differ in code alone")
-    tables = command("publish", publish.publish, "copy the tables of a summary node to metrics/")
-    tables.add_argument("stamp", type=Path, help="the summary node's provenance.json")
+    tables = command("publish", publish.publish, "copy tables and figures to metrics/, the page to report/")
+    tables.add_argument("stamps", type=Path, nargs="+", help="provenance.json of the nodes summary and page")
+    partial = command("page", page, "make the page of what is there by now; it says what is missing")
+    partial.add_argument("out", type=Path, help="folder to write it to")
     arguments = vars(parser.parse_args())
     run = arguments.pop("run")
     del arguments["command"]

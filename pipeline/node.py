@@ -25,7 +25,7 @@ from pipeline import devices, faults, fingerprint, keep, logs, processes, proven
 from pipeline import plan as plans
 from pipeline.plan import STAMP, Node, Plan
 
-USES = {"base": "train", "increment": "train", "evaluate": "evaluate"}
+USES = {"base": "train", "increment": "train", "evaluate": "evaluate", "panels": "evaluate"}
 """What the rules that compute on a GPU, where there is one, use it for."""
 
 log = logging.getLogger("dkd.node")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from dkd.datasets import catalog
 from dkd.errors import InputError
-from pipeline import fingerprint
+from pipeline import ROOT, fingerprint
 
 STAMP = "provenance.json"
 FOLDERS = (
@@ -28,9 +28,13 @@ FOLDERS = (
     "checkpoints/increment",
     "checkpoints/memory",
     "results",
+    "panels",
     "summary",
+    "report",
 )
 """Where nodes lie; each is an output of one stage in dvc.yaml."""
+ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
+"""Files that the page is made from besides code, which `fingerprint` does not read."""
 PLANS = Path(".dkd/plans")
 PLANS_KEPT = 20
 ENV = "DKD_PLAN"
@@ -71,7 +75,7 @@ class Node:
     def label(self) -> str:
         """A few words for people: "dkd-s0 4+1", "base s0 4", "evaluate dkd-s0 4+1", "index shapes"."""
         *_, scope, who = self.place.split("/")
-        if self.rule in ("base", "increment", "evaluate"):
+        if self.rule in ("base", "increment", "evaluate", "panels"):
             return f"{who} {scope}" if self.rule == "increment" else f"{self.rule} {who} {scope}"
         return f"{self.rule} {who}"
 
@@ -125,16 +129,31 @@ def build(config: Any) -> Plan:
     """
     builder = _Builder(config.runtime.model_dump(mode="json"))
     results: dict[str, Source] = {}
+    shown: dict[str, Source] = {}
     runs = []
     for run in config.runs:
         content = run.model_dump(mode="json")
         steps = dict(enumerate(builder.steps(content)))
-        results |= {f"{run.name}/{step}": source for step, source in steps.items()}
+        for step, made in steps.items():
+            results[f"{run.name}/{step}"] = made.results
+            shown |= {f"{run.name}/{step}/checkpoint": made.checkpoint, f"{run.name}/{step}/panels": made.panels}
         facts = {name: content[name] for name in ("name", "dataset", "setting", "method", "seed", "order", "sizes")}
         runs.append({**facts, "steps": list(steps), "protocol": content["evaluate"]["protocol"]})
     report = config.report.model_dump(mode="json")
-    builder.add("summary", "summary/report", {"runs": runs, **report}, results)
+    summary = builder.add("summary", "summary/report", {"runs": runs, **report}, results)
+    assets = {path.name: fingerprint.file_digest(path) for path in sorted(ASSETS.iterdir())}
+    builder.add(
+        "page", "report/page", {"runs": runs, **report, "assets": assets}, {**results, **shown, "summary": summary}
+    )
     return builder.plan
+
+
+class Made(NamedTuple):
+    """What there is of a step of a run."""
+
+    checkpoint: Source
+    results: Source
+    panels: Source
 
 
 class _Builder:
@@ -161,8 +180,8 @@ class _Builder:
             self.plan.code[self._closures[start]] = modules
         return self._closures[start]
 
-    def steps(self, run: dict[str, Any]) -> Iterator[Source]:
-        """Add all nodes of a run; yield the evaluation of each of its steps."""
+    def steps(self, run: dict[str, Any]) -> Iterator[Made]:
+        """Add all nodes of a run; yield what there is of each of its steps."""
         data = self._data(run)
         index = self.add("index", f"data/index/{run['dataset']}", self._index_params(run), {"data": data})
         scope = f"{run['dataset']}/{run['setting']}"
@@ -192,7 +211,8 @@ class _Builder:
         )
         place = f"{_plus(sizes)}/joint-s{seed}" if joint else f"{sizes[0]}/s{seed}"
         judged = {**shared, "tasks": tasks, "checkpoint": checkpoint}
-        yield self._evaluate(run, f"{run['dataset']}/{setting}/{place}", 0, judged)
+        results = self._evaluate(run, f"{run['dataset']}/{setting}/{place}", 0, judged)
+        yield Made(checkpoint, results, self._panels(0, judged))
         if joint or len(sizes) == 1:
             return
         tasks = self._split(run, index, sizes)
@@ -202,13 +222,13 @@ class _Builder:
         confidence, replay = options.pop("confidence", None), options.pop("replay", None)
         memory: dict[str, Source] = {}
         for step in range(1, len(sizes)):
-            so_far = sizes[: step + 1]
+            previous, so_far = checkpoint, sizes[: step + 1]
             if size:
                 source = self.add(
                     "memory",
                     f"checkpoints/memory/{scope}/{_plus(so_far)}/{who}",
                     {"step": step, "size": size, "confidence": confidence, "seed": seed},
-                    {**shared, "tasks": tasks, "checkpoint": checkpoint, **memory},
+                    {**shared, "tasks": tasks, "checkpoint": previous, **memory},
                 )
                 memory = {"memory": source}
             checkpoint = self.add(
@@ -226,10 +246,11 @@ class _Builder:
                     "seed": seed,
                     "recipe": {**run["train"], **run["increment"]},
                 },
-                {**shared, "tasks": tasks, "previous": checkpoint, **memory},
+                {**shared, "tasks": tasks, "previous": previous, **memory},
             )
             inputs = {**shared, "tasks": tasks, "checkpoint": checkpoint}
-            yield self._evaluate(run, f"{scope}/{_plus(so_far)}/{who}", step, inputs)
+            results = self._evaluate(run, f"{scope}/{_plus(so_far)}/{who}", step, inputs)
+            yield Made(checkpoint, results, self._panels(step, {**inputs, "previous": previous}))
 
     def _data(self, run: dict[str, Any]) -> Source:
         data = run["data"]
@@ -257,6 +278,11 @@ class _Builder:
         judged = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
         params = {"step": step, "base": run["sizes"][0], **judged}
         return self.add("evaluate", f"results/{place}", params, inputs)
+
+    def _panels(self, step: int, inputs: dict[str, Source]) -> Source:
+        """What a checkpoint makes of a few pictures; its place is that of the checkpoint."""
+        place = inputs["checkpoint"].path.rsplit("-", 1)[0].split("/", 2)[2]
+        return self.add("panels", f"panels/{place}", {"step": step}, inputs)
 
 
 def _plus(sizes: Iterable[int]) -> str:

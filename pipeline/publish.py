@@ -1,37 +1,43 @@
-"""Copies the tables of the summary node to metrics/, the fixed place that git and DVC follow; computes nothing."""
+"""Copies tables, figures and the page to the fixed places that git and DVC follow; computes nothing."""
 
 import shutil
 from pathlib import Path
 
 from pipeline.plan import STAMP
 
-METRICS = Path("metrics")
+METRICS, REPORT = Path("metrics"), Path("report")
+PAGE = "index.html"
 
 
-def publish(stamp: Path) -> None:
-    """Copy all files beside a summary node's provenance.json; that comes last, under a name that ends in its key.
+def publish(stamps: list[Path]) -> None:
+    """Copy all files beside the provenance.json of some nodes to metrics/, the page to report/.
 
-    So the existence of that name says that the tables are those of this node.
+    The last one's provenance.json comes last, under a name that ends in its key: in metrics/ it says that all there is
+    of this node, in report/ that the page is.
     """
     METRICS.mkdir(exist_ok=True)
-    for old in METRICS.glob("provenance-*.json"):
+    REPORT.mkdir(exist_ok=True)
+    for old in [*METRICS.glob("provenance-*.json"), *REPORT.glob("provenance-*.json")]:
         old.unlink()
-    for path in sorted(stamp.parent.iterdir()):
-        if path != stamp:
-            _copy(path, METRICS / path.name)
-    _copy(stamp, published(str(stamp.parent)))
+    for stamp in stamps:
+        for path in sorted(stamp.parent.iterdir()):
+            if path not in stamps:
+                _copy(path, (REPORT if path.name == PAGE else METRICS) / path.name)
+    for place in (REPORT, METRICS):
+        _copy(stamps[-1], published(str(stamps[-1].parent), place))
 
 
-def renew(folder: str) -> None:
-    """Publish again where the summary node of `folder` was made again since, and so is not the one in metrics/."""
-    stamp, target = Path(folder, STAMP), published(folder)
-    if stamp.exists() and target.exists() and stamp.read_bytes() != target.read_bytes():
-        publish(stamp)
+def renew(folders: list[str]) -> None:
+    """Publish the nodes of `folders` again where the last one was made again since: what it was made from was, too."""
+    stamps = [Path(folder, STAMP) for folder in folders]
+    target = published(folders[-1])
+    if stamps[-1].exists() and target.exists() and stamps[-1].read_bytes() != target.read_bytes():
+        publish(stamps)
 
 
-def published(folder: str) -> Path:
-    """The file that says that the summary node of `folder` is published."""
-    return METRICS / f"provenance-{folder[-12:]}.json"
+def published(folder: str, place: Path = METRICS) -> Path:
+    """The file that says that what lies at a place is that of the node of `folder`."""
+    return place / f"provenance-{folder[-12:]}.json"
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -126,7 +126,7 @@ def check(place: Path, done: subprocess.CompletedProcess, words: str, indexed: b
     lines = [line for line in output.splitlines() if line.startswith("dkd: ")]
     assert done.returncode != 0 and len(lines) == 1, output
     assert words in lines[0] and "Traceback" not in output, output
-    for top in ("data/index", "data/tasks", "checkpoints", "results", "summary"):
+    for top in ("data/index", "data/tasks", "checkpoints", "results", "panels", "summary", "report"):
         for folder in (place / top).rglob("*-????????????"):
             assert (folder / "provenance.json").is_file(), f"{folder} is half-made"
     assert not list((place / ".dkd" / "scratch").glob("*"))

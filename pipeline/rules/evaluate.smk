@@ -24,3 +24,37 @@ rule evaluate_all:
         ancient(PLAN.stamps("evaluate")),
     message:
         "metrics of all steps are there"
+
+
+# A few pictures, and how reasoning moved.
+rule panels:
+    input:
+        ancient(lambda w: PLAN.made_from(f"panels/{w.place}-{w.key}")),
+    output:
+        update("panels/{place}-{key}/panels.json"),
+        update(
+            report(
+                "panels/{place}-{key}/sheet.png",
+                category="Pictures",
+                labels={"after": "{place}"},
+            )
+        ),
+        update("panels/{place}-{key}/provenance.json"),
+    log:
+        "logs/panels/{place}-{key}.log",
+    conda:
+        "../environment.yaml"
+    threads: PLAN.runtime["threads"]
+    resources:
+        gpu_evaluate=GPUS,
+    message:
+        "pictures {wildcards.place}"
+    shell:
+        NODE
+
+
+rule panels_all:
+    input:
+        ancient(PLAN.stamps("panels")),
+    message:
+        "pictures of all steps are there"

@@ -28,7 +28,7 @@ def run(workplace):
 
 def test_a_chain_of_nodes_is_kept_under_its_new_keys(edited):
     outcomes = run(edited)
-    assert [outcome.adopted for outcome in outcomes] == [True] * 7
+    assert [outcome.adopted for outcome in outcomes] == [True] * 11
     assert outcomes[0].node.rule == "base" and outcomes[0].reasons == ["code changed: dkd.losses: EDITED"]
     assert edited.make() == []
     assert all(provenance.fault(edited.plan, node, verify=True) is None for node in edited.plan.nodes.values())
@@ -61,7 +61,7 @@ def test_a_second_edit_adopts_what_was_adopted(edited):
 def test_the_attic_is_looked_through(edited):
     keep.prune(edited.plan)
     outcomes = run(edited)
-    assert len(outcomes) == 7 and all(each.adopted and each.old.is_relative_to(keep.ATTIC) for each in outcomes)
+    assert len(outcomes) == 11 and all(each.adopted and each.old.is_relative_to(keep.ATTIC) for each in outcomes)
     assert edited.make() == []
 
 
@@ -74,7 +74,7 @@ def test_an_adoption_goes_on_where_another_ended(edited):
             del edited.plan.nodes[folder]
     assert len(run(edited)) == 1
     edited.plan.nodes = nodes
-    assert len(run(edited)) == 6
+    assert len(run(edited)) == 10
     assert edited.make() == []
 
 
@@ -86,7 +86,7 @@ def test_other_params_are_refused_and_so_is_what_follows_from_them(edited):
     assert [words.startswith("params changed: recipe.lr: ") for words in refused.reasons] == [True]
     assert outcomes["increment/shapes/overlap/4+1+1/dkd-s0"].reasons[-1].startswith("input changed: previous")
     made = edited.make()
-    assert len(made) == 5 and not any("base" in folder for folder in made)
+    assert len(made) == 8 and not any("base" in folder for folder in made)
 
 
 def test_other_inputs_are_refused(edited):
@@ -101,7 +101,7 @@ def test_other_inputs_are_refused(edited):
     edited.stage("base", train)
     edited.make(edited.folder(BASE))
     outcomes = run(edited)
-    assert len(outcomes) == 6 and not any(outcome.adopted for outcome in outcomes)
+    assert len(outcomes) == 10 and not any(outcome.adopted for outcome in outcomes)
 
 
 def test_damaged_versions_are_refused(edited):

@@ -30,7 +30,7 @@ def stored():
 
 def test_what_lies_there_longer_than_days_goes(attic):
     old, *young = stored()
-    assert len(young) == 6
+    assert len(young) == 10
     lie_since(old, WEEK)
     assert garbage.collect(attic.plan, days=8, size=None) == []
     freed = sum(path.stat().st_size for path in old.rglob("*.*"))

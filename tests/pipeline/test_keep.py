@@ -5,7 +5,7 @@ import pytest
 
 from pipeline import keep
 from pipeline import plan as plans
-from pipeline.publish import METRICS, publish, published, renew
+from pipeline.publish import METRICS, REPORT, publish, published, renew
 from tests.pipeline.conftest import WRITES
 
 SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
@@ -49,10 +49,13 @@ def test_a_damaged_node_and_all_made_from_it_is_set_aside(workplace, capsys, dam
         "checkpoints/increment/shapes/overlap/4+1+1/dkd-s0",
         "results/shapes/overlap/4+1/dkd-s0",
         "results/shapes/overlap/4+1+1/dkd-s0",
+        "panels/shapes/overlap/4+1/dkd-s0",
+        "panels/shapes/overlap/4+1+1/dkd-s0",
         "summary/report",
+        "report/page",
     }
     assert words in capsys.readouterr().err
-    assert len(list(keep.DAMAGED.rglob("*dkd-s0-*"))) == 4
+    assert len(list(keep.DAMAGED.rglob("*dkd-s0-*"))) == 6
     assert len(workplace.make()) == len(gone)
 
 
@@ -92,7 +95,7 @@ def test_there_and_back_again_makes_nothing_twice(workplace):
     first = workplace.plan
     workplace.params(runs=[SHAPES], increment={"lr": 0.5})
     keep.tidy(workplace.plan)
-    assert len(workplace.make()) == 5
+    assert len(workplace.make()) == 8
     keep.prune(workplace.plan)
     second = workplace.plan
     assert present(first) == first.nodes.keys() & second.nodes.keys()
@@ -151,32 +154,42 @@ def test_prune_drops_scratch_that_nobody_holds(workplace):
 
 def test_tables_are_published_with_the_name_of_their_node(workplace):
     workplace.make()
-    summary = Path(workplace.folder("summary/report"))
-    METRICS.mkdir()
-    (METRICS / "provenance-000000000000.json").write_text("{}")
-    publish(summary / plans.STAMP)
-    names = {"summary.json", "groups.json", "steps.csv", "classes.csv", "groups.csv", "differences.csv", "table.txt"}
-    assert {path.name for path in METRICS.iterdir()} == names | {published(str(summary)).name}
-    assert json.loads(published(str(summary)).read_text())["key"] == workplace.plan.node(str(summary)).key
+    summary, page = Path(workplace.folder("summary/report")), Path(workplace.folder("report/page"))
+    for place in (METRICS, REPORT):
+        place.mkdir(exist_ok=True)
+        (place / "provenance-000000000000.json").write_text("{}")
+    publish([summary / plans.STAMP, page / plans.STAMP])
+    figures = {path.name for path in page.iterdir()} - {plans.STAMP, "index.html"}
+    names = {*WRITES["summary"], *figures, published(str(page)).name}
+    assert {path.name for path in METRICS.iterdir()} == names
+    at_report = {path.name for path in REPORT.iterdir() if path.is_file()}
+    assert at_report == {"index.html", published(str(page), REPORT).name}
+    assert json.loads(published(str(page)).read_text())["key"] == workplace.plan.node(str(page)).key
     assert (METRICS / "steps.csv").read_bytes() == (summary / "steps.csv").read_bytes()
+    assert (REPORT / "index.html").read_bytes() == (page / "index.html").read_bytes()
 
 
-def test_tables_of_a_summary_that_was_made_again_are_published_again(workplace):
-    summary = workplace.folder("summary/report")
-    renew(summary)
+def test_what_was_made_again_is_published_again(workplace):
+    folders = [workplace.folder("summary/report"), workplace.folder("report/page")]
+    renew(folders)
     assert not METRICS.exists()
     workplace.make()
-    renew(summary)
+    renew(folders)
     assert not METRICS.exists(), "publishing is a job of its own"
-    publish(Path(summary, plans.STAMP))
-    keep.set_aside(Path(summary))
-    renew(summary)
+    publish([Path(folder, plans.STAMP) for folder in folders])
+    for folder in folders:
+        keep.set_aside(Path(folder))
+    renew(folders)
 
-    def write(params, runtime, inputs, out):
-        for name in WRITES["summary"]:
-            (out / name).write_text("made again")
+    def write(rule):
+        def write(params, runtime, inputs, out):
+            for name in WRITES[rule]:
+                (out / name).write_text("made again")
 
-    workplace.stage("summary", write)
-    workplace.make(summary)
-    renew(summary)
-    assert (METRICS / "table.txt").read_text() == "made again"
+        return write
+
+    for rule, folder in zip(("summary", "page"), folders, strict=True):
+        workplace.stage(rule, write(rule))
+        workplace.make(folder)
+    renew(folders)
+    assert (METRICS / "table.txt").read_text() == (REPORT / "index.html").read_text() == "made again"

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,12 +49,16 @@ def test_a_run_is_laid_out_in_order(build):
         "data/tasks/shapes/overlap/4",
         "checkpoints/base/shapes/overlap/4/s0",
         "results/shapes/overlap/4/s0",
+        "panels/shapes/overlap/4/s0",
         "data/tasks/shapes/overlap/4+1+1",
         "checkpoints/increment/shapes/overlap/4+1/dkd-s0",
         "results/shapes/overlap/4+1/dkd-s0",
+        "panels/shapes/overlap/4+1/dkd-s0",
         "checkpoints/increment/shapes/overlap/4+1+1/dkd-s0",
         "results/shapes/overlap/4+1+1/dkd-s0",
+        "panels/shapes/overlap/4+1+1/dkd-s0",
         "summary/report",
+        "report/page",
     ]
     for position, node in enumerate(plan.nodes.values()):
         for source in node.inputs.values():
@@ -64,7 +69,9 @@ def test_labels_are_for_people(build):
     labels = [node.label for node in build({"method": "dkd"}).nodes.values()]
     assert labels[0] == "draw shapes"
     assert labels[3:5] == ["base s0 4", "evaluate s0 4"]
-    assert labels[6:8] == ["dkd-s0 4+1", "evaluate dkd-s0 4+1"]
+    assert labels[5] == "panels s0 4"
+    assert labels[7:9] == ["dkd-s0 4+1", "evaluate dkd-s0 4+1"]
+    assert labels[-1] == "page page"
 
 
 def test_methods_and_scenarios_share_what_they_can(build):
@@ -78,7 +85,7 @@ def test_methods_and_scenarios_share_what_they_can(build):
 def test_runs_keep_their_nodes_whatever_runs_beside_them(build):
     alone = build({"method": "dkd"})
     beside = build({"method": "kd"}, {"method": "dkd", "seed": [0, 1]}, {"scenario": "4-2", "method": "dkd"})
-    assert folders(alone) - folders(alone, "summary") < folders(beside)
+    assert folders(alone) - folders(alone, "summary", "page") < folders(beside)
 
 
 def test_seeds_share_data_alone(build):
@@ -86,7 +93,9 @@ def test_seeds_share_data_alone(build):
         "base",
         "increment",
         "evaluate",
+        "panels",
         "summary",
+        "page",
     }
 
 
@@ -112,7 +121,7 @@ def test_the_order_of_later_classes_is_not_the_bases_affair(build):
     assert not folders(before, "base") & folders(early, "base")
 
 
-ALL = {"draw", "index", "split", "base", "increment", "evaluate", "summary"}
+ALL = {"draw", "index", "split", "base", "increment", "evaluate", "panels", "summary", "page"}
 
 
 @pytest.mark.parametrize(
@@ -122,15 +131,27 @@ ALL = {"draw", "index", "split", "base", "increment", "evaluate", "summary"}
         ({"model": {"dropout": 0.5}}, ALL - {"draw", "index", "split"}),
         ({"train": {"momentum": 0.5}}, ALL - {"draw", "index", "split"}),
         ({"base": {"lr": 0.5}}, ALL - {"draw", "index", "split"}),
-        ({"increment": {"lr": 0.5}}, {"increment", "evaluate", "summary"}),
-        ({"methods": {"dkd": {"ac": 0.5}}}, {"increment", "evaluate", "summary"}),
-        ({"evaluate": {"crop": 77}}, {"evaluate", "summary"}),
-        ({"report": {"decimals": 3}}, {"summary"}),
+        ({"increment": {"lr": 0.5}}, {"increment", "evaluate", "panels", "summary", "page"}),
+        ({"methods": {"dkd": {"ac": 0.5}}}, {"increment", "evaluate", "panels", "summary", "page"}),
+        ({"evaluate": {"crop": 77}}, {"evaluate", "summary", "page"}),
+        ({"report": {"decimals": 3}}, {"summary", "page"}),
         ({"runtime": {"threads": 3, "device": "cpu"}}, set()),
     ],
 )
 def test_a_param_changes_what_may_see_it(build, sections, rules):
     assert changed(build({"method": "dkd"}), build({"method": "dkd"}, **sections)) == rules
+
+
+def test_the_page_sees_its_assets_and_no_training_sees_the_page(build, monkeypatch, tmp_path):
+    before = build({"method": "dkd"})
+    assets = shutil.copytree(plans.ASSETS, tmp_path / "assets")
+    (assets / "page.css").write_text("body {}")
+    monkeypatch.setattr(plans, "ASSETS", assets)
+    assert changed(before, build({"method": "dkd"})) == {"page"}
+    for node in before.of("base", "increment", "evaluate", "panels"):
+        assert not [name for name in before.code[node.code] if name.startswith("dkd.report")]
+    for node in before.of("base", "increment"):
+        assert not {"dkd.panels", "dkd.explain", "dkd.figure"} & before.code[node.code].keys()
 
 
 def test_an_increments_param_leaves_step_0_alone(build):
@@ -142,7 +163,7 @@ def test_weights_of_a_method_change_that_method_alone(build):
     runs = {"method": ["kd", "dkd"]}
     before, after = build(runs), build(runs, methods={"kd": {"kd": 1.0}})
     new = {after.nodes[folder].place for folder in after.nodes.keys() - before.nodes.keys()}
-    assert new and all(place.endswith("/kd-s0") for place in new - {"summary/report"})
+    assert new and all(place.endswith("/kd-s0") for place in new - {"summary/report", "report/page"})
 
 
 def test_every_node_has_its_own_folder_whatever_its_place(build):
@@ -253,7 +274,7 @@ def test_replay_has_a_memory_for_each_step(build):
     assert memories[1].inputs["checkpoint"] == steps[0].source
     # What labels are used is a matter of training alone; how many are kept, of the choice.
     policy = build({"method": "dkd-m", "set": {"methods": {"dkd-m": {"replay": "pseudo"}}}})
-    assert changed(plan, policy) == {"increment", "memory", "evaluate", "summary"}
+    assert changed(plan, policy) == {"increment", "memory", "evaluate", "panels", "summary", "page"}
     assert policy.of("memory")[0] == memories[0] and policy.of("memory")[1] != memories[1]
     assert not build({"method": "dkd"}).of("memory")
 
@@ -270,7 +291,7 @@ def test_weights_from_a_file_count_by_content(build, tmp_path):
     assert [node.key for node in moved.of("base")] == [base.key]
     (tmp_path / "moved.safetensors").write_bytes(b"two")
     other = build({"method": "dkd"}, model={"pretrained": "moved.safetensors"})
-    assert changed(plan, other) == {"base", "increment", "evaluate", "summary"}
+    assert changed(plan, other) == {"base", "increment", "evaluate", "panels", "summary", "page"}
     with pytest.raises(InputError, match=r"model.pretrained: no file of weights at .*nowhere.pth"):
         build({"method": "dkd"}, model={"pretrained": "nowhere.pth"})
 
@@ -287,7 +308,8 @@ def test_code_that_makes_results_opens_no_files_of_its_own():
         for name in code.closure(plans.entries(stage, {"method": method}))
     }
     assert "dkd.train" in modules
-    for path in (code._path(name) for name in modules - {"pipeline"}):
+    # The page's own files are in its key by their digest.
+    for path in (code._path(name) for name in modules - {"pipeline", "dkd.report.page"}):
         words = path.read_text() if path.is_file() else ""
         assert not any(word in words for word in ("__file__", "importlib.resources", "pkgutil")), path
 

@@ -20,6 +20,6 @@ def test_every_folder_has_a_rule_and_a_dvc_stage(top):
 def test_inputs_are_ancient_and_outputs_updated():
     # Anything else lets times decide, or lets one run delete what another has just made.
     for block in re.findall(r"    output:\n((?:        .+\n)+)", RULES):
-        assert all(line.strip().startswith("update(") for line in block.splitlines()), block
+        assert all(re.match(r" {8}(update\(|\))", line) for line in re.findall(r"^ {8}\S.*", block, re.M)), block
     for block in re.findall(r"    input:\n((?:        .+\n)+)", RULES):
         assert block.strip().startswith("ancient(") and block.count("ancient(") == 1, block

@@ -30,7 +30,7 @@ def stand(workplace, place, **options):
 def test_what_is_there_is_present(made):
     status = Status(made.plan)
     assert {(state, str(reasons)) for _, state, reasons in status.standings} == {("present", "[]")}
-    assert list(status.lines())[-2:] == ["11 of 11 nodes present", "the next run makes nothing"]
+    assert list(status.lines())[-2:] == ["15 of 15 nodes present", "the next run makes nothing"]
 
 
 def test_what_was_never_made_says_so(workplace):
@@ -77,7 +77,7 @@ def test_damage_is_found_by_size_and_by_content(made):
     path.write_text(right[:-1])
     assert stand(made, STEP)[0] == "damaged"
     assert path.read_text() == right[:-1], "status changes nothing"
-    assert len(Status(made.plan).to_make()) == 5
+    assert len(Status(made.plan).to_make()) == 8
 
 
 def test_tidy_that_verifies_sets_aside_what_a_run_makes_again(made, capsys):
@@ -86,7 +86,7 @@ def test_tidy_that_verifies_sets_aside_what_a_run_makes_again(made, capsys):
     assert made.make() == []
     keep.tidy(made.plan, verify=True)
     assert "step.json does not hold what was written" in capsys.readouterr().err
-    assert len(made.make()) == 5
+    assert len(made.make()) == 8
     assert not Status(made.plan, verify=True).to_make()
 
 
@@ -95,15 +95,15 @@ def test_what_lies_in_the_attic_is_kept_and_costs_nothing(made):
     made.params(runs=[{**SHAPES, "seed": 1}])
     keep.prune(made.plan)
     status = Status(old)
-    assert status.count("present") == 4 and status.count("kept") == 7
-    assert "4 of 11 nodes present, 7 more in the attic" in list(status.lines())
+    assert status.count("present") == 4 and status.count("kept") == 11
+    assert "4 of 15 nodes present, 11 more in the attic" in list(status.lines())
     assert status.cost() == Cost(0, 0, 0)
     assert not Path(next(iter(old.of("base"))).folder).exists(), "status changes nothing"
     # What was damaged there is no help.
     [kept] = keep.ATTIC.glob(f"checkpoints/{BASE}-*")
     shutil.rmtree(kept)
     kept.mkdir()
-    assert Status(old).count("kept") == 0 and len(Status(old).to_make()) == 7
+    assert Status(old).count("kept") == 0 and len(Status(old).to_make()) == 11
 
 
 def test_costs_are_those_of_like_nodes(made):
@@ -115,11 +115,11 @@ def test_costs_are_those_of_like_nodes(made):
     made.params(runs=[{**SHAPES, "seed": [0, 1]}])
     status = Status(made.plan)
     rules = [node.rule for node in status.to_make()]
-    assert sorted(rules) == ["base", "evaluate", "evaluate", "evaluate", "increment", "increment", "summary"]
-    assert status.cost().seconds == 7 + 2 * 100 + 3 + 1 and status.cost().unknown == 0
+    assert sorted(rules) == ["base", *["evaluate"] * 3, *["increment"] * 2, "page", *["panels"] * 3, "summary"]
+    assert status.cost().seconds == 7 + 2 * 100 + 3 + 3 + 1 + 1 and status.cost().unknown == 0
     assert status.cost().bytes > size
     made.params(runs=[{**SHAPES, "setting": "disjoint"}])
-    assert "about 3.5 min of work" in list(Status(made.plan).lines())[-1]
+    assert "about 3.6 min of work" in list(Status(made.plan).lines())[-1]
 
 
 def test_nodes_without_like_ones_have_no_estimate(made, tmp_path):
@@ -132,14 +132,14 @@ def test_nodes_without_like_ones_have_no_estimate(made, tmp_path):
         runs=[SHAPES, {"dataset": "own", "scenario": "2-1", "method": "dkd", "set": {"data": {"root": str(root)}}}]
     )
     status = Status(made.plan)
-    assert status.cost().unknown == len(status.to_make()) - 1
+    assert status.cost().unknown == len(status.to_make()) - 2
     assert list(status.lines())[-1].endswith(f"unknown for {status.cost().unknown} nodes")
 
 
 def test_json_says_the_same(made):
     made.params(runs=[SHAPES], evaluate={"crop": 11})
     content = json.loads(json.dumps(Status(made.plan).content()))
-    assert content["present"] == 7 and content["to_make"] == 4 == len(Status(made.plan).to_make())
+    assert content["present"] == 10 and content["to_make"] == 5 == len(Status(made.plan).to_make())
     [node] = [node for node in content["nodes"] if node["folder"].startswith("results/shapes/overlap/4/s0")]
     assert node["rule"] == "evaluate" and node["state"] == "missing"
     assert {"why": "params changed", "key": "crop", "old": 64, "new": 11} in node["reasons"]
@@ -161,7 +161,7 @@ def test_the_command_says_by_its_exit_status_whether_there_is_damage(made):
     assert ask()[0] == 0
     status, text, error = ask("--verify", "--json")
     assert status == 1 and "tidy --verify" in error
-    assert sum(node["state"] == "damaged" for node in json.loads(text)["nodes"]) == 7
+    assert sum(node["state"] == "damaged" for node in json.loads(text)["nodes"]) == 11
 
 
 def test_definitions_are_what_people_call_them():

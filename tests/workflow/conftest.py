@@ -26,7 +26,7 @@ PARAMS = {
     "report": {"decimals": 1},
 }
 DATA = ["data/made/shapes", "data/index/shapes", "data/tasks/shapes/overlap/4", "data/tasks/shapes/overlap/4+1+1"]
-SUMMARY = ["summary/report"]
+SUMMARY = ["summary/report", "report/page"]
 
 
 def bases(*seeds):
@@ -41,7 +41,11 @@ def results(*seeds):
     return [f"results/shapes/overlap/4/s{seed}" for seed in seeds] + steps(*seeds, under="results")
 
 
-EVERYTHING = [*DATA, *bases(0), *steps(0), *results(0), *SUMMARY]
+def panels(*seeds):
+    return [f"panels/shapes/overlap/4/s{seed}" for seed in seeds] + steps(*seeds, under="panels")
+
+
+EVERYTHING = [*DATA, *bases(0), *steps(0), *results(0), *panels(0), *SUMMARY]
 
 
 class Repository:

@@ -127,5 +127,6 @@ def test_the_plan_of_the_paper_has_each_base_once(voc, tmp_path):
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text[text.index("Job stats") :], re.M)}
     later = 1 + 1 + 5 + 10 + 5
     expected = {"index": 1, "split": 2 * (4 + 5), "base": 2 * 4, "increment": 2 * 3 * later, "summary": 1}
-    expected["evaluate"] = expected["base"] + expected["increment"]
+    expected["evaluate"] = expected["panels"] = expected["base"] + expected["increment"]
+    expected["page"] = 1
     assert {name: jobs[name] for name in expected} == expected

@@ -38,7 +38,7 @@ def test_runs_of_different_params_leave_each_other_their_nodes(finished):
         finished.pipeline("gc", "--max-size", "0")
         output = one.communicate()[0]
         assert one.returncode == 0, output
-    later = steps(0) + steps(0, under="results") + SUMMARY
+    later = steps(0) + steps(0, under="results") + steps(0, under="panels") + SUMMARY
     assert finished.ran() == sorted([*later, *later])
     finished.params(increment={"lr": 0.002})
     finished.snakemake()
@@ -69,7 +69,7 @@ def test_experiments_run_in_place_in_queues_and_elsewhere(finished):
     assert finished.ran() == SUMMARY
     output = finished.dvc("exp", "run", "-n", "faster", "-S", "increment.lr=0.002", **plain)
     assert "faster" in output
-    assert finished.ran() == sorted(steps(0) + steps(0, under="results") + SUMMARY)
+    assert finished.ran() == sorted(steps(0) + steps(0, under="results") + steps(0, under="panels") + SUMMARY)
     for name, decimals in (("two", 2), ("four", 4)):
         finished.dvc("exp", "run", "--queue", "-n", name, "-S", f"report.decimals={decimals}", **active)
     finished.dvc("exp", "run", "--run-all", **active)

@@ -8,11 +8,11 @@ import signal
 
 import pytest
 
-from .conftest import DATA, EVERYTHING, PARAMS, SUMMARY, bases, results, steps
+from .conftest import DATA, EVERYTHING, PARAMS, SUMMARY, bases, panels, results, steps
 
 NOTHING = "Nothing to be done"
 TOOLS = ("snakemake", "dvc")
-LATER = steps(0) + steps(0, under="results")
+LATER = steps(0) + steps(0, under="results") + steps(0, under="panels")
 
 
 def test_dvc_makes_everything_once_and_then_both_do_nothing(finished):
@@ -36,8 +36,8 @@ CHANGES = {
     "report": ({"report": {"decimals": 2}}, SUMMARY),
     "evaluate": ({"evaluate": {"crop": 66}}, results(0) + SUMMARY),
     "increment": ({"increment": {"lr": 0.002}}, LATER + SUMMARY),
-    "base": ({"base": {"lr": 0.02}}, bases(0) + steps(0) + results(0) + SUMMARY),
-    "seed": ({"runs": [{**PARAMS["runs"][0], "seed": [0, 1]}]}, bases(1) + steps(1) + results(1) + SUMMARY),
+    "base": ({"base": {"lr": 0.02}}, bases(0) + steps(0) + results(0) + panels(0) + SUMMARY),
+    "seed": ({"runs": [{**PARAMS["runs"][0], "seed": [0, 1]}]}, bases(1) + steps(1) + results(1) + panels(1) + SUMMARY),
     "runtime": ({"runtime": {"threads": 1}}, []),
 }
 FAST = {("snakemake", "report"), ("snakemake", "evaluate"), ("dvc", "increment")}
@@ -65,7 +65,7 @@ def test_a_change_of_params_redoes_what_sees_it(finished, tool, change):
 def test_another_scenario_shares_the_base_and_leaves_nothing_over(finished, tool):
     finished.params(runs=[{**PARAMS["runs"][0], "scenario": [4, 2]}])
     finished.tool(tool)
-    whole = [f"{top}/shapes/overlap/4+2/dkd-s0" for top in ("checkpoints/increment", "results")]
+    whole = [f"{top}/shapes/overlap/4+2/dkd-s0" for top in ("checkpoints/increment", "results", "panels")]
     assert finished.ran() == sorted(["data/tasks/shapes/overlap/4+2", *whole, *SUMMARY])
     assert not list(finished.path.glob("[cdr]*/**/4+1+1*"))
     finished.agrees()
@@ -80,7 +80,7 @@ def test_code_that_means_something_else_redoes_what_runs_it(finished, tool):
     assert finished.ran() == []
     losses.write_text("SCALE = 2\n")
     finished.tool(tool)
-    assert finished.ran() == sorted(bases(0) + steps(0) + results(0) + SUMMARY)
+    assert finished.ran() == sorted(bases(0) + steps(0) + results(0) + panels(0) + SUMMARY)
     finished.agrees()
 
 
@@ -131,13 +131,13 @@ def test_a_clone_that_pulled_has_nothing_to_do(finished, tmp_path):
     finished.git("clone", "-q", str(finished.path), str(clone.path))
     (clone.path / ".venv").symlink_to((finished.path / ".venv").readlink())
     clone.dvc("pull")
-    for number, path in enumerate(sorted(clone.path.glob("[cdmrs]*/**/*"))):
+    for number, path in enumerate(sorted(clone.path.glob("[cdmprs]*/**/*"))):
         # Files come with times in any order.
         os.utime(path, (10**9 - number * 1000,) * 2)
     assert NOTHING in clone.snakemake()
     assert "up to date" in clone.dvc("repro")
     assert clone.ran() == []
-    assert "11 of 11 nodes present" in clone.pipeline("status", "--verify")
+    assert "15 of 15 nodes present" in clone.pipeline("status", "--verify")
     clone.params(evaluate={"crop": 66})
     clone.snakemake()
     assert clone.ran() == sorted(results(0) + SUMMARY)
@@ -166,11 +166,11 @@ def test_a_damaged_checkpoint_and_what_was_made_from_it_is_redone_at_once(finish
         assert finished.ran() == [] and base.exists()
         finished.pipeline("tidy", "--verify")
     finished.tool(tool)
-    assert finished.ran() == sorted(bases(0) + steps(0) + results(0) + SUMMARY)
+    assert finished.ran() == sorted(bases(0) + steps(0) + results(0) + panels(0) + SUMMARY)
     assert list(finished.path.glob(".dkd/damaged/summary/*"))
-    [summary], [tables] = finished.path.glob("summary/report-*"), finished.path.glob("metrics/provenance-*.json")
-    assert tables.read_text() == (summary / "provenance.json").read_text()
-    assert "11 of 11 nodes present" in finished.pipeline("status", "--verify")
+    [page], [tables] = finished.path.glob("report/page-*"), finished.path.glob("metrics/provenance-*.json")
+    assert tables.read_text() == (page / "provenance.json").read_text()
+    assert "15 of 15 nodes present" in finished.pipeline("status", "--verify")
     finished.agrees()
 
 
@@ -251,8 +251,8 @@ def test_status_says_why_and_what_comes_next(finished):
         "params changed: crop: 65 -> 66",
         "code changed: dkd.evaluate: FEW",
     ]
-    assert "7 of 17 nodes present" in lines
-    assert "the next run makes 10 nodes: 1 base, 6 evaluate, 2 increment, 1 summary" in lines
+    assert "10 of 24 nodes present" in lines
+    assert "the next run makes 14 nodes: 1 base, 6 evaluate, 2 increment, 1 page, 3 panels, 1 summary" in lines
     assert lines[-1].startswith("about 0 s of work and ") and "unknown" not in lines[-1]
     assert finished.ran() == []
 

@@ -33,7 +33,7 @@ def loss(
     decomposition: str = "weight",
     resolution: str = "grid",
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total and named terms; kd, dkd, ac weigh.
+    """Total and named terms, with the least value of the soft ones (`_entropy`); kd, dkd, ac weigh.
 
     The sign that decomposes is that of the `weight` (released) or of the `product` (paper); DKD is on the feature
     `grid` (released) or at `full` resolution (paper).

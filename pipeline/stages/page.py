@@ -1,0 +1,14 @@
+"""Makes the page of all results, and its figures."""
+
+from pathlib import Path
+
+from dkd.report import page
+
+
+def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
+    """index.html, figures (.png) and their numbers (.csv).
+
+    Inputs: summary, and of each step "<run>/<step>" (an evaluation), ".../checkpoint" and ".../panels"; what is not
+    there is said to be missing.
+    """
+    page.write(params["runs"], inputs, params["decimals"], out)
