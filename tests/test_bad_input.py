@@ -94,7 +94,7 @@ CASES = {
     "empty step": (only_first_classes, "step 1 (ring, star): no train picture shows its classes", True),
     "fewer pictures than a batch": (params(train={"batch": 64}), "training pictures are fewer than a batch of 64", True),
     "unknown backbone": (params(model={"backbone": "resnet99"}), "timm knows no backbone 'resnet99'", True),
-    "stride that can't be had": (params(model={"backbone": "vit_tiny_patch16_224"}), "can't give output stride 16", True),
+    "stride that can't be had": (params(model={"backbone": "swin_tiny_patch4_window7_224"}), "stride 32, not 16", True),
     "precision that can't be had": (params(train={"precision": "fp16"}), "fp16 needs a CUDA device", True),
 }  # fmt: skip
 
