@@ -10,7 +10,7 @@ from dkd import config as params
 from dkd.errors import InputError
 from pipeline import devices, faults, jobs, keep, outside
 from pipeline import plan as plans
-from pipeline.publish import REPORT, published, renew
+from pipeline.publish import REPORT, loosen, published, renew
 
 try:
     if workflow.is_main_process:
@@ -23,7 +23,8 @@ try:
         # `onsuccess` is not called when nothing is to be done.
         if all(Path(stamp).exists() for stamp in PLAN.stamps()):
             keep.prune(PLAN)
-            renew(PLAN.of("summary")[0].folder)
+            renew([PLAN.of(kind)[0].folder for kind in ("summary", "page")])
+        loosen()
     else:
         PLAN = plans.thaw()
     DEVICES = devices.found(PLAN.runtime["device"], PLAN.runtime["processes"])

@@ -1,5 +1,6 @@
 """Copies tables, figures and the page to the fixed places that git and DVC follow; computes nothing."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def renew(folders: list[str]) -> None:
     target = published(folders[-1])
     if stamps[-1].exists() and target.exists() and stamps[-1].read_bytes() != target.read_bytes():
         publish(stamps)
+
+
+def loosen() -> None:
+    """Put a copy in the place of each published file that is read-only, as DVC's links to its cache are.
+
+    Snakemake begins no rule over a read-only file, and publishing replaces these anyway.
+    """
+    for path in (each for place in (METRICS, REPORT) for each in place.glob("*.*") if each.is_file()):
+        if not os.access(path, os.W_OK):
+            _copy(path, path)
 
 
 def published(folder: str, place: Path = METRICS) -> Path:

@@ -322,7 +322,7 @@ def test_the_scale_benchmark_prints_its_rows():
     )
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
     # One order and seed: the index, two tasks, a base and its evaluation; five steps of
-    # three methods, one of which has a memory for each; the summary.
-    assert [row[0] for row in rows] == ["3", "60"] and rows[0][1] == str(1 + 2 + 2 + 3 * 5 * 2 + 5 + 1)
+    # three methods, one of which has a memory for each; panels of the same; the summary, the page.
+    assert [row[0] for row in rows] == ["3", "60"] and rows[0][1] == str(1 + 2 + 2 + 3 * 5 * 2 + 5 + 1 + 3 * 5 + 2)
     assert int(rows[1][1]) > 60 * 10
     assert all(cell.endswith(" s") and float(cell[:-2]) < 60 for row in rows for cell in row[2:])

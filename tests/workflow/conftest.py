@@ -26,7 +26,7 @@ PARAMS = {
     "report": {"decimals": 1},
 }
 DATA = ["data/made/shapes", "data/index/shapes", "data/tasks/shapes/overlap/4", "data/tasks/shapes/overlap/4+1+1"]
-SUMMARY = ["summary/report", "report/page"]
+SUMMARY = ["report/page", "summary/report"]
 
 
 def bases(*seeds):
