@@ -3,16 +3,20 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: run test test-all lint
+.PHONY: run test test-all browser-test lint
 
 run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
 
 test: lint  ## lint and the tests of every day
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
 
-test-all: lint  ## all tests but those that need a GPU
-	$(BIN)/python -m pytest -m "not gpu"
+test-all: lint  ## all tests but those that need a GPU or a browser
+	$(BIN)/python -m pytest -m "not gpu and not browser"
+
+browser-test: .venv/installed  ## the page in Chromium, which is installed on Debian where it is missing
+	@command -v chromedriver >/dev/null || apt-get install --yes --no-install-recommends chromium chromium-driver
+	$(BIN)/python -m pytest -m browser
 
 lint: .venv/installed
 	$(BIN)/ruff check .

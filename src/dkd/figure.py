@@ -59,8 +59,10 @@ def text_width(words: str, size: float = 12) -> float:
 class Figure:
     """What is drawn, in the order of drawing; `alt` says it in words. Lengths are pixels, from the top left."""
 
-    def __init__(self, width: float, height: float, alt: str):
+    def __init__(self, width: float, height: float, alt: str, **data: Any):
         self.width, self.height, self.alt = round(width), round(height), alt
+        self.data = data
+        """What a page may filter the whole by, as `group` does for a part."""
         self._items: list[tuple[str, dict[str, Any]]] = []
 
     @contextmanager

@@ -111,7 +111,13 @@ def heat(title: str, method: str, runs: Sequence[str], rows: Sequence[tuple[str,
     cell_w, cell_h, top = 42, 18, 46
     left = 34 + max([figure.text_width(name, 11) for name, _ in rows], default=0)
     breaks = sum(a[1] != b[1] for a, b in pairwise(rows))
-    canvas = Figure(left + cell_w * values.shape[1] + 8, top + cell_h * len(rows) + 6 * breaks + 8, title)
+    canvas = Figure(
+        left + cell_w * values.shape[1] + 8,
+        top + cell_h * len(rows) + 6 * breaks + 8,
+        title,
+        method=method,
+        runs=" ".join(runs),
+    )
     canvas.text(2, 12, title, 13)
     for step in range(values.shape[1]):
         canvas.text(left + (step + 0.5) * cell_w, 36, f"step {step}", 10, "middle", "soft")
@@ -134,7 +140,9 @@ def heat(title: str, method: str, runs: Sequence[str], rows: Sequence[tuple[str,
     return canvas
 
 
-def confusion(title: str, names: Sequence[str], base: int, counts: np.ndarray) -> Figure:
+def confusion(
+    title: str, method: str, runs: Sequence[str], names: Sequence[str], base: int, counts: np.ndarray
+) -> Figure:
     """Share of each true class (row) that is called what (column), in per cent; lines part base from new.
 
     counts (n, n) with background first; `base` of the names are of step 0, background among them.
@@ -146,7 +154,7 @@ def confusion(title: str, names: Sequence[str], base: int, counts: np.ndarray) -
     room = 12 + max((figure.text_width(name, 11) for name in names), default=0) if words else 40
     left, top = room + 16, room + 44
     side = cell * count
-    canvas = Figure(left + side + 8, top + side + 8, title)
+    canvas = Figure(left + side + 8, top + side + 8, title, method=method, runs=" ".join(runs))
     canvas.text(2, 12, title, 13)
     canvas.text(left + side / 2, 32, "called", 11, "middle", "soft")
     canvas.text(8, top + side / 2, "is", 11, "middle", "soft", turn=True)

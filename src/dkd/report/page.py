@@ -84,7 +84,7 @@ def _facts(name: str, runs: Sequence[Run], figures: dict[str, dict[str, list[Fig
     return {
         "runs": [run.name for run in runs],
         "protocols": sorted({run.protocol for run in runs}),
-        "figures": {kind: [each.svg() for each in by_benchmark[name]] for kind, by_benchmark in figures.items()},
+        "figures": {kind: by_benchmark[name] for kind, by_benchmark in figures.items()},
         "entropy": all(_has_entropy(runs, term) for term in SOFT),
         "measured": sorted({step.panels["drift"]["pictures"] for run in runs for step in run.steps if _moved(step)}),
     }
@@ -213,7 +213,9 @@ def _confusion(runs: Sequence[Run]) -> list[Figure]:
         if alike:
             counts = np.sum([step.counts for step in alike], axis=0)
             title = f"{members[0].method}, last step{_of(members[: len(alike)])}"
-            drawn.append(charts.confusion(title, list(last[0].metrics["per_class"]), 1 + members[0].sizes[0], counts))
+            method, runs_of = members[0].method, [run.name for run in members]
+            names = list(last[0].metrics["per_class"])
+            drawn.append(charts.confusion(title, method, runs_of, names, 1 + members[0].sizes[0], counts))
     return drawn
 
 

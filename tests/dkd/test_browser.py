@@ -1,0 +1,221 @@
+"""The page in a real browser: Chromium without a window, driven over the WebDriver protocol.
+
+`make browser-test` installs what this needs. Besides a page made here, it opens those of finished runs in the checkout.
+Screenshots of each go to logs/browser/, to be looked at.
+"""
+
+import base64
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from dkd.report import page
+
+from .test_page import inputs, trained  # noqa: F401 - fixtures
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "logs" / "browser"
+FINISHED = [path for path in (ROOT / "report/index.html", *ROOT.glob("runs/*/report/index.html")) if path.is_file()]
+FLAGS = (
+    "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
+    "disable-sync"
+).split()
+ENTER, RIGHT, ESCAPE = "\ue007", "\ue014", "\ue00c"
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+pytestmark = pytest.mark.browser
+
+
+class Browser:
+    """A session of chromedriver."""
+
+    def __init__(self, address, profile):
+        self.address, self.session = address, ""
+        options = {"args": [*(f"--{flag}" for flag in FLAGS), f"--user-data-dir={profile}"]}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
+        wanted["goog:loggingPrefs"] = {"browser": "ALL", "performance": "ALL"}
+        value = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+        self.session = f"/session/{value['sessionId']}"
+
+    def call(self, verb, path, content=None):
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(f"{self.address}{self.session}{path}", data, method=verb)
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(json.load(error)["value"]["message"]) from None
+
+    def open(self, path):
+        self.call("POST", "/url", {"url": path.as_uri()})
+
+    def run(self, script, *arguments):
+        return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def find(self, selector):
+        return self.call("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
+
+    def click(self, selector):
+        element = self.find(selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", {ELEMENT: element})
+        self.call("POST", f"/element/{element}/click", {})
+
+    def press(self, key):
+        active = self.call("GET", "/element/active")[ELEMENT]
+        self.call("POST", f"/element/{active}/value", {"text": key})
+
+    def choose(self, name, value):
+        self.run(
+            "const s = document.querySelector(`select[name=${arguments[0]}]`); s.value = arguments[1];"
+            "s.dispatchEvent(new Event('input', {bubbles: true}))",
+            name,
+            value,
+        )
+
+    def devtools(self, command, **params):
+        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
+
+    def log(self, kind):
+        return self.call("POST", "/se/log", {"type": kind})
+
+    def size(self, width, height=900):
+        facts = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.devtools("Emulation.setDeviceMetricsOverride", **facts)
+
+    def shoot(self, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        found = self.devtools("Page.captureScreenshot", captureBeyondViewport=True, format="png")
+        (SHOTS / f"{name}.png").write_bytes(base64.b64decode(found["data"]))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    assert shutil.which("chromedriver"), "chromedriver is missing: run `make browser-test`"
+    with subprocess.Popen(
+        ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as driver:
+        line = next(line for line in driver.stdout if "started successfully on port" in line)
+        made = Browser(f"http://127.0.0.1:{line.strip().rstrip('.').split()[-1]}", tmp_path_factory.mktemp("profile"))
+        yield made
+        made.call("DELETE", "")
+        driver.terminate()
+
+
+@pytest.fixture(params=["made here", *FINISHED], ids=lambda each: str(each).removeprefix(f"{ROOT}/").replace("/", "-"))
+def opened(request, browser):
+    """The browser with a page, of which nothing went wrong and nothing left it when the test is over."""
+    path, name = request.param, "made-here"
+    if path == "made here":
+        path = request.getfixturevalue("tmp_path") / "index.html"
+        page.write(*request.getfixturevalue("inputs"), 1, path.parent)
+    else:
+        name = str(path.relative_to(ROOT).parent).replace("/", "-")
+    browser.size(1200)
+    browser.log("browser"), browser.log("performance")
+    browser.open(path)
+    browser.name = name
+    yield browser
+    said = [entry for entry in browser.log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    assert not said
+    messages = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
+    asked = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
+    assert asked and all(url.startswith("data:") or url == path.as_uri() for url in asked)
+
+
+COLUMN = "return [...document.querySelectorAll('#cost ~ .wide tbody tr')].map(r => +r.cells[4].dataset.value)"
+
+
+def test_tables_sort_by_pointer_and_by_keyboard(opened):
+    button = "#cost ~ .wide th:nth-child(5) button"
+    opened.click(button)
+    up = opened.run(COLUMN)
+    assert len(up) > 1 and up == sorted(up)
+    opened.run(f"document.querySelector('{button}').focus()")
+    opened.press(ENTER)
+    assert opened.run(COLUMN) == sorted(up, reverse=True)
+    assert opened.run("return document.querySelector('#cost ~ .wide th:nth-child(5)').ariaSort") == "descending"
+
+
+# Inside an SVG, checkVisibility says yes to what is not displayed.
+SEEN = "e => e.checkVisibility() && getComputedStyle(e).display !== 'none'"
+SHOWN = f"return [...document.querySelectorAll(arguments[0])].filter({SEEN}).length"
+
+
+def test_filters_act_and_are_taken_back(opened):
+    count = {what: opened.run(SHOWN, what) for what in ("#cost ~ .wide tbody tr", "svg g[data-class]", ".panel")}
+    runs = opened.run("return [...document.querySelectorAll('select[name=run] option')].map(o => o.value)")[1:]
+    names = opened.run("return [...document.querySelectorAll('select[name=class] option')].map(o => o.value)")[1:]
+    opened.choose("run", runs[0])
+    assert 0 < opened.run(SHOWN, "#cost ~ .wide tbody tr") < count["#cost ~ .wide tbody tr"]
+    left = f"return [...document.querySelectorAll('[data-runs]')].filter({SEEN}).map(e => e.dataset.runs)"
+    assert {runs[0]} == set.intersection(*(set(each.split()) for each in opened.run(left)))
+    opened.choose("run", "")
+    opened.choose("class", names[-1])
+    assert 0 < opened.run(SHOWN, "svg g[data-class]") < count["svg g[data-class]"]
+    assert 0 < opened.run(SHOWN, ".panel") <= count[".panel"]
+    opened.shoot(f"{opened.name}-class")
+    opened.click("#filters button")
+    time.sleep(0.1)
+    assert {what: opened.run(SHOWN, what) for what in count} == count
+
+
+def test_a_picture_opens_and_arrows_go_on(opened):
+    button = ".tiles button"
+    opened.run(f"document.querySelector('{button}').focus()")
+    opened.press(ENTER)
+    words = "return document.querySelector('#large p').textContent"
+    state = (
+        "const i = document.querySelector('#large img'); return document.querySelector('#large').open && i.naturalWidth"
+    )
+    assert opened.run(state) > 0
+    first = opened.run(words)
+    opened.press(RIGHT)
+    second = opened.run(words)
+    assert first.startswith("picture ") and second.startswith("truth of ")
+    opened.shoot(f"{opened.name}-picture")
+    opened.press(ESCAPE)
+    assert not opened.run("return document.querySelector('#large').open")
+    assert opened.run("return document.activeElement === document.querySelector(arguments[0])", button)
+
+
+def test_a_number_leads_to_its_origin(opened):
+    opened.click("#cost ~ .wide tbody a")
+    time.sleep(0.1)
+    assert opened.run("return document.querySelector(location.hash).open")
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_and_reads_in_light_and_dark(opened, width, scheme):
+    opened.size(width)
+    opened.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    assert opened.run("return document.documentElement.scrollWidth") <= width
+    paper, ink = (
+        sum(map(int, opened.run(f"return getComputedStyle(document.body).{what}").strip("rgb()").split(",")))
+        for what in ("backgroundColor", "color")
+    )
+    assert (paper < 150 and ink > 600) if scheme == "dark" else (paper > 700 and ink < 150)
+    label = "return getComputedStyle(document.querySelector('svg[role] text')).fill"
+    assert sum(map(int, opened.run(label).strip("rgb()").split(","))) == ink
+    opened.shoot(f"{opened.name}-{width}-{scheme}")
+    opened.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+def test_on_paper_there_is_no_form_and_nothing_is_cut(opened):
+    opened.devtools("Emulation.setEmulatedMedia", media="print")
+    opened.size(720)
+    assert opened.run(SHOWN, "#filters select, #filters button, nav a") == 0
+    assert opened.run(SHOWN, ".figure svg") > 3
+    assert opened.run("return document.documentElement.scrollWidth") <= 720
+    opened.shoot(f"{opened.name}-print")
+    opened.devtools("Emulation.setEmulatedMedia", media="")
+    opened.size(1200)
+    paper = base64.b64decode(opened.call("POST", "/print", {}))
+    assert paper.startswith(b"%PDF") and len(paper) > 20_000
