@@ -83,7 +83,8 @@ def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, d
     found = []
     for place in [folder] if previous is None else [previous, folder]:
         model, step = checkpoint.load(place, device)
-        words = f"step {len(step.sizes) - 1}, {step.method}"
+        number = len(step.sizes) - 1
+        words = f"step {number}, {step.method}" if number else "step 0"
         found.append((words, maps(model, image, channel(step, name, place))))
     return _draw(image, name, found)
 

@@ -1,0 +1,51 @@
+"""Makes the pictures of README and docs/tutorial.md from the finished default run: docs/images/.
+
+python benchmarks/pictures.py
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from dkd import config, explain  # noqa: E402
+from dkd.datasets import photos  # noqa: E402
+from dkd.predict import Predictor, write  # noqa: E402
+from pipeline import plan as plans  # noqa: E402
+from pipeline.publish import METRICS  # noqa: E402
+
+OUT = ROOT / "docs" / "images"
+PICTURE, CLASS = "images/val_00094.png", "cross"
+
+
+def main() -> None:
+    """Figures of the page, one class explained by two methods, and one picture labelled."""
+    plan = plans.build(config.load(ROOT / "params.yaml"))
+    folders = {node.place: ROOT / node.folder for node in plan.nodes.values()}
+    base = folders["checkpoints/base/shapes/overlap/4/s0"]
+    picture = folders["data/made/shapes"] / PICTURE
+    OUT.mkdir(exist_ok=True)
+    for name in ("miou", "drift"):
+        shutil.copyfile(ROOT / METRICS / f"{name}.png", OUT / f"{name}.png")
+    for method in ("finetune", "dkd"):
+        last = folders[f"checkpoints/increment/shapes/overlap/4+1+1/{method}-s0"]
+        figure = explain.explain(last, photos.read(picture), CLASS, base)
+        figure.png(0.75).save(OUT / f"explain-{method}.jpg", quality=85, optimize=True)
+        shutil.copyfile(
+        )
+    predictor, place = Predictor(last, "cpu", threads=1), ROOT / ".dkd" / "pictures"
+    shutil.rmtree(place, ignore_errors=True)
+    write(predictor, [photos.Photo(picture, "one")], place)
+    with Image.open(place / "overlays" / "one.jpg") as overlay:
+        overlay.save(OUT / "overlay.png", optimize=True)
+    shutil.rmtree(place)
+    for path in sorted(OUT.iterdir()):
+        print(f"{path.relative_to(ROOT)}  {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
