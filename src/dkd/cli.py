@@ -435,13 +435,13 @@ def import_checkpoint(
 def report(
     tasks: Tasks,
     results: Annotated[list[Path], typer.Argument(help="Folders with metrics.json, first step first.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tables.")],
+    out: Annotated[Path, typer.Option(help="Folder for tables, figures and index.html.")],
     method: Annotated[str, typer.Option(help="Name of the method, as it shall be shown.")] = "dkd",
     seed: int = 0,
     preset: Preset = None,
 ) -> None:
-    """Put the steps of one run into tables and print the last one."""
-    from dkd.report import summary
+    """Put the steps of one run into tables and a page, and print the last table."""
+    from dkd.report import page, summary
 
     content = tasks_file.read(tasks)
     run = {
@@ -459,6 +459,9 @@ def report(
         raise InputError(f"{missing[0]}: holds no metrics.json; make it with `dkd evaluate`")
     with _scratch(out, folder=True) as place:
         summary.write([run], {run["name"]: [folder / "metrics.json" for folder in results]}, 1, place)
+        run["steps"] = [json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["step"] for folder in results]
+        found = {f"{run['name']}/{step}": folder for step, folder in zip(run["steps"], results, strict=True)}
+        page.write([run], {**found, "summary": place}, 1, place)
     typer.echo((out / "table.txt").read_text(), nl=False)
 
 
