@@ -3,7 +3,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN := .venv/bin
 
-.PHONY: run test test-all browser-test lint
+.PHONY: run test test-all browser-test bench lint
 
 run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
@@ -16,7 +16,11 @@ test-all: lint  ## all tests but those that need a GPU or a browser
 
 browser-test: .venv/installed  ## the page in Chromium, which is installed on Debian where it is missing
 	@command -v chromedriver >/dev/null || apt-get install --yes --no-install-recommends chromium chromium-driver
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,browser]"
 	$(BIN)/python -m pytest -m browser
+
+bench: .venv/installed  ## the tables of docs/performance.md, in some minutes
+	for part in losses loader evaluate train_step index; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -101,7 +101,8 @@ def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[st
 def _run(node: Node, runtime: dict[str, Any], paths: dict[str, Path], scratch: Path) -> Any:
     """What the stage returns, from as many processes as the runtime asks for."""
     work = keep.WORK / node.key
-    params, runtime = copy.deepcopy(node.params), {**copy.deepcopy(runtime), "work": str(work)}
+    places = {"work": str(work), "board": f"logs/tensorboard/{node.folder}"}
+    params, runtime = copy.deepcopy(node.params), {**copy.deepcopy(runtime), **places}
     if runtime["processes"] > 1 and node.rule in USES:
         return processes.run(node.rule, node.label, params, runtime, paths, scratch, work / "processes")
     return importlib.import_module(f"pipeline.stages.{node.rule}").run(params, runtime, paths, scratch)

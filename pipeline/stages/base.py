@@ -27,4 +27,5 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         cache=runtime["image_cache"],
         state=Path(runtime["work"]),
         save_minutes=runtime["save_minutes"],
+        board=Path(runtime["board"]) if runtime["tensorboard"] else None,
     )

@@ -17,23 +17,23 @@ GPU_ELEMENTS = 1 << 26
 
 
 class Resize:
-    """From a grid (h, w) to `size` (H, W) and back through the transpose."""
+    """From a grid (h, w) to `size` (H, W), or each `stride`-th row and column of it, and back by the transpose."""
 
-    def __init__(self, grid: tuple[int, int], size: tuple[int, int], like: Tensor):
-        self.grid, self.size = tuple(grid), tuple(size)
-        self.rows, self.columns = (_matrix(*ends, like) for ends in zip(grid, size, strict=True))
+    def __init__(self, grid: tuple[int, int], size: tuple[int, int], like: Tensor, stride: int = 1):
+        self.same = tuple(grid) == tuple(size) and stride == 1
+        self.rows, self.columns = (_matrix(*ends, like)[::stride] for ends in zip(grid, size, strict=True))
         # Reversed, so that a product adds up in the order in which `interpolate` does, to the bit.
         self.up_rows, self.up_columns = self.rows.flip(1).contiguous(), self.columns.T.flip(0).contiguous()
 
     def up(self, grid: Tensor) -> Tensor:
         """(..., h, w) -> (..., H, W)."""
-        if self.grid == self.size:
+        if self.same:
             return grid.clone(memory_format=torch.contiguous_format)
         return (self.up_rows @ (grid.flip(-2, -1) @ self.up_columns)).contiguous()
 
     def down(self, gradient: Tensor) -> Tensor:
         """The transpose, (..., H, W) -> (..., h, w): what a gradient at full size is on the grid."""
-        if self.grid == self.size:
+        if self.same:
             return gradient
         return self.rows.T @ gradient @ self.columns
 

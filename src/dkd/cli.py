@@ -128,6 +128,7 @@ def train(
     workers: Workers = 0,
     micro_batch: Annotated[int | None, typer.Option(min=1, help="Most pictures per forward pass.")] = None,
     image_cache: Annotated[int, typer.Option(min=0, help="MB of decoded pictures kept in shared memory.")] = 0,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's curves.")] = None,
 ) -> None:
     """Train one step; the base is the same for every method. Stopped or killed, the same call goes on.
 
@@ -170,6 +171,7 @@ def train(
             micro=micro_batch,
             cache=image_cache,
             state=state,
+            board=tensorboard,
         )
     shutil.rmtree(state, ignore_errors=True)
 

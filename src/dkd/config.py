@@ -166,6 +166,7 @@ class Runtime(Section):
     evaluate_batch: Count = 16
     processes: Annotated[int, Field(ge=1, description="per job; on as many GPUs, where there are some")] = 1
     save_minutes: Annotated[float, Field(gt=0, description="between two saved states of an unfinished training")] = 10.0
+    tensorboard: bool = False
 
 
 class Run(Section):

@@ -14,7 +14,7 @@ import hashlib
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -210,6 +210,7 @@ def fit(
     cache: int = 0,
     state: Path | None = None,
     save_minutes: float = 10.0,
+    board: Path | None = None,
 ) -> dict:
     """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
 
@@ -218,10 +219,12 @@ def fit(
     what the method's loss takes. `memory`: exemplars of earlier steps (`dkd.memory`), replayed with the labels that
     `replay` names (`dkd.methods.dkd_m`). `cache` MB of decoded pictures are kept. In the folder `state`, the state of
     the unfinished training is kept, every so many minutes and when it is asked to stop by SIGINT or SIGTERM; the next
-    call goes on from there. Returns what it cost: device, pictures, iterations, peak memory in bytes.
+    call goes on from there. The records of the epochs go into the folder `board` as well, for TensorBoard. Returns what
+    it cost: device, pictures, iterations, peak memory in bytes.
     Raises InputError where the step can't be trained as asked, or a loss is not finite.
     """
     accelerator = devices.accelerator(device, threads, recipe.precision)
+    writer = _board(board) if board and accelerator.is_main_process else None
     micro = micro_batch(recipe.batch, accelerator.num_processes, micro)
     accelerator.gradient_accumulation_steps = recipe.batch // accelerator.num_processes // micro
     task = _task(data, index, tasks, step)
@@ -302,6 +305,7 @@ def fit(
             step,
             first,
             keeper,
+            writer,
         )
     seconds = time.perf_counter() - started
     if accelerator.is_main_process:
@@ -333,12 +337,14 @@ def loop(
     step: int,
     first: int,
     keeper: resume.Keeper | None = None,
+    board: Callable[[dict[str, float]], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train `student` in place on the micro-batches of `loader`: images (n, 3, H, W), uint8 or normalised float32,
     and ids (n, H, W) uint8.
 
     Labels speak of the ids from `first` on; a third tensor, if any, says for each picture of which of them. `keeper`
     keeps the state now and then; where it has found one, this goes on from there, and `loader` has to begin there.
+    `board` is given each epoch's record.
     Returns a record per epoch: epoch, the backbone's last learning rate, the total and every named term (means).
     Raises InputError where a loss is not finite.
     """
@@ -398,6 +404,8 @@ def loop(
                 means = {k: v / per_epoch for k, v in accelerator.reduce(sums, reduction="mean").items()}
                 record = {"epoch": done // per_epoch, "lr": rate, **{k: v.item() for k, v in means.items()}}
                 history.append(record)
+                if board:
+                    board(record)
                 bar.clear()
                 _log_epoch(record, recipe, (done - begun) * recipe.batch / (time.perf_counter() - started))
                 sums, started, begun = {}, time.perf_counter(), done
@@ -493,9 +501,28 @@ def _check_finite(
 
 
 def _log_epoch(record: dict[str, float], recipe: Recipe, speed: float) -> None:
-    terms = " ".join(f"{k} {v:.4f}" for k, v in record.items() if k not in ("epoch", "lr", "total"))
+    named = {k: v for k, v in record.items() if k not in ("epoch", "lr", "total") and not k.endswith("_kl")}
+    terms = " ".join(f"{k} {v:.4f}" for k, v in named.items())
     epochs = recipe.epochs
     log.info("epoch %d/%d loss %.4f (%s) %.0f images/s", record["epoch"], epochs, record["total"], terms, speed)
+
+
+def _board(folder: Path) -> Callable[[dict[str, float]], None]:
+    """What writes an epoch's record for TensorBoard, one curve for each of its values."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("TensorBoard is not installed: pip install 'dkd[tensorboard]', or leave it out") from None
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(record: dict[str, float]) -> None:
+        # One file per epoch: a training that goes on, maybe elsewhere, has none open to find.
+        with SummaryWriter(str(folder), purge_step=int(record["epoch"])) as file:
+            for name, value in record.items():
+                if name != "epoch":
+                    file.add_scalar(name, value, int(record["epoch"]))
+
+    return write
 
 
 def _write_history(history: list[dict[str, float]], path: Path) -> None:

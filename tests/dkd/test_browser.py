@@ -1,4 +1,4 @@
-"""The page in a real browser: Chromium without a window, driven over the WebDriver protocol.
+"""The page in a real browser: Chromium without a window, driven by Selenium.
 
 `make browser-test` installs what this needs. Besides a page made here, it opens those of finished runs in the checkout.
 Screenshots of each go to logs/browser/, to be looked at.
@@ -7,13 +7,13 @@ Screenshots of each go to logs/browser/, to be looked at.
 import base64
 import json
 import shutil
-import subprocess
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from dkd.report import page
 
@@ -26,50 +26,26 @@ FLAGS = (
     "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
     "disable-sync"
 ).split()
-ENTER, RIGHT, ESCAPE = "\ue007", "\ue014", "\ue00c"
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 pytestmark = pytest.mark.browser
 
 
 class Browser:
-    """A session of chromedriver."""
+    """What a reader of the page does, in a session of Selenium."""
 
-    def __init__(self, address, profile):
-        self.address, self.session = address, ""
-        options = {"args": [*(f"--{flag}" for flag in FLAGS), f"--user-data-dir={profile}"]}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
-        wanted["goog:loggingPrefs"] = {"browser": "ALL", "performance": "ALL"}
-        value = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-        self.session = f"/session/{value['sessionId']}"
-
-    def call(self, verb, path, content=None):
-        data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.address}{self.session}{path}", data, method=verb)
-        request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(json.load(error)["value"]["message"]) from None
+    def __init__(self, driver):
+        self.driver, self.run, self.log = driver, driver.execute_script, driver.get_log
 
     def open(self, path):
-        self.call("POST", "/url", {"url": path.as_uri()})
-
-    def run(self, script, *arguments):
-        return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
-
-    def find(self, selector):
-        return self.call("POST", "/element", {"using": "css selector", "value": selector})[ELEMENT]
+        self.driver.get(path.as_uri())
 
     def click(self, selector):
-        element = self.find(selector)
-        self.run("arguments[0].scrollIntoView({block: 'center'})", {ELEMENT: element})
-        self.call("POST", f"/element/{element}/click", {})
+        element = self.driver.find_element(By.CSS_SELECTOR, selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
 
     def press(self, key):
-        active = self.call("GET", "/element/active")[ELEMENT]
-        self.call("POST", f"/element/{active}/value", {"text": key})
+        self.driver.switch_to.active_element.send_keys(key)
 
     def choose(self, name, value):
         self.run(
@@ -80,10 +56,7 @@ class Browser:
         )
 
     def devtools(self, command, **params):
-        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
-
-    def log(self, kind):
-        return self.call("POST", "/se/log", {"type": kind})
+        return self.driver.execute_cdp_cmd(command, params)
 
     def size(self, width, height=900):
         facts = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -97,15 +70,15 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    assert shutil.which("chromedriver"), "chromedriver is missing: run `make browser-test`"
-    with subprocess.Popen(
-        ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as driver:
-        line = next(line for line in driver.stdout if "started successfully on port" in line)
-        made = Browser(f"http://127.0.0.1:{line.strip().rstrip('.').split()[-1]}", tmp_path_factory.mktemp("profile"))
-        yield made
-        made.call("DELETE", "")
-        driver.terminate()
+    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
+    assert driver and chromium, "chromium or chromedriver is missing: run `make browser-test`"
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as made:
+        yield Browser(made)
 
 
 @pytest.fixture(params=["made here", *FINISHED], ids=lambda each: str(each).removeprefix(f"{ROOT}/").replace("/", "-"))
@@ -138,7 +111,7 @@ def test_tables_sort_by_pointer_and_by_keyboard(opened):
     up = opened.run(COLUMN)
     assert len(up) > 1 and up == sorted(up)
     opened.run(f"document.querySelector('{button}').focus()")
-    opened.press(ENTER)
+    opened.press(Keys.ENTER)
     assert opened.run(COLUMN) == sorted(up, reverse=True)
     assert opened.run("return document.querySelector('#cost ~ .wide th:nth-child(5)').ariaSort") == "descending"
 
@@ -169,18 +142,18 @@ def test_filters_act_and_are_taken_back(opened):
 def test_a_picture_opens_and_arrows_go_on(opened):
     button = ".tiles button"
     opened.run(f"document.querySelector('{button}').focus()")
-    opened.press(ENTER)
+    opened.press(Keys.ENTER)
     words = "return document.querySelector('#large p').textContent"
     state = (
         "const i = document.querySelector('#large img'); return document.querySelector('#large').open && i.naturalWidth"
     )
     assert opened.run(state) > 0
     first = opened.run(words)
-    opened.press(RIGHT)
+    opened.press(Keys.ARROW_RIGHT)
     second = opened.run(words)
     assert first.startswith("picture ") and second.startswith("truth of ")
     opened.shoot(f"{opened.name}-picture")
-    opened.press(ESCAPE)
+    opened.press(Keys.ESCAPE)
     assert not opened.run("return document.querySelector('#large').open")
     assert opened.run("return document.activeElement === document.querySelector(arguments[0])", button)
 
@@ -217,5 +190,5 @@ def test_on_paper_there_is_no_form_and_nothing_is_cut(opened):
     opened.shoot(f"{opened.name}-print")
     opened.devtools("Emulation.setEmulatedMedia", media="")
     opened.size(1200)
-    paper = base64.b64decode(opened.call("POST", "/print", {}))
+    paper = base64.b64decode(opened.driver.print_page())
     assert paper.startswith(b"%PDF") and len(paper) > 20_000

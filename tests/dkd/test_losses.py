@@ -110,7 +110,7 @@ def check(case: dict, shape: dict):
         total, terms = dkd.loss(student, teacher, target(given, case), kd=5, dkd=5, ac=1)
     total.backward()
     # The reference computed mBCE in float32 on the way: 2e-7 of rounding is its own.
-    assert {name: value.item() for name, value in terms.items()} == pytest.approx(case["terms_sum"], rel=1e-6)
+    assert {name: terms[name].item() for name in case["terms_sum"]} == pytest.approx(case["terms_sum"], rel=1e-6)
     assert total.item() == pytest.approx(case["total"], rel=1e-6)
     gradients = {name: leaf.grad.norm().item() for name, leaf in leaves.items()}
     assert gradients == pytest.approx(case["grad_norms"], rel=1e-6)
@@ -229,8 +229,8 @@ def test_methods_differ_in_their_terms_only():
     _, tuned = finetune.loss(student, None, truth)
     _, distilled = kd.loss(student, teacher, truth, kd=5)
     total, decomposed = dkd.loss(student, teacher, truth, kd=5, dkd=5, ac=1)
-    assert set(tuned) == {"mbce"} and set(distilled) == {"mbce", "kd"}
-    assert set(decomposed) == {"mbce", "kd", "dkd_pos", "dkd_neg", "ac"}
+    assert set(tuned) == {"mbce"} and set(distilled) == {"mbce", "kd", "kd_kl"}
+    assert set(decomposed) == {"mbce", *(each + kl for each in ("kd", "dkd_pos", "dkd_neg") for kl in ("", "_kl")), "ac"}
     assert tuned["mbce"] == distilled["mbce"] == decomposed["mbce"] and distilled["kd"] == decomposed["kd"]
     alone, _ = dkd.loss(student, teacher, truth, kd=0, dkd=0, ac=0)
     assert alone == tuned["mbce"] and total > alone
@@ -261,6 +261,19 @@ def check_against_plain(x, y, labels, void, first, rel):
         assert ours.item() == pytest.approx(theirs.item(), rel=rel), name
         found, expected = (torch.autograd.grad(3 * term, x)[0] for term in (ours, theirs))
         assert (found - expected).abs().max() <= rel * expected.abs().max(), name
+
+
+@settings(max_examples=40, deadline=None)
+@drawn_from(st.integers(0, 2**31), st.integers(1, 7), st.integers(1, 5), st.integers(1, 23), st.floats(0.01, 30.0))
+def test_divergence_is_what_is_above_the_entropy_of_the_target(seed, classes, grid, side, spread):
+    x, y, _ = drawn(seed, classes, (grid, grid + 1), (side, side + 2), spread=spread)
+    stride = 1 if (grid, grid + 1) == (side, side + 2) else losses.LATTICE
+    full, taught = (plain.upsample(each, (side, side + 2))[..., ::stride, ::stride] for each in (x, y))
+    above = plain.soft_bce(full, taught) - plain.soft_bce(taught, taught)
+    found = losses.divergence(x, y, (side, side + 2))
+    assert found.item() == pytest.approx(above.item(), rel=1e-9, abs=1e-12) and not found.requires_grad
+    assert losses.divergence(y, y, (side, side + 2)) == 0
+    assert losses.divergence(x.float(), y.half(), (4, 5)).dtype == torch.float32
 
 
 @settings(max_examples=40, deadline=None)
@@ -329,7 +342,7 @@ def test_the_objective_is_the_plain_one():
     for form in (dkd.loss, plain.dkd):
         total, terms = form(answer(*given.new, given.size), teacher, truth, kd=5, dkd=5, ac=1)
         found.append(({k: v.item() for k, v in terms.items()}, torch.autograd.grad(total, leaves)))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-9)
+    assert {name: found[0][0][name] for name in found[1][0]} == pytest.approx(found[1][0], rel=1e-9)
     assert all(torch.allclose(*pair, rtol=1e-9, atol=1e-12) for pair in zip(found[0][1], found[1][1], strict=True))
 
 

@@ -125,7 +125,7 @@ def test_it_says_what_the_files_say(inputs, tmp_path):
     group = json.loads((inputs[1]["summary"] / "groups.json").read_text())["shapes_4-2_overlap_dkd"]
     assert f"{group['all']['mean']:.2f} <small>± {group['all']['sd']:.2f}</small>" in text
     assert "abc123 with changes" in text and "torch 2.9" in text
-    assert "Over 8 test pictures" in text and "The entropy of soft targets was not recorded" in text
+    assert "Over 8 test pictures" in text and "the entropy of the targets, is taken off" in text
     lost = rows(tmp_path / "forgetting.csv")
     assert {row["class"] for row in lost} == set(catalog.SHAPES[1:5])
     assert {float(row["forgetting"]) for row in lost} == {10.0} and {row["learned"] for row in lost} == {"0"}

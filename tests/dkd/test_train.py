@@ -14,6 +14,7 @@ from hypothesis import given as drawn_from
 from hypothesis import settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing import event_accumulator
 
 from dkd import bilinear, checkpoint, evaluate, train
 from dkd.errors import InputError
@@ -65,6 +66,21 @@ def test_the_base_is_written_whole(base):
     assert learned["order"] == [1, 2, 3, 4] and learned["sizes"] == [4] and learned["class_names"][5] == "ring"
     # 23 of the 24 pictures show a class of the base; three do not fill a batch of four.
     assert base.cost["iterations"] == 2 * 5 and base.cost["images"] == 40
+
+
+def test_curves_for_tensorboard_are_the_records(prepared, base, tmp_path, monkeypatch):
+    found = fit_base(prepared, tmp_path / "s0", board=tmp_path / "board")
+    assert same(found.tensors, base.tensors)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "board")).Reload()
+    with (tmp_path / "s0" / "train.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert set(events.Tags()["scalars"]) == history[0].keys() - {"epoch"}
+    for name in events.Tags()["scalars"]:
+        for event, row in zip(events.Scalars(name), history, strict=True):
+            assert event.step == int(row["epoch"]) and event.value == pytest.approx(float(row[name]), rel=1e-6)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match=r"TensorBoard is not installed: pip install 'dkd\[tensorboard\]'"):
+        fit_base(prepared, tmp_path / "missing", board=tmp_path / "board")
 
 
 def test_a_checkpoint_comes_back_as_it_was(base):

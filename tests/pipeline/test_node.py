@@ -38,7 +38,8 @@ def test_a_stage_sees_its_params_its_inputs_and_the_runtime(workplace):
     nodes.make(workplace.plan, index, [])
     [(params, runtime, inputs, out)] = seen
     assert params == {"dataset": "shapes", "format": "folder"}
-    assert runtime == {**workplace.plan.runtime, "work": f".dkd/work/{index[-12:]}"}
+    places = {"work": f".dkd/work/{index[-12:]}", "board": f"logs/tensorboard/{index}"}
+    assert runtime == {**workplace.plan.runtime, **places}
     assert inputs == {"data": Path(draw)}
     assert out.parent == keep.SCRATCH
 

@@ -33,7 +33,7 @@ def loss(
     decomposition: str = "weight",
     resolution: str = "grid",
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total and named terms, with the least value of the soft ones (`_entropy`); kd, dkd, ac weigh.
+    """Total and named terms, with what the soft ones are above their least value (`_kl`); kd, dkd, ac weigh.
 
     The sign that decomposes is that of the `weight` (released) or of the `product` (paper); DKD is on the feature
     `grid` (released) or at `full` resolution (paper).
@@ -43,12 +43,16 @@ def loss(
     ours = losses.decompose(student.features, torch.cat(student.weights)[:previous], decomposition)
     theirs = losses.decompose(teacher.features, torch.cat(teacher.weights), decomposition)
     parts = student.size if resolution == "full" else student.features.shape[-2:]
+    soft = {
+        "kd": (scores[:, :previous], taught, student.size),
+        "dkd_pos": (ours[0], theirs[0], parts),
+        "dkd_neg": (ours[1], theirs[1], parts),
+    }
     terms = {
         "mbce": losses.mbce(scores[:, target.first - 1 :], target),
-        "kd": losses.soft_bce(scores[:, :previous], taught, student.size),
-        "dkd_pos": losses.soft_bce(ours[0], theirs[0], parts),
-        "dkd_neg": losses.soft_bce(ours[1], theirs[1], parts),
+        **{name: losses.soft_bce(*pair) for name, pair in soft.items()},
         "ac": losses.auxiliary(student.auxiliary, student.size),
+        **{f"{name}_kl": losses.divergence(*pair) for name, pair in soft.items()},
     }
     total = terms["mbce"] + kd * terms["kd"] + dkd * (terms["dkd_pos"] + terms["dkd_neg"]) + ac * terms["ac"]
     return total, terms

@@ -13,10 +13,12 @@ OPTIONS = {"start": ("random", "auxiliary"), "kd": 5.0}
 
 
 def loss(student: Output, teacher: Output, target: losses.Target, *, kd: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total and named terms; `kd` is a weight."""
+    """Total and named terms, with what KD is above its least value (`_kl`); `kd` is a weight."""
     scores, taught = student.scores, teacher.scores
+    soft = scores[:, : taught.shape[1]], taught, student.size
     terms = {
         "mbce": losses.mbce(scores[:, target.first - 1 :], target),
-        "kd": losses.soft_bce(scores[:, : taught.shape[1]], taught, student.size),
+        "kd": losses.soft_bce(*soft),
+        "kd_kl": losses.divergence(*soft),
     }
     return terms["mbce"] + kd * terms["kd"], terms

@@ -85,15 +85,15 @@ def _facts(name: str, runs: Sequence[Run], figures: dict[str, dict[str, list[Fig
         "runs": [run.name for run in runs],
         "protocols": sorted({run.protocol for run in runs}),
         "figures": {kind: by_benchmark[name] for kind, by_benchmark in figures.items()},
-        "entropy": all(_has_entropy(runs, term) for term in SOFT),
+        "entropy": all(_has_least(runs, term) for term in SOFT),
         "measured": sorted({step.panels["drift"]["pictures"] for run in runs for step in run.steps if _moved(step)}),
     }
 
 
-def _has_entropy(runs: Iterable[Run], term: str) -> bool:
-    """Whether the least value of a soft term is known wherever there is the term."""
+def _has_least(runs: Iterable[Run], term: str) -> bool:
+    """Whether it is known, wherever there is a soft term, what it is above its least value."""
     records = [record for run in runs for step in run.steps for record in step.training or () if term in record]
-    return term in SOFT and all(f"{term}_entropy" in record for record in records)
+    return term in SOFT and all(f"{term}_kl" in record for record in records)
 
 
 def _moved(step: gather.Step) -> dict[str, Any] | None:
@@ -231,8 +231,8 @@ def _confusion_rows(runs: Iterable[Run]) -> Iterable[tuple]:
             yield run.name, last.number, names[row], names[column], pixels, round(float(share[row, column]), 6)
 
 
-def _less_entropy(record: dict[str, float], term: str) -> float:
-    return record[term] - record.get(f"{term}_entropy", 0.0)
+def _above_least(record: dict[str, float], term: str) -> float:
+    return record.get(f"{term}_kl", record[term])
 
 
 def _training_rows(runs: Iterable[Run]) -> Iterable[tuple]:
@@ -240,7 +240,7 @@ def _training_rows(runs: Iterable[Run]) -> Iterable[tuple]:
         for step in run.steps:
             for record in step.training or ():
                 for term in TERMS.keys() & record.keys():
-                    yield run.name, step.number, int(record["epoch"]), term, _less_entropy(record, term)
+                    yield run.name, step.number, int(record["epoch"]), term, _above_least(record, term)
 
 
 def _training(runs: Sequence[Run]) -> list[Figure]:
@@ -255,13 +255,13 @@ def _training(runs: Sequence[Run]) -> list[Figure]:
                 if there:
                     x, y = (
                         [done + record["epoch"] for record in there],
-                        [_less_entropy(record, term) for record in there],
+                        [_above_least(record, term) for record in there],
                     )
                     series.append(Series(run.name, run.method, [run.name], x, y))
                 done += len(records)
                 borders.add(done + 0.5)
         if series:
-            soft = ", less its least value" if _has_entropy(runs, term) else ""
+            soft = ", above its least value" if _has_least(runs, term) else ""
             drawn.append(
                 charts.lines(f"{words}{soft}", series, "epoch, all steps", "loss", sorted(borders)[:-1], dots=False)
             )
