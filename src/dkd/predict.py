@@ -138,7 +138,8 @@ def write(predictor: Predictor, found: Sequence[Photo], out: Path, workers: int 
     colours = [value for colour in predictor.colours for value in colour]
     out.mkdir(parents=True, exist_ok=True)
     try:
-        for photo, image in zip(found, tqdm(loader, unit="image", desc="predict", disable=None, leave=False), strict=True):
+        images = tqdm(loader, unit="image", desc="predict", disable=None, leave=False)
+        for photo, image in zip(found, images, strict=True):
             if isinstance(image, str):
                 broken.append(image)
                 continue
