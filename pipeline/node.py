@@ -28,6 +28,9 @@ from pipeline.plan import STAMP, Node, Plan
 USES = {"base": "train", "increment": "train", "evaluate": "evaluate", "panels": "evaluate"}
 """What the rules that compute on a GPU, where there is one, use it for."""
 
+SETTLE = 1.5
+"""Seconds in which the Snakemake that made a node has written down that it did."""
+
 log = logging.getLogger("dkd.node")
 
 
@@ -45,6 +48,7 @@ def make(plan: Plan, folder: str, promised: list[str]) -> None:
         # Another run may have made it, or have put it into the attic, since the graph of this one was built.
         keep.mend(plan, node)
         if (Path(folder) / STAMP).exists():
+            _settle(Path(folder) / STAMP)
             return
         scratch = keep.SCRATCH / keep.slug(folder)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -61,6 +65,13 @@ def make(plan: Plan, folder: str, promised: list[str]) -> None:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             keep.drop_empty(Path(folder))
+
+
+def _settle(stamp: Path) -> None:
+    """Be done a little later than the run that made it: two Snakemakes that write down the same job at the same moment
+    can trip over each other's records, and then delete what was made."""
+    age = time.time() - stamp.stat().st_mtime
+    time.sleep(min(max(SETTLE - age, 0.0), SETTLE))
 
 
 def _work(plan: Plan, node: Node, scratch: Path, promised: list[str]) -> dict[str, Any]:
