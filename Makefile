@@ -15,7 +15,7 @@ test-all: lint  ## all tests but those that need a GPU or a browser
 	$(BIN)/python -m pytest -m "not gpu and not browser"
 
 browser-test: .venv/installed  ## the page in Chromium, which is installed on Debian where it is missing
-	@command -v chromedriver >/dev/null || apt-get install --yes --no-install-recommends chromium chromium-driver
+	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,browser]"
 	$(BIN)/python -m pytest -m browser
 

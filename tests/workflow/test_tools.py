@@ -259,6 +259,15 @@ def test_status_says_why_and_what_comes_next(finished):
 
 
 @pytest.mark.slow
+def test_snakemakes_own_report_is_one_file_that_needs_no_network(finished):
+    finished.snakemake("--report", "report.html")
+    text = (finished.path / "report.html").read_text()
+    assert all(f'"{category}"' in text for category in ("Tables", "Figures", "Pictures"))
+    assert "steps.csv" in text and "sheet.png" in text
+    assert not re.search(r'(src|href)="https?:', text)
+
+
+@pytest.mark.slow
 def test_an_edit_that_changes_no_result_is_adopted_and_both_tools_agree(finished):
     (finished.path / "src" / "dkd" / "losses.py").write_text("SCALE = 2 - 1\n")
     output = finished.pipeline("adopt")
