@@ -11,9 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
 from dkd.report import page
 
@@ -26,6 +23,7 @@ FLAGS = (
     "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update "
     "disable-sync"
 ).split()
+ENTER, RIGHT, ESCAPE = "\ue007", "\ue014", "\ue00c"
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +38,7 @@ class Browser:
         self.driver.get(path.as_uri())
 
     def click(self, selector):
-        element = self.driver.find_element(By.CSS_SELECTOR, selector)
+        element = self.driver.find_element("css selector", selector)
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
 
@@ -70,6 +68,9 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
+    # An extra that only `make browser-test` installs; the other tests are collected without it.
+    from selenium import webdriver
+
     driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
     assert driver and chromium, "chromium or chromedriver is missing: run `make browser-test`"
     options = webdriver.ChromeOptions()
@@ -111,7 +112,7 @@ def test_tables_sort_by_pointer_and_by_keyboard(opened):
     up = opened.run(COLUMN)
     assert len(up) > 1 and up == sorted(up)
     opened.run(f"document.querySelector('{button}').focus()")
-    opened.press(Keys.ENTER)
+    opened.press(ENTER)
     assert opened.run(COLUMN) == sorted(up, reverse=True)
     assert opened.run("return document.querySelector('#cost ~ .wide th:nth-child(5)').ariaSort") == "descending"
 
@@ -142,18 +143,18 @@ def test_filters_act_and_are_taken_back(opened):
 def test_a_picture_opens_and_arrows_go_on(opened):
     button = ".tiles button"
     opened.run(f"document.querySelector('{button}').focus()")
-    opened.press(Keys.ENTER)
+    opened.press(ENTER)
     words = "return document.querySelector('#large p').textContent"
     state = (
         "const i = document.querySelector('#large img'); return document.querySelector('#large').open && i.naturalWidth"
     )
     assert opened.run(state) > 0
     first = opened.run(words)
-    opened.press(Keys.ARROW_RIGHT)
+    opened.press(RIGHT)
     second = opened.run(words)
     assert first.startswith("picture ") and second.startswith("truth of ")
     opened.shoot(f"{opened.name}-picture")
-    opened.press(Keys.ESCAPE)
+    opened.press(ESCAPE)
     assert not opened.run("return document.querySelector('#large').open")
     assert opened.run("return document.activeElement === document.querySelector(arguments[0])", button)
 
