@@ -55,8 +55,11 @@ def test_a_stopped_training_goes_on_with_the_same_call(drawn, tmp_path, monkeypa
         return loss(*given, **weights)
 
     monkeypatch.setattr(joint, "loss", stop)
+    # Ignored where the tests themselves run in the background of a script.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(AssertionError):
         run(monkeypatch, *call, "--out", tmp_path / "stopped")
+    signal.signal(signal.SIGINT, before)
     assert not (tmp_path / "stopped").exists()
     monkeypatch.setattr(joint, "loss", loss)
     with caplog.at_level(logging.INFO):

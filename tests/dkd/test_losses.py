@@ -272,7 +272,7 @@ def test_divergence_is_what_is_above_the_entropy_of_the_target(seed, classes, gr
     full, taught = (plain.upsample(each, (side, side + 2))[..., ::stride, ::stride] for each in (x, y))
     above = plain.soft_bce(full, taught) - plain.soft_bce(taught, taught)
     found = losses.divergence(x, y, (side, side + 2))
-    assert found.item() == pytest.approx(above.item(), rel=1e-9, abs=1e-12) and not found.requires_grad
+    assert found.item() == pytest.approx(above.item(), rel=1e-9, abs=1e-7) and not found.requires_grad
     assert losses.divergence(y, y, (side, side + 2)) == 0
     assert losses.divergence(x.float(), y.half(), (4, 5)).dtype == torch.float32
 
