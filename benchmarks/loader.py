@@ -96,6 +96,18 @@ def main() -> None:
         lines = [(name, taken[name] * 1e3, 1 / taken[name], base / taken[name]) for name in variants]
         measure.table(("one sample, 500 x 375 to 512 x 512", "ms", "per second", "times faster"), lines)
 
+        files, masks = plain.files, [np.array(Image.open(root / row.mask)) for row in rows]
+        images = [files[i][0] for i in range(PICTURES)]
+        crop = {key: getattr(RECIPE, key) for key in ("crop", "scale", "ratio", "flip")}
+        full = np.zeros((RECIPE.crop, RECIPE.crop), np.uint8)
+        parts = {
+            "a Python call per pixel": lambda: np.vectorize(lambda label: label)(full),
+            "dkd: decode picture and mask": lambda: files[next(order) % PICTURES],
+            "dkd: crop, resize, flip": lambda: transforms.train_sample(images[0], masks[0], seed=next(order), **crop),
+        }
+        taken = measure.seconds(parts, 60)
+        measure.table(("of which", "ms"), [(name, taken[name] * 1e3) for name in parts])
+
         lines = []
         for workers in (0, 1, 2):
             for kept in (0, 100):
