@@ -1,12 +1,17 @@
-"""A whole incremental step of optimisation, ResNet-101, [100, 50] classes: network, teacher, losses, optimiser."""
+"""A whole incremental step of optimisation, ResNet-101: network, teacher, losses, optimiser; how it grows."""
 
 import argparse
+import os
+import tempfile
+import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
-from benchmarks import measure
-from dkd import config, train
+from benchmarks import loader, measure
+from dkd import config, train, transforms
 from dkd.losses import Target
 from dkd.methods import dkd
 from dkd.model.segmenter import Segmenter
@@ -17,7 +22,7 @@ SPEC = {**config.Model().model_dump(), "pretrained": False}
 
 
 def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: bool, last=False, compiled=False):
-    """One step, as a function; `last` = channels_last."""
+    """One step, as a function of normalised pictures or of its own; `last` = channels_last."""
     torch.manual_seed(0)
     device, layout = measure.DEVICE, torch.channels_last if last else torch.contiguous_format
     teacher = Segmenter(SPEC, classes[:1]).eval().requires_grad_(False)
@@ -31,7 +36,7 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     if not fast:
         groups = [{k: group[k] for k in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]
         optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
-    images = torch.randn(batch, 3, size, size).to(device, memory_format=layout)
+    own = torch.randn(batch, 3, size, size).to(device, memory_format=layout)
     labels = torch.randint(0, classes[1] + 1, (batch, size // 32, size // 32)).to(device)
     labels = torch.where(labels > 0, labels + classes[0], 0).to(torch.uint8)
     labels = labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
@@ -39,7 +44,7 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     form = dkd.loss if fast else plain.dkd
     network, taught = (torch.compile(x) if compiled else x for x in (student, teacher))
 
-    def step():
+    def step(images=own):
         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
             answer = network(images)
             with torch.no_grad():
@@ -75,6 +80,47 @@ def main() -> None:
     for name, kind in kinds.items():
         lines.append((name, time[name] * 1e3, measure.peak(only, "step", *case, *kind), base / time[name]))
     measure.table(("step of 2 pictures, 256 x 256", "ms", "peak MB", "times faster"), lines)
+    grow(rounds, 2, 256, (128, 384), (1, 4))
+    print(f"fed from files, 1 worker: {share((100, 50), 2, 1, (True, False, True)):.1%} of the time is spent waiting")
+
+
+def grow(rounds: int, batch: int, size: int, sizes: tuple[int, ...], batches: tuple[int, ...]) -> None:
+    """Time and memory of a step in float32 against classes, pixels and batch, one of them at a time."""
+    cases = [(classes, batch, size) for classes in (20, 50, 100, 150)]
+    cases += [(100, batch, other) for other in sizes] + [(100, other, size) for other in batches]
+    lines = []
+    for classes, n, side in cases:
+        case = ((classes - 5, 5), n, side, True, False, True)
+        taken = measure.seconds(only(*case), rounds)["step"]
+        shown = (f"{classes} classes, batch {n}, {side} x {side}", taken * 1e3, taken / n / side**2 * 1e9)
+        lines.append((*shown, measure.peak(only, "step", *case)))
+    measure.table(("growth of a step", "ms", "ns per pixel", "peak MB"), lines)
+
+
+def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> float:
+    """Part of the time of a step on crops of 512 that it waits for its pictures, read and decoded by `workers`."""
+    step, cuda = build(classes, batch, 512, *kind), measure.DEVICE.type == "cuda"
+    with tempfile.TemporaryDirectory() as folder:
+        visible = tuple(range(16, loader.CLASSES + 1))
+        pictures = [
+            train.Picture(row.id, Path(folder) / row.image, Path(folder) / row.mask, loader.TABLE, visible)
+            for row in loader.draw(Path(folder))
+        ]
+        recipe = loader.RECIPE._replace(batch=batch, epochs=99)
+        order = train.Batches(len(pictures), recipe, batch, 0, 1, 0, 1)
+        samples = train.Samples(pictures, recipe, 0, 1)
+        feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
+        # The first steps, which start workers and choose kernels, do not count.
+        for i in range(-8, 30) if cuda else range(-1, 5):
+            asked = time.perf_counter()
+            if i <= 0:
+                waited, began = 0.0, asked
+            images, _ = next(feed)
+            waited += time.perf_counter() - asked
+            step(transforms.normalise(images.to(measure.DEVICE, non_blocking=True)))
+            if cuda:
+                torch.cuda.synchronize()
+        return waited / (time.perf_counter() - began)
 
 
 def gpu(rounds: int) -> None:
@@ -95,6 +141,10 @@ def gpu(rounds: int) -> None:
                 lines.append((f"batch {batch}, {name}", taken * 1e3, batch / taken, space))
                 torch.cuda.empty_cache()
         measure.table((f"{sum(classes)} classes, 512 x 512, bf16", "ms", "images/s", "peak MB"), lines)
+    grow(rounds, 8, 512, (256, 384), (4, 16))
+    workers = os.cpu_count() or 1
+    part = share((100, 50), 24, workers, (True, True, True))
+    print(f"batch 24, channels_last, fed from files, {workers} workers: {part:.1%} of the time is spent waiting")
 
 
 if __name__ == "__main__":
