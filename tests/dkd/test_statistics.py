@@ -35,6 +35,12 @@ def test_other_scenarios_are_not_compared():
     assert statistics.differences(rows("kd", KD) + other, ["all"]) == []
 
 
+def test_training_at_once_is_held_against_the_last_step():
+    kd = [{**row, "step": step, "all": row["all"] + 10 * step} for step in (0, 1, 2) for row in rows("kd", KD)]
+    found = statistics.differences(kd + rows("joint", KD, step=0), ["all"])
+    assert [(row["method"], row["than"], row["step"], row["mean"]) for row in found] == [("joint", "kd", 2, -20.0)]
+
+
 def test_one_pair_has_no_interval_and_none_no_row():
     [found] = statistics.differences(rows("kd", {"s0": 1.0}) + rows("dkd", {"s0": 3.0}), ["all"])
     assert (found["mean"], found["low"], found["high"], found["n"]) == (2, None, None, 1)

@@ -51,16 +51,25 @@ def groups(rows: Sequence[dict], measured: Sequence[str]) -> list[dict]:
 
 
 def differences(rows: Sequence[dict], measured: Sequence[str]) -> list[dict]:
-    """Paired differences, later method less earlier one, with their interval, for each pair of methods and step."""
+    """Paired differences, later method less earlier one, with their interval, for each pair of methods and step.
+
+    A network trained on all classes at once has one step; it is held against the last step of the others.
+    """
     return [row for setting, methods in _by_setting(rows).items() for row in _pairs(setting, methods, measured)]
 
 
 def _pairs(setting: tuple, methods: dict, measured: Sequence[str]) -> Iterator[dict]:
     for (than, before), (method, after) in combinations(methods.items(), 2):
-        for step in sorted(before.keys() & after.keys()):
-            both = [key for key in before[step] if key in after[step]]
+        steps = (
+            zip(sorted(after), sorted(before), strict=True)
+            if len(after) == len(before)
+            else [(max(after), max(before))]
+        )
+        for late, early in steps:
+            step = max(late, early)
+            both = [key for key in before[early] if key in after[late]]
             for metric in measured:
-                values = [(after[step][key][metric], before[step][key][metric]) for key in both]
+                values = [(after[late][key][metric], before[early][key][metric]) for key in both]
                 lost = [a - b for a, b in values if a is not None and b is not None]
                 if lost:
                     low, high = interval(lost)
