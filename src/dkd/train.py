@@ -100,7 +100,8 @@ class Samples(Dataset):
         image, mask = self.files[position]
         sample = transforms.train_sample(
             image,
-            np.take(picture.table, mask),
+            mask,
+            picture.table,
             seed=seeds.derive(self.seed, self.step, epoch, picture.id),
             crop=recipe.crop,
             scale=recipe.scale,

@@ -3,9 +3,11 @@
 Knows nothing of files, steps or batches. Randomness is a matter of the seed that is handed in, for each picture anew.
 """
 
+import functools
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
@@ -14,31 +16,52 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def normalise(image: Tensor) -> Tensor:
     """(..., 3, H, W) uint8 -> float32 with the mean and deviation of ImageNet taken out."""
-    return F.normalize(F.to_dtype(image, torch.float32, scale=True), MEAN, STD)
+    return F.normalize(F.to_dtype(image, torch.float32, scale=True), MEAN, STD, inplace=True)
 
 
 def train_sample(
-    image: np.ndarray, labels: np.ndarray, *, seed: int, crop: int, scale: tuple, ratio: tuple, flip: float
+    image: np.ndarray,
+    mask: np.ndarray,
+    table: np.ndarray,
+    *,
+    seed: int,
+    crop: int,
+    scale: tuple,
+    ratio: tuple,
+    flip: float,
 ) -> tuple[Tensor, Tensor]:
-    """Random resized crop and horizontal flip of one picture.
+    """Random resized crop and horizontal flip of one picture, and its labels by `table`.
 
-    image (H, W, 3) uint8, labels (H, W) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8. `scale` is the
-    share of the picture's area, `ratio` its aspect; ten tries and a central fallback, as torchvision does. Shares above
-    1 can only be met by the tries that fit (the released recipe draws from 0.5..2.0).
+    image (H, W, 3) uint8, mask (H, W) uint8, table (256,) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8. `scale`
+    is the share of the picture's area, `ratio` its aspect; ten tries and a central fallback, as torchvision does.
+    Shares above 1 can only be met by the tries that fit (the released recipe draws from 0.5..2.0).
     """
     image = channels_first(image)
-    # torchvision draws from the global generator; a forked state keeps the draw explicit and leaves no trace.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    # torchvision draws from the global generator; putting its state back keeps the draw explicit and leaves no trace.
+    # (`torch.manual_seed` would seed the generators of GPUs, too.)
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(seed)
+    try:
         box = v2.RandomResizedCrop(crop, scale=scale, ratio=ratio).make_params([image])
         mirrored = bool(torch.rand(()) < flip)
-    box = [box[key] for key in ("top", "left", "height", "width")]
-    image = F.resized_crop(image, *box, [crop, crop], InterpolationMode.BILINEAR, antialias=True)
-    mask = torch.from_numpy(labels)[None]
-    mask = F.resized_crop(mask, *box, [crop, crop], InterpolationMode.NEAREST_EXACT)
+    finally:
+        generator.set_state(state)
+    top, left, height, width = (box[key] for key in ("top", "left", "height", "width"))
+    image = F.resized_crop(image, top, left, height, width, [crop, crop], InterpolationMode.BILINEAR, antialias=True)
+    rows, columns = nearest(height, crop), nearest(width, crop)
     if mirrored:
-        image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
-    return image, mask[0]
+        image, columns = F.horizontal_flip(image), columns[::-1]
+    # Columns first: what is left to do for the rows is to copy them.
+    labels = table.take(mask[top : top + height, left : left + width]).take(columns, axis=1).take(rows, axis=0)
+    return image, torch.from_numpy(labels)
+
+
+@functools.lru_cache(maxsize=1024)
+def nearest(length: int, size: int) -> np.ndarray:
+    """Which of `length` pixels in a row each of `size` shows, by torch's rule nearest-exact: (size,) int64."""
+    pixels = torch.arange(length, dtype=torch.float32)[None, None]
+    return nn.functional.interpolate(pixels, size=size, mode="nearest-exact")[0, 0].long().numpy()
 
 
 def channels_first(image: np.ndarray) -> Tensor:
