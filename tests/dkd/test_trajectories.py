@@ -128,23 +128,15 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
     return student, optimizer, history, norms
 
 
-# At the base, batch norm over the two values of the pooled branch blows rounding up a thousandfold per step: the
-# numbers hold for the operations, and the summation order of the two threads, that they were printed with. So the base
-# is followed with the plain objective, and ours is held to that in double precision, where rounding stays small.
 @pytest.mark.shared
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "form", "fused"), [("base_15", plain_joint, False), ("inc_15-1", dkd.loss, True)])
-def test_four_steps_are_those_of_the_release(golden, name, form, fused):
-    case = golden("trajectories.json")[name]
+def test_four_steps_of_an_increment_are_those_of_the_release(golden):
+    case = golden("trajectories.json")["inc_15-1"]
     torch.set_num_threads(2)
-    student, optimizer, history, norms = four_steps(case, form, fused=fused)
+    student, optimizer, history, norms = four_steps(case, dkd.loss)
     for found, known in zip(history, case["iterations"], strict=True):
-        assert found["lr"] == pytest.approx(known["lr"][0], rel=1e-9)
-        terms = {key: value for key, value in known.items() if key != "lr"}
-        assert {key: found[key] for key in terms} == pytest.approx(terms, rel=1e-5)
-    groups = optimizer.param_groups
-    assert [group["lr"] for group in groups] == [0.0] * len(case["iterations"][0]["lr"])
-    assert [group["initial_lr"] for group in groups] == pytest.approx(case["iterations"][0]["lr"], rel=1e-9)
+        assert terms(found) == pytest.approx(terms(known), rel=1e-5)
+    groups_are_those_of_the_release(optimizer, history, case)
 
     student.eval()
     with torch.no_grad():
@@ -156,15 +148,38 @@ def test_four_steps_are_those_of_the_release(golden, name, form, fused):
     assert {key: ours[key] for key in case["final_norms"]} == pytest.approx(case["final_norms"], rel=1e-5)
 
 
+# At the base, batch norm over the two values of the pooled branch blows rounding up a thousandfold per step. The
+# release's numbers are float32 and hold it; in double precision it stays small on any processor, and what is between
+# the two is the release's own. A wrong momentum, decay, rate of the heads, weight of positives or rule for void is
+# further away than the bounds. The weights of the first convolution feel it most (0.7%).
 @pytest.mark.shared
 @pytest.mark.slow
-def test_the_base_goes_where_the_plain_objective_goes(golden):
+def test_four_steps_of_the_base_are_those_of_the_release(golden):
     case = golden("trajectories.json")["base_15"]
-    (*_, found, ours), (*_, expected, theirs) = (
+    (_, optimizer, history, norms), (*_, expected, theirs) = (
         four_steps(case, form, torch.float64, fused) for form, fused in ((joint.loss, True), (plain_joint, False))
     )
-    for record, known in zip(found, expected, strict=True):
-        assert record == pytest.approx(known, rel=1e-5)
+    for found, known, plain_form, bound in zip(
+        history, case["iterations"], expected, (1e-5, 1e-3, 5e-3, 2e-3), strict=True
+    ):
+        assert found == pytest.approx(plain_form, rel=1e-5)
+        assert terms(found) == pytest.approx(terms(known), rel=bound)
+    groups_are_those_of_the_release(optimizer, history, case)
     # Three steps: the fourth blows what is left of float64 up, too, in the weights.
-    for norms, known in zip(ours[:3], theirs[:3], strict=True):
-        assert norms == pytest.approx(known, rel=1e-5)
+    for found, plain_form in zip(norms[:3], theirs[:3], strict=True):
+        assert found == pytest.approx(plain_form, rel=1e-5)
+    ours, known = {released_name(key): norm for key, norm in norms[-1].items()}, dict(case["final_norms"])
+    assert ours.pop("backbone.conv1.weight") == pytest.approx(known.pop("backbone.conv1.weight"), rel=1e-2)
+    assert {key: ours[key] for key in known} == pytest.approx(known, rel=1e-3)
+
+
+def terms(record: dict) -> dict:
+    return {key: value for key, value in record.items() if key in ("total", "mbce", "kd", "dkd_pos", "dkd_neg", "ac")}
+
+
+def groups_are_those_of_the_release(optimizer, history, case: dict):
+    known = case["iterations"]
+    assert [record["lr"] for record in history] == pytest.approx([record["lr"][0] for record in known], rel=1e-9)
+    groups = optimizer.param_groups
+    assert [group["lr"] for group in groups] == [0.0] * len(known[0]["lr"])
+    assert [group["initial_lr"] for group in groups] == pytest.approx(known[0]["lr"], rel=1e-9)
