@@ -131,14 +131,14 @@ def build(config: Any) -> Plan:
     results: dict[str, Source] = {}
     shown: dict[str, Source] = {}
     runs = []
-    for run in config.runs:
-        content = run.model_dump(mode="json")
+    contents = [run.model_dump(mode="json") for run in config.runs]
+    for run, content, method in zip(config.runs, contents, _told_apart(contents), strict=True):
         steps = dict(enumerate(builder.steps(content)))
         for step, made in steps.items():
             results[f"{run.name}/{step}"] = made.results
             shown |= {f"{run.name}/{step}/checkpoint": made.checkpoint, f"{run.name}/{step}/panels": made.panels}
-        facts = {name: content[name] for name in ("name", "dataset", "setting", "method", "seed", "order", "sizes")}
-        runs.append({**facts, "steps": list(steps), "protocol": content["evaluate"]["protocol"]})
+        facts = {name: content[name] for name in ("name", "dataset", "setting", "seed", "order", "sizes")}
+        runs.append({**facts, "method": method, "steps": list(steps), "protocol": content["evaluate"]["protocol"]})
     report = config.report.model_dump(mode="json")
     summary = builder.add("summary", "summary/report", {"runs": runs, **report}, results)
     assets = {path.name: fingerprint.file_digest(path) for path in sorted(ASSETS.iterdir())}
@@ -146,6 +146,38 @@ def build(config: Any) -> Plan:
         "page", "report/page", {"runs": runs, **report, "assets": assets}, {**results, **shown, "summary": summary}
     )
     return builder.plan
+
+
+def _told_apart(runs: list[dict[str, Any]]) -> list[str]:
+    """What tables call each run's method: its name and, where runs of one setting and method differ in more than seed
+    and order, the values in which they do: "dkd[ac=0.0 start=random]".
+    """
+    alike: dict[tuple, list[dict[str, Any]]] = {}
+    flat = []
+    for run in runs:
+        shared = {name: value for name, value in run.items() if name not in ("name", "seed", "order", "methods")}
+        flat.append(dict(_leaves({**shared, "": run["methods"][run["method"]]})))
+        alike.setdefault((run["dataset"], run["setting"], tuple(run["sizes"]), run["method"]), []).append(flat[-1])
+    names = []
+    for run, values in zip(runs, flat, strict=True):
+        others = alike[run["dataset"], run["setting"], tuple(run["sizes"]), run["method"]]
+        differ = [key for key in values if any(other.get(key) != values[key] for other in others)]
+        told = " ".join(f"{key}={_word(values[key])}" for key in sorted(differ))
+        names.append(f"{run['method']}[{told}]" if told else run["method"])
+    return names
+
+
+def _leaves(content: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        name = f"{above}.{key}" if above and key else above or key
+        if isinstance(value, dict):
+            yield from _leaves(value, name)
+        else:
+            yield name, value
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 class Made(NamedTuple):

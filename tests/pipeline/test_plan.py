@@ -65,6 +65,31 @@ def test_a_run_is_laid_out_in_order(build):
             assert source.path in list(plan.nodes)[:position]
 
 
+def called(plan):
+    """What tables call the method of each run."""
+    return {run["name"]: run["method"] for run in plan.of("summary")[0].params["runs"]}
+
+
+def test_runs_that_differ_in_more_than_seed_and_order_are_told_apart(build):
+    plain = {"method": ["finetune", "dkd"], "seed": [0, 1], "order": ["default", "reversed"]}
+    assert set(called(build(plain)).values()) == {"finetune", "dkd"}
+    found = called(
+        build(
+            plain,
+            {"method": "dkd", "name": "no-dkd", "set": {"methods": {"dkd": {"dkd": 0.0, "start": "random"}}}},
+            {"method": "dkd", "name": "faster", "set": {"increment": {"lr": 0.5}}},
+            {"method": "dkd", "scenario": "4-2", "name": "other", "set": {"increment": {"lr": 0.5}}},
+            {"method": "finetune", "name": "same", "set": {"evaluate": {"protocol": "full_image"}}, "seed": 2},
+        )
+    )
+    lr = next(iter(build({"method": "dkd"}).of("increment"))).params["recipe"]["lr"]
+    assert found["no-dkd"] == f"dkd[dkd=0.0 increment.lr={lr} start=random]"
+    assert found["faster"] == "dkd[dkd=5.0 increment.lr=0.5 start=auxiliary]"
+    assert found["shapes_4-1_overlap_dkd_s0_default"] == f"dkd[dkd=5.0 increment.lr={lr} start=auxiliary]"
+    assert found["other"] == "dkd" and found["same"] == "finetune[evaluate.protocol=full_image]"
+    assert len(set(found.values())) == 6
+
+
 def test_labels_are_for_people(build):
     labels = [node.label for node in build({"method": "dkd"}).nodes.values()]
     assert labels[0] == "draw shapes"

@@ -145,7 +145,7 @@ def _miou(runs: Sequence[Run]) -> list[Figure]:
 
 def _shown(run: Run, step: gather.Step) -> int:
     """Where a step stands among those of the scenario: `joint` has one, after which all classes are learned."""
-    return len(run.sizes) - 1 if run.method == "joint" else step.number
+    return len(run.sizes) - 1 if run.method.partition("[")[0] == "joint" else step.number
 
 
 def _per_class(runs: Sequence[Run]) -> list[Figure]:

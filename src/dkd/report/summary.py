@@ -20,8 +20,9 @@ HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting"
 def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Path) -> None:
     """Write all tables of `runs` into `out`.
 
-    A run has name, dataset, setting, method, seed, sizes and protocol (the headline's); found[name] lists its
-    metrics.json, first step first (the only one for `joint`).
+    A run has name, dataset, setting, method, seed, order, sizes and protocol (the headline's). Runs of one method and
+    setting are taken to differ in seed and order alone. found[name] lists a run's metrics.json, first step first (the
+    only one for `joint`).
     """
     steps, classes, final = [], [], {}
     for run in runs:
