@@ -26,8 +26,7 @@ def mbce(logits: Tensor, target) -> Tensor:
     weight = torch.tensor(target.pos_weight, dtype=logits.dtype, device=logits.device)
     terms = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight, reduction="none")
     if target.void == "ignore":
-        known = (target.labels != 255)[:, None].to(logits.dtype)
-        return (terms * known).sum() / known.sum().clamp(min=1)
+        terms = terms * (target.labels != 255)[:, None].to(logits.dtype)
     return terms.mean((0, 2, 3)).sum()
 
 

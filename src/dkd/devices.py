@@ -25,6 +25,8 @@ def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Ac
         raise InputError("train.precision: fp16 needs a CUDA device; use bf16 or fp32")
     if threads and on_cpu:
         torch.set_num_threads(threads)
+    # Losses are float32, in which torch lets convolutions on CUDA be TF32.
+    torch.backends.cudnn.allow_tf32 = False
     # Classifiers of other steps can be without gradient, which distributed training has to be told.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     mixed = "no" if precision == "fp32" else precision

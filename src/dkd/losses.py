@@ -1,7 +1,8 @@
 """The loss terms of the paper as functions of tensors.
 
 Know nothing of networks, steps or weights. Every term is a mean over batch and pixels and a sum over classes, computed
-in float32 at least, whatever the precision of its input (float64 stays float64).
+in float32 at least, whatever the precision of its input (float64 stays float64). A pixel that says nothing of a class
+counts as 0 in its mean, so that a batch gives the same in parts as in one piece.
 
 Logits come on the grid of the features, (N, K, h, w), and are meant at full size (H, W), upsampled bilinearly. They are
 never all there at that size: a term walks over a few classes at a time, forms the loss and its gradient together
@@ -78,8 +79,7 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     """Modified binary cross-entropy on the classes that labels speak of (paper: mBCE).
 
     logits (N, K, h, w) of the ids `target.first`, `target.first` + 1, ..., upsampled to the labels' size. Every other
-    label says "not this class". Scalar. Each class's mean is over the pixels whose labels speak of it (0 where there
-    is none).
+    label says "not this class"; pixels whose labels do not speak of a class count as 0 in its mean. Scalar.
     """
     labels, weight = target.labels.flatten(), target.pos_weight
     pixels = labels.numel()
@@ -88,7 +88,7 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     starts = [0, *torch.bincount(labels, minlength=VOID + 1).cumsum(0).tolist()]
     ids = labels[order]
     void = order[starts[VOID] :] if target.void == "ignore" else None
-    shares = None if target.visible is None else _shares(target).to(_full(logits))
+    spoken = None if target.visible is None else target.visible.T[..., None, None].to(_full(logits))
 
     def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         loss, slope = F.softplus(x), torch.sigmoid(x)
@@ -100,21 +100,12 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
         if void is not None:
             for map in (loss, slope):
                 map.view(len(x), -1).index_fill_(1, void, 0)
-        if shares is not None:
+        if spoken is not None:
             for map in (loss, slope):
-                map.mul_(shares[part])
+                map.mul_(spoken[part])
         return loss, slope
 
-    known = pixels if void is None else max(pixels - len(void), 1)
-    total = _Walk.apply(_full(logits), target.labels.shape[-2:], pointwise)
-    return total if shares is not None else total / known
-
-
-def _shares(target: Target) -> Tensor:
-    """(K, N, 1, 1): weight of each pixel in a class's mean, where labels of some pictures do not speak of it."""
-    known = (target.labels != VOID) if target.void == "ignore" else torch.ones_like(target.labels)
-    counts = known.sum((1, 2))[:, None] * target.visible
-    return (target.visible / counts.sum(0).clamp(min=1)).T[..., None, None]
+    return _Walk.apply(_full(logits), target.labels.shape[-2:], pointwise) / pixels
 
 
 def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
@@ -171,9 +162,10 @@ def decompose(features: Tensor, weight: Tensor, by: str = "weight") -> tuple[Ten
     """
     features, weight = _full(features), _full(weight)
     positive, negative = (kernel[..., None, None] for kernel in (weight.clamp(min=0), weight.clamp(max=0)))
-    if by == "weight":
-        return F.conv2d(features, positive), F.conv2d(features, negative)
-    above, below = features.clamp(min=0), features.clamp(max=0)
-    for_it = F.conv2d(above, positive) + F.conv2d(below, negative)
-    against = F.conv2d(above, negative) + F.conv2d(below, positive)
-    return for_it, against
+    with torch.autocast(features.device.type, enabled=False):
+        if by == "weight":
+            return F.conv2d(features, positive), F.conv2d(features, negative)
+        above, below = features.clamp(min=0), features.clamp(max=0)
+        for_it = F.conv2d(above, positive) + F.conv2d(below, negative)
+        against = F.conv2d(above, negative) + F.conv2d(below, positive)
+        return for_it, against

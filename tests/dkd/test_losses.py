@@ -328,6 +328,11 @@ def test_autocast_changes_no_term():
     assert all(
         torch.equal(*pair) for pair in zip(gradients, (torch.autograd.grad(t, x)[0] for t in alone), strict=True)
     )
+    features, weight = torch.rand(2, 8, 4, 4), torch.randn(3, 8)
+    for by in ("weight", "product"):
+        without = losses.decompose(features, weight, by)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert all(map(torch.equal, losses.decompose(features, weight, by), without))
     half = x.detach().bfloat16().requires_grad_()
     losses.auxiliary(half[:, :1], (64, 64)).backward()
     assert half.grad.dtype == torch.bfloat16

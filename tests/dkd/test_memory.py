@@ -157,7 +157,7 @@ def test_a_class_is_judged_where_labels_speak_of_it():
     visible = torch.tensor([[True, False, True], [False, False, True]])
     whole = losses.mbce(x, losses.Target(labels, 1, 2.0, visible=visible))
     parts = [
-        losses.mbce(x[:1, :1], losses.Target(labels[:1], 1, 2.0)),
+        losses.mbce(x[:1, :1], losses.Target(labels[:1], 1, 2.0)) / 2,
         losses.mbce(x[:, 2:], losses.Target(labels, 3, 2.0)),
     ]
     assert torch.allclose(whole, sum(parts))
@@ -165,3 +165,21 @@ def test_a_class_is_judged_where_labels_speak_of_it():
     assert (gradient[:, 1] == 0).all() and (gradient[1, 0] == 0).all() and (gradient[0, 0] != 0).all()
     same = losses.mbce(x, losses.Target(labels, 1, 2.0, visible=torch.ones(2, 3, dtype=torch.bool)))
     assert torch.allclose(same, losses.mbce(x, losses.Target(labels, 1, 2.0)))
+
+
+@pytest.mark.parametrize("void", ["negative", "ignore"])
+def test_parts_of_a_batch_give_what_the_whole_gives(void):
+    from dkd import losses
+
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 4, 5, dtype=torch.float64)
+    labels = torch.randint(0, 4, (4, 4, 5), dtype=torch.uint8)
+    labels[0, :3] = labels[1:3, 0] = 255
+    visible = torch.tensor([[True, True, False], [False, False, True], [True, False, True], [False, False, True]])
+    whole = losses.mbce(x, losses.Target(labels, 1, 2.0, void, visible))
+    for size in (1, 2):
+        parts = [
+            losses.mbce(x[i : i + size], losses.Target(labels[i : i + size], 1, 2.0, void, visible[i : i + size]))
+            for i in range(0, 4, size)
+        ]
+        assert torch.allclose(whole, torch.stack(parts).mean())
