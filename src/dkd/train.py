@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -170,6 +171,10 @@ def optimise(
     else:
         groups.append(group([model.auxiliary, *model.heads], recipe.head_lr, decay))
     optimizer = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
+    if recipe.momentum:
+        # Where the first step of all is skipped (fp16 overflows), torch's fused SGD leaves its buffers unset.
+        for parameter in (p for group in groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     rising = round(recipe.warmup * iterations)
 
     def factor(i: int) -> float:
@@ -394,7 +399,10 @@ def loop(
             if not accelerator.sync_gradients:
                 continue
             rate = schedule.get_last_lr()[0]
-            schedule.step()
+            with warnings.catch_warnings():
+                # fp16 leaves out steps that overflow, maybe the first; the schedule is one of iterations all the same.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                schedule.step()
             done += 1
             ended = done % per_epoch == 0
             if done % look and not ended:
