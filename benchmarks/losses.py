@@ -13,8 +13,11 @@ WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}
 WIDTH = 256
 
 
-def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype):
-    """Answers of student and teacher, and labels in squares: background, every new class and void."""
+def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, computed: torch.dtype | None = None):
+    """Answers of student and teacher, and labels in squares: background, every new class and void.
+
+    Values are those of `dtype`, in `computed` where it is given.
+    """
     torch.manual_seed(0)
     device, grid = measure.DEVICE, size // 16
 
@@ -22,7 +25,7 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype):
         logits = [F.interpolate(torch.randn(batch, k, grid // 4, grid // 4), size=(grid, grid)) * 3 - 2 for k in sizes]
         leaves = [torch.rand(batch, WIDTH, grid, grid), *logits, torch.randn(batch, 1, grid, grid)]
         leaves += [torch.randn(k, WIDTH) / 16 for k in sizes]
-        features, *rest = (leaf.to(device, dtype).requires_grad_() for leaf in leaves)
+        features, *rest = (leaf.to(device, dtype).to(computed or dtype).requires_grad_() for leaf in leaves)
         steps = len(sizes)
         return Output(features, tuple(rest[:steps]), rest[steps], tuple(rest[steps + 1 :]), (size, size))
 
@@ -37,8 +40,8 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype):
     return student, detached, Target(labels, old + 1, 1.0)
 
 
-def build(old: int, new: int, batch: int, size: int, dtype=torch.float32) -> measure.Variants:
-    student, teacher, target = inputs(old, new, batch, size, dtype)
+def build(old: int, new: int, batch: int, size: int, dtype=torch.float32, computed=None) -> measure.Variants:
+    student, teacher, target = inputs(old, new, batch, size, dtype, computed)
     leaves = [student.features, *student.logits, student.auxiliary, *student.weights]
 
     def run(form):
@@ -55,22 +58,53 @@ def off(variants: measure.Variants, exact: measure.Variants, name: str) -> float
     return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
 
 
+def moved(old: int, new: int, batch: int, dtype: torch.dtype) -> int:
+    """Bytes that a loss must at least read and write: answers of both networks, labels and the student's gradients."""
+    student, teacher, target = inputs(old, new, batch, 512, dtype)
+    ours = [student.features, *student.logits, student.auxiliary, *student.weights]
+    theirs = [teacher.features, *teacher.logits, *teacher.weights]
+    return sum(x.nbytes for x in [*ours, *ours, *theirs, target.labels])
+
+
+def copy_speed() -> float:
+    """Bytes per second that a large copy reads and writes."""
+    a = torch.empty(2**28, device="cuda")
+    b = torch.empty_like(a)
+    speed = 2 * a.nbytes / measure.seconds({"copy": lambda: b.copy_(a)}, 9)["copy"]
+    print(f"copy bandwidth: {speed / 1e9:.0f} GB/s")
+    return speed
+
+
+def compare(old: int, new: int, batch: int, dtype: torch.dtype, speed: float) -> None:
+    """Print the plain form and ours for one case; where a copy's `speed` is known, against the bytes that must move."""
+    case = (old, new, batch, 512)
+    variants, exact = build(*case, dtype), build(*case, dtype, torch.float64)
+    apart = {name: off(variants, exact, name) for name in variants}
+    del exact
+    time = measure.seconds(variants, 9)
+    space = {name: measure.peak(build, name, *case, dtype) for name in variants}
+    head, rows = ["ms", "peak MB", "times faster", "times less", "off by"], []
+    if speed:
+        head += ["images/s", "times its bytes' copy"]
+    for name in variants:
+        row = [name, time[name] * 1e3, space[name], time["plain"] / time[name], space["plain"] / space[name]]
+        row.append(apart[name])
+        if speed:
+            row += [batch / time[name], time[name] * speed / moved(old, new, batch, dtype)]
+        rows.append(tuple(row))
+    kind = str(dtype).removeprefix("torch.")
+    measure.table((f"{old + new} classes, 512 x 512, batch {batch}, {kind}", *head), rows)
+
+
 def main() -> None:
     measure.start()
+    torch.backends.cudnn.allow_tf32 = False
     gpu = measure.DEVICE.type == "cuda"
-    rows = []
+    speed = copy_speed() if gpu else 0.0
     for old, new in ((100, 50), (15, 5)):
         for batch in (8, 24) if gpu else (2,):
-            case = (old, new, batch, 512)
-            variants = build(*case)
-            exact = build(*case, torch.float64)
-            apart = {name: off(variants, exact, name) for name in variants}
-            time = measure.seconds(variants, 9)
-            space = {name: measure.peak(build, name, *case) for name in variants}
-            for name in variants:
-                shown = (f"{old + new} classes, batch {batch}, {name}", time[name] * 1e3, space[name])
-                rows.append((*shown, time["plain"] / time[name], space["plain"] / space[name], apart[name]))
-    measure.table(("512 x 512", "ms", "peak MB", "times faster", "times less", "off by"), rows)
+            for dtype in (torch.float32, torch.bfloat16) if gpu else (torch.float32,):
+                compare(old, new, batch, dtype, speed)
 
     rows = []
     for old, new, batch, size in (
@@ -84,11 +118,6 @@ def main() -> None:
         rows.append((f"{old + new} classes, batch {batch}, {size} x {size}", time * 1e3, time / values * 1e9))
         rows[-1] += (measure.peak(build, "dkd", *case),)
     measure.table(("growth", "ms", "ns per value", "peak MB"), rows)
-    if gpu:
-        a = torch.empty(2**28, device="cuda")
-        b = torch.empty_like(a)
-        taken = measure.seconds({"copy": lambda: b.copy_(a)}, 9)["copy"]
-        print(f"copy bandwidth: {2 * a.numel() * 4 / taken / 1e9:.0f} GB/s")
 
 
 if __name__ == "__main__":

@@ -18,12 +18,16 @@ Variants = dict[str, Callable[[], object]]
 def start() -> None:
     """Fix the seed and print what machine this is; OMP_NUM_THREADS says how many threads."""
     torch.manual_seed(0)
+    names = [x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
+    where = f"{(names or [platform.machine()])[0]}, {torch.get_num_threads()} threads on {cores()} cores"
     if DEVICE.type == "cuda":
-        where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
-    else:
-        names = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
-        where = f"{names[0].split(':')[1].strip()}, {torch.get_num_threads()} threads on {os.cpu_count()} cores"
+        where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}; {where}"
     print(f"machine: {where}; torch {torch.__version__}, Python {platform.python_version()}", flush=True)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def seconds(variants: Variants, rounds: int) -> dict[str, float]:
@@ -49,6 +53,9 @@ def _wait() -> None:
 
 def peak(build: Callable[..., Variants], name: str, *args) -> float:
     """MB that `build(*args)[name]` takes at its peak, above what is there before it: resident set, or GPU allocator."""
+    if DEVICE.type == "cuda":
+        # Blocks that this process keeps for later would not be there for that one.
+        torch.cuda.empty_cache()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak, (build, name, args))
 
