@@ -101,6 +101,16 @@ def test_voc_as_it_is_unpacked(tmp_path):
         catalog.places("voc", tmp_path)
 
 
+@pytest.mark.parametrize(("format", "name"), [("folder", "splits/val"), ("voc", "ImageSets/Segmentation/trainaug")])
+def test_a_list_in_another_encoding_is_named(pictures, format, name):
+    path = pictures / f"{name}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("caf\u00e9\n", encoding="latin-1")
+    with pytest.raises(InputError) as caught:
+        catalog.places(format, pictures)
+    assert str(caught.value) == f"{path}: not UTF-8 text; it lists the ids of pictures, one per line"
+
+
 def test_ade20k_as_it_is_unpacked(tmp_path):
     for name, id, label in (("training", "ADE_train_1", 150), ("validation", "ADE_val_1", 1)):
         small(tmp_path / "images" / name / f"{id}.jpg", 0)

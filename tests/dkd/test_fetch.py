@@ -429,6 +429,13 @@ def test_something_else_is_there(archive, tmp_path):
     assert len(listing(tmp_path / "ade")) == 6
 
 
+def test_a_list_in_another_encoding(archive, masks, tmp_path):
+    fetch.fetch("voc2012", tmp_path / "voc", str(archive), masks)
+    path = tmp_path / "voc/ImageSets/Segmentation/trainaug.txt"
+    path.write_text("caf\u00e9\n", encoding="latin-1")
+    refused(f"{path}: not UTF-8 text; it lists", "voc2012", tmp_path / "voc")
+
+
 def test_masks_in_colour(archive, masks, tmp_path):
     (masks / "2008_000002.png").write_bytes(png(mask(3), "RGB"))
     said = f"{masks / '2008_000002.png'}: mask has mode RGB"

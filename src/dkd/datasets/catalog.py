@@ -76,10 +76,22 @@ def class_names(format: str, root: Path | None) -> tuple[str, ...]:
     return names
 
 
+def ids(path: Path) -> list[str]:
+    """Ids of a list of pictures, one per line.
+
+    Raises InputError where it is not UTF-8 text, OSError where it can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8 text; it lists the ids of pictures, one per line") from None
+
+
 def places(format: str, root: Path) -> list[tuple[str, str, str, str]]:
     """(id, image, mask, split) of every picture, paths relative to `root` (POSIX).
 
-    Raises InputError that names the file where a list or a picture is missing or an id occurs twice.
+    Raises InputError that names the file where a list or a picture is missing, a list is not UTF-8 text or an id occurs
+    twice.
     """
     return {"folder": _folder, "voc": _voc, "ade20k": _ade20k, "cityscapes": _cityscapes}[format](root)
 
@@ -92,7 +104,7 @@ def _voc(root: Path) -> list[tuple[str, str, str, str]]:
         path = next((path for path in lists if path.is_file()), None)
         if path is None:
             raise InputError(f"{lists[0]}: missing; it lists the ids of the {split} pictures, one per line")
-        for id in path.read_text(encoding="utf-8").split():
+        for id in ids(path):
             if id in seen:
                 raise InputError(f"{path}: {id!r} is listed twice, or for training and validation")
             seen.add(id)
@@ -106,12 +118,12 @@ def _ade20k(root: Path) -> list[tuple[str, str, str, str]]:
     for split, name in (("train", "training"), ("val", "validation")):
         folder = root / "images" / name
         try:
-            ids = sorted(Path(entry.name).stem for entry in os.scandir(folder) if entry.name.endswith(".jpg"))
+            found = sorted(Path(entry.name).stem for entry in os.scandir(folder) if entry.name.endswith(".jpg"))
         except OSError as error:
             raise InputError(f"{folder}: {error.strerror}; ADE20K keeps its {name} pictures there") from None
-        if not ids:
+        if not found:
             raise InputError(f"{folder}: holds no .jpg picture")
-        places += [(id, f"images/{name}/{id}.jpg", f"annotations/{name}/{id}.png", split) for id in ids]
+        places += [(id, f"images/{name}/{id}.jpg", f"annotations/{name}/{id}.png", split) for id in found]
     return places
 
 
@@ -142,10 +154,10 @@ def _folder(root: Path) -> list[tuple[str, str, str, str]]:
             if split == "test":
                 continue
             raise InputError(f"{path}: missing; it lists the ids of the {split} pictures, one per line")
-        ids = path.read_text(encoding="utf-8").split()
-        if not ids:
+        listed = ids(path)
+        if not listed:
             raise InputError(f"{path}: lists no picture")
-        for id in ids:
+        for id in listed:
             if id in seen:
                 raise InputError(f"{path}: {id!r} is listed twice (also in {seen[id]}.txt)")
             seen[id] = split

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dkd.datasets import archives, reader
+from dkd.datasets import archives, catalog, reader
 from dkd.datasets.download import download, received, verify
 from dkd.errors import InputError
 
@@ -122,7 +122,10 @@ def fetch(name: str, out: Path, source: str | None = None, masks: Path | None = 
 
 
 def fault(name: str, root: Path) -> str | None:
-    """What is missing for `root` to be a complete copy of data set `name`, or None. Contents are not read."""
+    """What is missing for `root` to be a complete copy of data set `name`, or None. Pictures and masks are not read.
+
+    Raises InputError where a list of pictures is not UTF-8 text.
+    """
     benchmark = BENCHMARKS[name]
     try:
         pairs = benchmark.pairs(root)
@@ -181,7 +184,7 @@ def _alone(work: Path) -> Iterator[None]:
 
 
 def _voc_lists(root: Path, *names: str) -> list[list[str]]:
-    return [(root / "ImageSets/Segmentation" / f"{name}.txt").read_text().split() for name in names]
+    return [catalog.ids(root / "ImageSets/Segmentation" / f"{name}.txt") for name in names]
 
 
 def _voc(tree: Path) -> None:
@@ -199,7 +202,7 @@ def _voc(tree: Path) -> None:
     else:
         from scipy.io import loadmat
 
-        added = {id for name in ("train", "val") for id in (tree / "sbd" / f"{name}.txt").read_text().split()}
+        added = {id for name in ("train", "val") for id in catalog.ids(tree / "sbd" / f"{name}.txt")}
         for id in tqdm(sorted(added - own), desc="SBD labels", disable=None, leave=False):
             labels = loadmat(tree / "sbd/cls" / f"{id}.mat")["GTcls"][0]["Segmentation"][0]
             Image.fromarray(labels.astype(np.uint8)).save(masks / f"{id}.png")
