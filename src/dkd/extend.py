@@ -1,7 +1,8 @@
 """One more step for a network in use: classes that new pictures show, under names that it does not know yet.
 
 Knows checkpoints, indexes and tasks; how the step is trained is `dkd.train`'s business. Classes are told apart by name:
-a class of the new pictures that the network has learned already is no new one, and its labels are not used.
+a class of the new pictures that the network has learned already is no new one, and its labels are not used; one that
+is called like class 0 of the checkpoint is background.
 """
 
 from pathlib import Path
@@ -30,7 +31,7 @@ def prepare(
     if len(names) > scenario.VOID:
         raise InputError(f"{root}: {len(names) - 1} classes with those of {folder}; masks can tell 254 apart")
     labels = {k: names.index(name) for k, name in enumerate(class_names) if k}
-    new = [label for label in labels.values() if label not in learned.order]
+    new = [label for label in labels.values() if label and label not in learned.order]
     if not new:
         raise InputError(f"{root}: all of its classes have been learned by {folder}; classes are told apart by name")
     values = {value: labels[label] for value, label in (stored or {k: k for k in labels}).items()}

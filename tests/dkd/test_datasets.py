@@ -140,3 +140,8 @@ def test_cityscapes_counts_its_classes_from_zero(tmp_path):
     index.write(table, tmp_path, tmp_path / "index.csv")
     read = index.read(tmp_path / "index.csv")
     assert read == table and read.labels()[[0, 18, 255]].tolist() == [1, 19, 255]
+    small(tmp_path / places[1][2], 19)
+    with pytest.raises(
+        InputError, match=r"ulm_1_gtFine_labelTrainIds.png: label 19 is outside .* \(0..18, 255 = void\)"
+    ):
+        index.build(tmp_path, "cityscapes", names, places, catalog.STORED["cityscapes"])

@@ -5,13 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from dkd import checkpoint, cli, extend, tasks
-from dkd.datasets import catalog, index
+from dkd import checkpoint, extend, tasks
+from dkd.datasets import catalog, index, shapes
 from dkd.errors import InputError
-from tests.dkd.conftest import prepare
+from dkd.model.segmenter import Segmenter
+from tests.dkd.conftest import SPEC, prepare
 from tests.dkd.test_cli import SETTINGS, run
+from tests.dkd.test_released import convert, published
 from tests.dkd.test_train import fit_base
 
 
@@ -35,7 +38,7 @@ def photos(drawn, tmp_path):
     return root
 
 
-def test_new_classes_come_after_the_old_ones(base, photos, tmp_path, monkeypatch, capsys):
+def test_new_classes_come_after_the_old_ones(base, drawn, photos, tmp_path, monkeypatch, capsys):
     settings = [word for word in SETTINGS if word not in ("--preset", "shapes")]
     run(monkeypatch, "extend", base, "--data", photos, "--out", tmp_path / "more", *settings)
     _, learned = checkpoint.load(tmp_path / "more")
@@ -52,12 +55,17 @@ def test_new_classes_come_after_the_old_ones(base, photos, tmp_path, monkeypatch
     capsys.readouterr()
     files = ["--index", tmp_path / "more" / "index.csv", "--tasks", tmp_path / "more" / "tasks.json"]
     run(monkeypatch, "evaluate", tmp_path / "more", "--data", photos, *files, "--out", tmp_path / "new", *settings)
-    old = photos.parent / "old"
-    shutil.copytree(photos, old)
-    run(monkeypatch, "evaluate", tmp_path / "more", "--data", old, "--out", tmp_path / "judged", *settings)
+    run(monkeypatch, "evaluate", tmp_path / "more", "--data", drawn, "--out", tmp_path / "old", *settings)
     assert capsys.readouterr().out.count("paper: all ") == 2
-    names = json.loads((tmp_path / "new" / "metrics.json").read_text())["protocols"]["paper"]["per_class"]
-    assert list(names) == ["background", "disc", "square", "triangle", "cross", "comet", "ring"]
+    names = ["background", "disc", "square", "triangle", "cross", "comet", "ring"]
+    for name in ("new", "old"):
+        found = json.loads((tmp_path / name / "metrics.json").read_text())["protocols"]["paper"]["per_class"]
+        assert list(found) == names
+    masks = np.stack([np.array(Image.open(path)) for path in sorted((drawn / "masks").glob("val_*"))])
+    pixels = np.bincount(masks.ravel(), minlength=256)
+    with np.load(tmp_path / "old" / "confusion.npz") as counts:
+        shown = dict(zip(names, counts["full_image"].sum(1).tolist(), strict=True))
+    assert [shown[name] for name in (*names[1:5], "ring", "comet")] == [*pixels[1:6], 0]
 
 
 def test_the_old_weights_are_where_it_starts(base, photos, tmp_path, monkeypatch):
@@ -85,4 +93,37 @@ def test_what_adds_nothing_is_refused(base, photos, tmp_path, monkeypatch):
         place(base, photos, tmp_path / "c")
     with pytest.raises(AssertionError, match=r"--method: 'dkd-m' can't go on from a checkpoint alone"):
         run(monkeypatch, "extend", base, "--data", photos, "--out", tmp_path / "d", "--method", "dkd-m")
-    assert cli.config.methods()
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_label_outside_the_new_class_list_is_refused(base, photos, tmp_path):
+    """Label 3 is of these pictures' own list or of none; it is never the checkpoint's triangle."""
+    (photos / "classes.txt").write_text("nothing\ncomet\ndisc\n")
+    with pytest.raises(InputError, match=r"masks/.*png: label 3 is outside the class list \(0..2, 255 = void\)"):
+        place(base, photos, tmp_path / "a")
+
+
+def test_what_is_called_like_background_is_background(base, photos, tmp_path):
+    (photos / "classes.txt").write_text("nothing\ncomet\nbackground\nring\n")
+    table, content, _ = place(base, photos, tmp_path / "a")
+    assert tasks.read(content)["order"] == [1, 2, 3, 4, 7, 5]
+    assert set().union(*(row.classes for row in index.read(table).rows)) == {7, 5}
+    assert index.read(table).labels()[:4].tolist() == [0, 7, 0, 5]
+    (photos / "classes.txt").write_text("nothing\nbackground\ndisc\nsquare\n")
+    with pytest.raises(InputError, match="all of its classes have been learned"):
+        place(base, photos, tmp_path / "b")
+
+
+def test_a_published_network_goes_on_like_any_other(photos, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    network = Segmenter(SPEC, [4, 1, 1])
+    torch.save({"state_dict": published(network)}, tmp_path / "a.pth")
+    convert(tmp_path / "a.pth", tmp_path / "old", class_names=shapes.SHAPES, order=(1, 2, 3, 4, 5, 6), sizes=(4, 1, 1))
+    settings = [word for word in SETTINGS if word not in ("--preset", "shapes")]
+    run(monkeypatch, "extend", tmp_path / "old", "--data", photos, "--out", tmp_path / "more", *settings)
+    model, learned = checkpoint.load(tmp_path / "more")
+    assert learned.order == (1, 2, 3, 4, 5, 6, 7) and learned.sizes == (4, 1, 1, 1)
+    assert learned.class_names == (*shapes.SHAPES, "comet") and learned.dataset == "x"
+    kept, moved = network.state_dict(), model.state_dict()
+    assert kept.keys() < moved.keys() and not torch.equal(moved["last_conv.0.weight"], kept["last_conv.0.weight"])
+    assert {**learned.model, "pretrained": False} == SPEC

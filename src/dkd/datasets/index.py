@@ -38,7 +38,7 @@ class Index(NamedTuple):
     class_names: tuple[str, ...]
     rows: tuple[Row, ...]
     stored: dict[int, int] = {}  # noqa: RUF012 - a default of a tuple, never changed
-    """Label of each value that masks store; where a value is not listed, it is the label itself."""
+    """Label of each value that masks store; empty where values are the labels. 0 (if not listed) and 255 stay."""
 
     def labels(self) -> np.ndarray:
         """Look-up table of 256 entries (uint8) from what masks store to labels."""
@@ -63,27 +63,27 @@ def build(
     `stored`: as in Index.
 
     Raises InputError that names the file where an image or mask is missing, unreadable or of another size than its
-    partner, or where a mask holds a label outside the class list.
+    partner, or where a mask holds a value that is neither 0, 255 nor in the class list (`stored`, where given).
     """
 
     table = _table(stored or {})
+    known = {0, VOID, *(stored or range(len(class_names)))}
 
     def row(place: tuple[str, str, str, str]) -> Row:
         id, image, mask, split = place
-        labels = table[reader.read_mask(root / mask)]
+        values = reader.read_mask(root / mask)
         size = reader.image_size(root / image)
-        if labels.shape != size:
+        if values.shape != size:
             raise InputError(
-                f"{root / mask}: mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image {image} "
+                f"{root / mask}: mask is {values.shape[1]}x{values.shape[0]} pixels, its image {image} "
                 f"{size[1]}x{size[0]}"
             )
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
-        for label in present:
-            if label >= len(class_names) and label != VOID:
-                raise InputError(
-                    f"{root / mask}: label {label} is outside the class list (0..{len(class_names) - 1}, {VOID} = void)"
-                )
-        return Row(id, image, mask, split, tuple(int(x) for x in present if x not in (0, VOID)))
+        present = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
+        for value in present:
+            if value not in known:
+                last = max(known - {VOID})
+                raise InputError(f"{root / mask}: label {value} is outside the class list (0..{last}, {VOID} = void)")
+        return Row(id, image, mask, split, tuple(sorted({*table[present].tolist()} - {0, VOID})))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(tqdm(pool.map(row, places), total=len(places), desc="index", disable=None, leave=False))
