@@ -76,6 +76,20 @@ def test_a_data_set_in_data_raw_needs_no_root(tmp_path):
     assert run.data.root == str(root) and run.sizes == (1, 1)
 
 
+def test_cityscapes_is_read_as_it_was_fetched(tmp_path):
+    item = {"dataset": "cityscapes", "scenario": "10-9", "method": "dkd"}
+    with pytest.raises(InputError, match=r"data set 'cityscapes' not found at .*data/raw/cityscapes; set data.root"):
+        load(tmp_path, {"runs": [item]})
+    (tmp_path / "data" / "raw" / "cityscapes").mkdir(parents=True)
+    [run] = load(tmp_path, {"runs": [item]}).runs
+    assert run.data.format == "cityscapes" and run.sizes == (10, 9)
+    camvid = config.recipe("camvid", [])["evaluate"]
+    for key in ("protocol", "unseen", "count_background"):
+        assert getattr(run.evaluate, key) == getattr(camvid, key), "neither has pixels of background"
+    voc = config.recipe("voc2012", [])
+    assert all(getattr(run, key) == voc[key] for key in ("model", "train", "base", "increment", "methods"))
+
+
 def test_options_of_the_published_method(tmp_path):
     """The defaults are as released; the paper's ablation in docs/protocol.md is one list of runs."""
     [run] = load(tmp_path, {"runs": [RUN]}).runs
