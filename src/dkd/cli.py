@@ -285,6 +285,7 @@ def evaluate(
 ) -> None:
     """Judge a checkpoint on the test pictures of its step, and print the means."""
     from dkd.checkpoint import describe
+    from dkd.evaluate import check_names
     from dkd.evaluate import evaluate as judge
 
     learned = describe(checkpoint)
@@ -299,11 +300,13 @@ def evaluate(
             layout = "folder" if layout == "shapes" else layout
             if layout not in catalog.PARTS:
                 raise InputError(f"--format: unknown format {layout!r}; {config.near(layout, list(catalog.PARTS))}")
+            names = catalog.class_names(layout, data)
+            check_names(names, learned, data if layout in catalog.FIXED else data / "classes.txt", checkpoint)
             places = catalog.places(layout, data)
             held_out = "test" if any(split == "test" for *_, split in places) else "val"
             places = [each for each in places if each[3] == held_out]
             stored = catalog.STORED.get(layout)
-            table = index_file.build(data, learned.dataset, learned.class_names, places, stored)
+            table = index_file.build(data, learned.dataset, names, places, stored)
             index_file.write(table, data, index)
         if tasks is None:
             tasks = Path(made) / "tasks.json"
@@ -324,6 +327,11 @@ def evaluate(
         if RANK:
             return
         found = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
+        if found["all"] is None:
+            raise InputError(
+                f"{data}: protocol {protocol} finds nothing to judge in what it sees of the test pictures; to see "
+                "all of them, --set evaluate.protocol=full_image"
+            )
     means = ", ".join(f"{key} {found[key]:.2f}" for key in ("all", "base", "new", "harmonic") if found[key] is not None)
     typer.echo(f"{protocol}: {means}")
 

@@ -6,7 +6,7 @@ Knows nothing of methods or training. Protocols: `paper` = shorter side to `crop
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,19 @@ def count(
     return counts
 
 
+def check_names(names: Sequence[str], learned: checkpoint.Step, where: Path, folder: Path) -> None:
+    """Raise InputError where labels called `names` are not those of the checkpoint in `folder`; label 0 is background.
+
+    `where`: what says the names. Either may name further labels than the other.
+    """
+    for label, (theirs, ours) in enumerate(zip(names, learned.class_names, strict=False)):
+        if label and theirs != ours:
+            raise InputError(
+                f"{where}: label {label} is {theirs!r}, but {ours!r} in {folder}; judge it by pictures with its own "
+                "labels, or by an index in them (--index, such as the index.csv that `dkd extend` writes)"
+            )
+
+
 def evaluate(
     *,
     data: Path,
@@ -123,6 +136,7 @@ def evaluate(
     `base`: how many classes count as base. `unseen`: labels of classes not learned yet are `background` (VOC) or
     `ignore`d (ADE20K). `absent`: classes that neither occur nor are predicted are `leave_out` of means or count as
     `zero` (as released). Several processes share the pictures, each of which counts once. Returns what it cost.
+    Raises InputError where labels of the index are not those of the checkpoint, or no test picture shows a class of it.
     """
     accelerator = devices.accelerator(device, threads)
     model, learned = checkpoint.load(folder, accelerator.device)
@@ -132,11 +146,17 @@ def evaluate(
     task = steps[step]
     wanted = set(task["test"])
     pictures = index_file.read(index)
+    check_names(pictures.class_names, learned, index.with_suffix(".json"), folder)
     all_rows = pictures.rows
     held_out = "test" if any(row.split == "test" for row in all_rows) else "val"
     rows = [row for row in all_rows if row.split == held_out and row.id in wanted]
     if len(rows) != len(wanted):
         raise InputError(f"{tasks}: {len(wanted) - len(rows)} test pictures of step {step} are not in {index}")
+    if not rows:
+        raise InputError(
+            f"{data}: no {held_out} picture shows a class that {folder} has learned, so there is nothing to judge; "
+            "check the masks of that split, or add pictures to it that show one"
+        )
     table = scenario.id_table(learned.order, learned.order, rest=0 if unseen == "background" else scenario.VOID)
     table = table[pictures.labels()]
     own = rows[accelerator.process_index :: accelerator.num_processes]
