@@ -455,11 +455,11 @@ def test_masks_that_are_none(archive, tmp_path):
 # -- what is said of the sources
 
 
-def test_digests_are_those_of_torchvision():
+def test_addresses_and_digests_are_those_of_torchvision():
     from torchvision.datasets import SBDataset, voc
 
     there = voc.DATASET_YEAR_DICT["2012"]
-    assert (fetch.VOC.name, fetch.VOC.digest) == (there["filename"], f"md5:{there['md5']}")
+    assert (fetch.VOC.name, fetch.VOC.url, fetch.VOC.digest) == (there["filename"], there["url"], f"md5:{there['md5']}")
     assert (fetch.SBD.name, fetch.SBD.url, fetch.SBD.digest) == (
         SBDataset.filename,
         SBDataset.url,
