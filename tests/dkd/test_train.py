@@ -7,14 +7,13 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-import timm
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from hypothesis import given as drawn_from
 from hypothesis import settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing import event_accumulator
 
 from dkd import bilinear, checkpoint, evaluate, train
@@ -348,53 +347,3 @@ def test_decision_on_upsampled_logits():
         assert torch.equal(evaluate.decide(full, size), expected)
     assert evaluate.decide(torch.full((1, 3, 1, 1), -1.0), (2, 2)).eq(0).all()
     assert evaluate.decide(torch.full((1, 254, 1, 1), 40.0), (2, 2)).eq(1).all()
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ({"backbone": "resnet99"}, "timm knows no backbone 'resnet99'"),
-        (
-            {"backbone": "vit_tiny_patch16_224", "output_stride": 8},
-            "gives output stride 16, not 8",
-        ),
-        ({"backbone": "test_efficientnet", "output_stride": 64}, "'test_efficientnet' gives output stride 32, not 64"),
-    ],
-)
-def test_backbones_that_cannot_serve(spec, words):
-    with pytest.raises(InputError, match=words) as caught:
-        Segmenter({**SPEC, **spec}, [2])
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("stride", [8, 16, 32])
-@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "test_convnext"])
-def test_output_stride_is_what_it_says(name, stride):
-    model = Segmenter({**SPEC, "backbone": name, "output_stride": stride}, [2, 1]).eval()
-    answer = model(torch.randn(1, 3, 64, 96))
-    assert answer.features.shape == (1, 8, 64 // stride, 96 // stride) and (answer.features >= 0).all()
-    assert [logits.shape[1] for logits in answer.logits] == [2, 1] and answer.size == (64, 96)
-
-
-@pytest.mark.parametrize(("name", "stride"), [("test_vit", 16), ("swin_tiny_patch4_window7_224", 32)])
-def test_transformers_take_pictures_of_any_size(name, stride):
-    model = Segmenter({**SPEC, "backbone": name, "output_stride": stride}, [2]).eval()
-    with torch.no_grad():
-        answer = model(torch.randn(1, 3, 96, 160))
-    assert answer.features.shape == (1, 8, 96 // stride, 160 // stride)
-
-
-def test_a_backbone_starts_from_a_file_and_may_stay_as_it_is(prepared, tmp_path):
-    torch.manual_seed(5)
-    weights = timm.create_model("test_resnet", num_classes=0).state_dict()
-    save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "weights.safetensors")
-    spec = {**SPEC, "pretrained": str(tmp_path / "weights.safetensors"), "frozen": True}
-    trained = fit_base(prepared, tmp_path / "base", model=spec)
-    kept = {name: value for name, value in trained.tensors.items() if name.startswith("backbone.")}
-    assert kept and all(torch.equal(value, weights[name.removeprefix("backbone.")]) for name, value in kept.items())
-    assert json.loads((tmp_path / "base" / "step.json").read_text())["model"]["pretrained"] is True
-    moved = fit_base(prepared, tmp_path / "free", model={**spec, "frozen": False})
-    assert not torch.equal(moved.tensors["backbone.conv1.0.weight"], weights["conv1.0.weight"])
-    save_file({"other": torch.zeros(1)}, tmp_path / "weights.safetensors")
-    with pytest.raises(InputError, match=r"no weights for 'test_resnet' \(.* has no conv1.0.weight, and \d+ more"):
-        fit_base(prepared, tmp_path / "wrong", model=spec)

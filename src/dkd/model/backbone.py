@@ -3,20 +3,33 @@
 Knows nothing of segmentation.
 """
 
+import warnings
+from pathlib import Path
+
 import timm
 import torch
-from torch import nn
+from safetensors import SafetensorError
+from timm.models import load_state_dict
+from torch import Tensor, nn
 
 from dkd.errors import InputError
 
+TRIED = (96, 256), (97, 127)
+"""Sides of the pictures that a new backbone is tried with: multiples of every stride, longer than most are made for;
+and such that halving is never even, whether it rounds up or down."""
+REFUSALS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What timm's families raise where they can't do as they are told."""
+OTHERS = "a ResNet or ConvNeXt gives 8, 16 or 32"
 
-def build(name: str, *, pretrained: bool | str, output_stride: int, norm_momentum: float) -> tuple[nn.Module, int]:
-    """timm's `name` without classifier, and the channels of its last feature map (1/`output_stride` of the input).
+
+def build(name: str, *, pretrained: bool | str, output_stride: int, norm_momentum: float) -> tuple[nn.Module, int, int]:
+    """timm's `name` without classifier, in train mode; the channels of its last feature map (1/`output_stride` of the
+    input); and what both sides of its pictures have to be multiples of (1: they may be any).
 
     `pretrained`: with timm's weights of that name, or with those in a file (its path).
 
     Its batch norms get momentum `norm_momentum` (released code: 0.01). Raises InputError where the name is unknown, the
-    backbone can't give that stride, or its weights can't be fetched.
+    backbone can't give that stride or has no grid of features for pictures of any size, or its weights can't be had.
     """
     if not timm.is_model(name.split(".")[0]):
         near = timm.list_models(f"*{name.split('.')[0]}*")[:3]
@@ -28,21 +41,41 @@ def build(name: str, *, pretrained: bool | str, output_stride: int, norm_momentu
             backbone = _from_file(name, output_stride, pretrained, options)
         else:
             backbone = _created(name, output_stride, pretrained=pretrained, **options)
-    except (TypeError, NotImplementedError, AssertionError, ValueError, AttributeError) as error:
-        raise InputError(f"model.backbone: {name!r} can't give output stride {output_stride} ({error})") from None
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if pretrained is not True or isinstance(error, NotImplementedError):
+            raise InputError(_stride_refused(name, output_stride, error)) from None
         raise InputError(
-            f"model.pretrained: no weights for {name!r} ({reason}); check the name and the network, name a file "
+            f"model.pretrained: no weights for {name!r}{_reason(error)}; check the name and the network, name a file "
             "of weights, or set it to false"
         ) from None
+    except REFUSALS as error:
+        raise InputError(_stride_refused(name, output_stride, error)) from None
     (channels,), (stride,) = backbone.feature_info.channels(), backbone.feature_info.reduction()
     if stride != output_stride:
-        raise InputError(f"model.backbone: {name!r} gives output stride {stride}, not {output_stride}")
+        advice = f"set model.output_stride to {stride} or take another backbone" if stride in (8, 16, 32) else OTHERS
+        raise InputError(f"model.backbone: {name!r} gives output stride {stride}, not {output_stride}; {advice}")
+    multiple = _tried(name, backbone, channels, stride)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = norm_momentum
-    return backbone, channels
+    return backbone, channels, multiple
+
+
+def features(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Images (N, 3, H, W) -> the last feature map (N, C, h, w)."""
+    (maps,) = backbone(images)
+    # Some transformers put channels last.
+    return maps.permute(0, 3, 1, 2) if str(getattr(backbone, "output_fmt", "")).endswith("NHWC") else maps
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error in brackets; nothing where it has no words."""
+    words = str(error).strip().splitlines()
+    return f" ({words[0]})" if words else ""
+
+
+def _stride_refused(name: str, output_stride: int, error: Exception) -> str:
+    return f"model.backbone: {name!r} can't give output stride {output_stride}{_reason(error)}; {OTHERS}"
 
 
 def _created(name: str, output_stride: int, **options) -> nn.Module:
@@ -57,16 +90,75 @@ def _created(name: str, output_stride: int, **options) -> nn.Module:
     return timm.create_model(name, **options)
 
 
+def _tried(name: str, backbone: nn.Module, channels: int, stride: int) -> int:
+    """What sides have to be multiples of, found by trying; InputError where there is no grid of that stride."""
+    advice = "take a ResNet, ConvNeXt, Swin or ViT"
+    backbone.eval()
+    try:
+        found = _shape(backbone, TRIED[0])
+    except REFUSALS as error:
+        words = f"does not take pictures of any size{_reason(error)}"
+        raise InputError(f"model.backbone: {name!r} {words}; {advice}") from None
+    wanted = (channels, *(side // stride for side in TRIED[0]))
+    if found != wanted:
+        words = f"gives features of {found} for a picture of {TRIED[0]}, not {wanted}"
+        raise InputError(f"model.backbone: {name!r} {words}; {advice}")
+    try:
+        _shape(backbone, TRIED[1])
+    except REFUSALS:
+        return stride
+    finally:
+        backbone.train()
+    return 1
+
+
+@torch.no_grad()
+def _shape(backbone: nn.Module, sides: tuple[int, int]) -> tuple[int, ...]:
+    """(C, h, w) of the features of a picture; leaves no trace in the generator."""
+    with torch.random.fork_rng(devices=[]):
+        return tuple(features(backbone, torch.zeros(1, 3, *sides)).shape[1:])
+
+
 def _from_file(name: str, output_stride: int, file: str, options: dict) -> nn.Module:
-    """With the weights in `file`; RuntimeError where it leaves any out, which timm takes without a word."""
+    """With the weights in `file`; InputError where it can't be read, does not fit or leaves any out.
+
+    timm takes a file that leaves weights out without a word.
+    """
+    _check(file)
+    advice = f"name a file of timm's weights for {name!r}"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = _created(name, output_stride, pretrained=False, **options).state_dict()
         torch.manual_seed(0)
         overlay = {"file": file}
-        backbone = _created(name, output_stride, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+        try:
+            backbone = _created(name, output_stride, pretrained=True, pretrained_cfg_overlay=overlay, **options)
+        except REFUSALS as error:
+            words = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+            raise InputError(f"model.pretrained: {file} does not fit {name!r} ({words}); {advice}") from None
     loaded = backbone.state_dict()
     left = [key for key, value in fresh.items() if value.ndim > 1 and torch.equal(value, loaded[key])]
     if left:
-        raise RuntimeError(f"{file} has no {left[0]}, and {len(left) - 1} more are missing")
+        raise InputError(
+            f"model.pretrained: no weights for {name!r} ({file} has no {left[0]}, and {len(left) - 1} more are "
+            f"missing); {advice}"
+        )
     return backbone
+
+
+def _check(file: str) -> None:
+    """InputError where `file` can't be read as weights; before timm reads it, as some versions run what is in it."""
+    if not Path(file).is_file():
+        raise InputError(f"model.pretrained: {file}: no such file; name a file of weights, or set it to true or false")
+    advice = "name a file that safetensors (.safetensors) or torch has saved"
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            state = load_state_dict(file, weights_only=True)
+        tensors = any(isinstance(value, Tensor) for value in state.values())
+    except OSError as error:
+        raise InputError(f"model.pretrained: {file}: {error.strerror or error}; {advice}") from None
+    except Exception:  # What damage does to a reader knows no bounds.
+        tensors = False
+    if not tensors:
+        words = "is damaged, or holds more or other things than tensors by name"
+        raise InputError(f"model.pretrained: {file}: {words}; {advice}")

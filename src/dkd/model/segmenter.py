@@ -41,14 +41,12 @@ class Segmenter(nn.Module):
         super().__init__()
         self.spec = dict(spec)
         width = spec["aspp_channels"]
-        self.backbone, channels = backbone.build(
+        self.backbone, channels, self.multiple = backbone.build(
             spec["backbone"],
             pretrained=spec["pretrained"],
             output_stride=spec["output_stride"],
             norm_momentum=spec["norm_momentum"],
         )
-        # Some transformers put channels last.
-        self.channels_last = str(getattr(self.backbone, "output_fmt", "")).endswith("NHWC")
         self.aspp = ASPP(channels, spec["aspp_dilations"], width)
         self.aspp.project[3] = nn.Dropout(spec["dropout"])
         self.last_conv = nn.Sequential(
@@ -84,17 +82,26 @@ class Segmenter(nn.Module):
         self.heads.append(head)
 
     def forward(self, images: Tensor) -> Output:
-        """Images (N, 3, H, W), normalised -> Output."""
-        (maps,) = self.backbone(images)
-        maps = maps.permute(0, 3, 1, 2) if self.channels_last else maps
+        """Images (N, 3, H, W), normalised (`transforms.normalise`), of any size -> Output."""
+        size = tuple(images.shape[-2:])
+        maps = backbone.features(self.backbone, self._fitted(images))
         features = self.last_conv(self.aspp(maps))
         return Output(
             features,
             tuple(head(features) for head in self.heads),
             self.auxiliary(features.detach()),
             tuple(head.weight.flatten(1) for head in self.heads),
-            tuple(images.shape[-2:]),
+            size,
         )
+
+    def _fitted(self, images: Tensor) -> Tensor:
+        """Images with sides that the backbone takes: (N, 3, H, W) -> (N, 3, H', W'), the next multiples."""
+        sides = tuple(-(-side // self.multiple) * self.multiple for side in images.shape[-2:])
+        if sides == tuple(images.shape[-2:]):
+            return images
+        # Stretched by a few pixels, the grid still covers the picture and nothing else, which is what all who upsample
+        # its answer to `size` take for granted; padded, its last cells would lie beyond the picture.
+        return F.interpolate(images, size=sides, mode="bilinear", align_corners=False)
 
 
 def upsample(grid: Tensor, size: tuple[int, int]) -> Tensor:
