@@ -31,7 +31,7 @@ class Step(NamedTuple):
     method: str
     seed: int
     model: dict
-    """The network, as `model:` of params.yaml."""
+    """The network, as `model:` of params.yaml; `mean` and `std` of its pictures where they are not ImageNet's."""
 
 
 def save(model: Segmenter, step: Step, out: Path) -> None:

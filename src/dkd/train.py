@@ -246,9 +246,10 @@ def fit(
         raise InputError("batch norm at the base needs 2 pictures at a time; raise train.batch or runtime.micro_batch")
 
     torch.manual_seed(seeds.derive(seed, step))
-    teacher, spec = None, model and {**model, "pretrained": bool(model["pretrained"])}
+    teacher = None
     if previous is None:
         student = Segmenter(model, sizes)
+        spec = {**student.spec, "pretrained": bool(model["pretrained"])}
     else:
         student, learned = checkpoint.load(previous)
         if (learned.order, learned.sizes) != (order[: len(learned.order)], sizes[:-1]):

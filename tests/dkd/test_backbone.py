@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from dkd import checkpoint, evaluate, train
+from dkd import checkpoint, evaluate, train, transforms
 from dkd.errors import InputError
 from dkd.methods import joint
 from dkd.model import backbone
@@ -184,3 +184,32 @@ def test_a_damaged_file_of_weights_is_one_line(damage, weights, tmp_path):
         network("test_resnet", pretrained=str(file))
     line = str(caught.value)
     assert line.startswith(f"model.pretrained: {file}: ") and "name a file" in line and "\n" not in line
+
+
+def test_pretrained_weights_see_the_mean_and_deviation_they_were_made_with(prepared, weights, tmp_path):
+    file, _ = weights
+    spec = {**SPEC, "pretrained": str(file)}
+    model = network("test_resnet", pretrained=str(file))
+    assert timm.create_model("test_resnet").pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
+    picture = torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8)
+    with torch.no_grad():
+        (maps,) = model.backbone((picture[None] / 255 - 0.5) / 0.5)
+        features, expected = model(transforms.normalise(picture)[None]).features, model.last_conv(model.aspp(maps))
+    assert torch.allclose(features, expected, rtol=1e-4, atol=1e-5)
+    # Checkpoints have no tensor more; step.json says it, and one that does not say it is judged as it was trained.
+    plain = network("test_resnet")
+    assert model.state_dict().keys() == plain.state_dict().keys() and plain.factor is None
+    trained, step = fit_base(prepared, tmp_path / "base", spec)
+    assert step.model == {**spec, "pretrained": True, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert torch.equal(trained.factor, model.factor) and torch.equal(trained.shift, model.shift)
+    content = step._asdict() | {"model": {**SPEC, "pretrained": True}}
+    (tmp_path / "base" / "step.json").write_text(json.dumps(content))
+    assert checkpoint.load(tmp_path / "base")[0].factor is None
+
+
+def test_weights_made_with_the_mean_of_imagenet_see_pictures_as_they_are(tmp_path):
+    torch.manual_seed(5)
+    tensors = timm.create_model("test_efficientnet", num_classes=0).state_dict()
+    torch.save(tensors, tmp_path / "weights.pth")
+    model = network("test_efficientnet", pretrained=str(tmp_path / "weights.pth"))
+    assert model.factor is None and "mean" not in model.spec

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
+from dkd import transforms
 from dkd.model import backbone
 
 
@@ -35,7 +36,11 @@ class Output(NamedTuple):
 
 
 class Segmenter(nn.Module):
-    """Backbone, ASPP and classifiers; `spec` is what `model:` of params.yaml holds, `sizes` the classes per step."""
+    """Backbone, ASPP and classifiers; `spec` is what `model:` of params.yaml holds, `sizes` the classes per step.
+
+    Pretrained weights that want another mean and deviation of their pictures than ImageNet's get them; the attribute
+    `spec` then has them as `mean` and `std`, so that whoever builds the network from it knows.
+    """
 
     def __init__(self, spec: dict, sizes: Sequence[int]):
         super().__init__()
@@ -47,6 +52,13 @@ class Segmenter(nn.Module):
             output_stride=spec["output_stride"],
             norm_momentum=spec["norm_momentum"],
         )
+        if spec["pretrained"]:
+            mean, std = (tuple(self.backbone.pretrained_cfg[key]) for key in ("mean", "std"))
+            if (mean, std) != (transforms.MEAN, transforms.STD):
+                self.spec.update(mean=list(mean), std=list(std))
+        factor, shift = _between(self.spec.get("mean"), self.spec.get("std"))
+        self.register_buffer("factor", factor, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
         self.aspp = ASPP(channels, spec["aspp_dilations"], width)
         self.aspp.project[3] = nn.Dropout(spec["dropout"])
         self.last_conv = nn.Sequential(
@@ -84,6 +96,8 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Output:
         """Images (N, 3, H, W), normalised (`transforms.normalise`), of any size -> Output."""
         size = tuple(images.shape[-2:])
+        if self.factor is not None:
+            images = images * self.factor + self.shift
         maps = backbone.features(self.backbone, self._fitted(images))
         features = self.last_conv(self.aspp(maps))
         return Output(
@@ -102,6 +116,18 @@ class Segmenter(nn.Module):
         # Stretched by a few pixels, the grid still covers the picture and nothing else, which is what all who upsample
         # its answer to `size` take for granted; padded, its last cells would lie beyond the picture.
         return F.interpolate(images, size=sides, mode="bilinear", align_corners=False)
+
+
+def _between(mean: Sequence[float] | None, std: Sequence[float] | None) -> tuple[Tensor | None, Tensor | None]:
+    """Factor and shift, (3, 1, 1) each, from ImageNet's mean and deviation to these; None where none are asked for."""
+    if mean is None or std is None:
+        return None, None
+    pairs = [
+        (old_std / new_std, (old - new) / new_std)
+        for old, old_std, new, new_std in zip(transforms.MEAN, transforms.STD, mean, std, strict=True)
+    ]
+    factor, shift = (torch.tensor(values)[:, None, None] for values in zip(*pairs, strict=True))
+    return factor, shift
 
 
 def upsample(grid: Tensor, size: tuple[int, int]) -> Tensor:
