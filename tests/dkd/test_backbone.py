@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from dkd import checkpoint, evaluate, train, transforms
+from dkd import checkpoint, config, evaluate, train, transforms
 from dkd.errors import InputError
 from dkd.methods import joint
 from dkd.model import backbone
@@ -19,6 +19,7 @@ from dkd.model.segmenter import Segmenter
 from tests.dkd.conftest import RECIPE, SPEC
 
 TRANSFORMERS = [("test_vit", 16), ("swin_tiny_patch4_window7_224", 32)]
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "backbones.md"
 
 
 def network(name, stride=16, **changes):
@@ -213,3 +214,19 @@ def test_weights_made_with_the_mean_of_imagenet_see_pictures_as_they_are(tmp_pat
     torch.save(tensors, tmp_path / "weights.pth")
     model = network("test_efficientnet", pretrained=str(tmp_path / "weights.pth"))
     assert model.factor is None and "mean" not in model.spec
+
+
+def test_the_page_on_backbones_is_valid(tmp_path):
+    block = PAGE.read_text().split("```yaml\n")[1].split("```")[0]
+    run = "runs:\n  - {dataset: shapes, scenario: 4-1, setting: overlap, method: dkd, seed: 0}\n"
+    (tmp_path / "params.yaml").write_text(run + block)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "swin_tiny.safetensors").touch()
+    (found,) = config.load(tmp_path / "params.yaml").runs
+    assert found.model.frozen and found.model.pretrained.endswith("weights/swin_tiny.safetensors")
+    backbone.build(found.model.backbone, pretrained=False, output_stride=found.model.output_stride, norm_momentum=0.1)
+
+
+@pytest.mark.parametrize("path", config.presets().values(), ids=str)
+def test_presets_say_whether_the_backbone_is_trained(path):
+    assert config.read_yaml(path)["model"]["frozen"] is False
