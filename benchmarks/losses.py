@@ -16,7 +16,7 @@ WIDTH = 256
 def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, computed: torch.dtype | None = None):
     """Answers of student and teacher, and labels in squares: background, every new class and void.
 
-    Values are those of `dtype`, in `computed` where it is given.
+    Values are those of `dtype` (weights: float32, as under autocast), in `computed` where it is given.
     """
     torch.manual_seed(0)
     device, grid = measure.DEVICE, size // 16
@@ -24,8 +24,8 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, comput
     def answer(sizes: tuple[int, ...]) -> Output:
         logits = [F.interpolate(torch.randn(batch, k, grid // 4, grid // 4), size=(grid, grid)) * 3 - 2 for k in sizes]
         leaves = [torch.rand(batch, WIDTH, grid, grid), *logits, torch.randn(batch, 1, grid, grid)]
-        leaves += [torch.randn(k, WIDTH) / 16 for k in sizes]
-        features, *rest = (leaf.to(device, dtype).to(computed or dtype).requires_grad_() for leaf in leaves)
+        leaves = [leaf.to(dtype) for leaf in leaves] + [torch.randn(k, WIDTH) / 16 for k in sizes]
+        features, *rest = (leaf.to(device, computed or leaf.dtype).requires_grad_() for leaf in leaves)
         steps = len(sizes)
         return Output(features, tuple(rest[:steps]), rest[steps], tuple(rest[steps + 1 :]), (size, size))
 
