@@ -32,7 +32,7 @@ def params(**changes):
     """A fault that lies in params.yaml: sections laid over the ones that work."""
 
     def damage(place: Path):
-        laid_over = {key: {**PARAMS[key], **value} for key, value in changes.items() if key != "runs"}
+        laid_over = {key: {**PARAMS.get(key, {}), **value} for key, value in changes.items() if key != "runs"}
         content = {**PARAMS, **changes, **laid_over}
         (place / "params.yaml").write_text(yaml.safe_dump(content))
 
@@ -64,6 +64,10 @@ def cut(name, size):
     return lambda place: os.truncate(place / "pictures" / name, size)
 
 
+def method_file(text):
+    return lambda place: (place / "src" / "dkd" / "methods" / "mine.py").write_text(text)
+
+
 def only_first_classes(place: Path):
     """No picture shows the classes of the last step."""
     for path in (place / "pictures" / "masks").iterdir():
@@ -79,6 +83,10 @@ CASES = {
     "unknown scenario": (run(scenario="four"), "scenario 'four': write A-B", False),
     "scenario that does not fit": (run(scenario="4-3"), "scenario '4-3' does not fit 6 classes", False),
     "unknown method": (run(method="dkkd"), "unknown method 'dkkd'; did you mean 'dkd'?", False),
+    "no exemplars": (params(methods={"dkd-m": {"memory": 0}}), "methods.dkd-m.memory: input should be greater than or equal to 1, got 0", False),
+    "confidence above 1": (params(methods={"dkd-m": {"confidence": 7}}), "methods.dkd-m.confidence: input should be less than or equal to 1, got 7", False),
+    "method that is no Python": (method_file("def loss(:"), "mine.py, line 1: not readable as Python", False),
+    "options that are no dict": (method_file("OPTIONS = [1]"), "mine.py: OPTIONS: expected a dict", False),
     "unknown setting": (run(setting="overlapped"), "unknown setting 'overlapped'; did you mean 'overlap'?", False),
     "root that is not there": (params(data={"root": "elsewhere"}), "not found at elsewhere", False),
     "no masks": (lambda place: shutil.rmtree(place / "pictures" / "masks"), "has no masks", False),

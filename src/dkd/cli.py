@@ -117,7 +117,7 @@ def train(
     tasks: Tasks,
     step: Annotated[int, typer.Option(min=0, help="0 is the base.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
-    method: Annotated[str, typer.Option(help=", ".join(config.methods()))] = "dkd",
+    method: Annotated[str, typer.Option(help=", ".join(config.Methods.model_fields))] = "dkd",
     previous: Annotated[Path | None, typer.Option(help="Checkpoint of the step before.")] = None,
     memory: Annotated[Path | None, typer.Option(help="Exemplars to replay, made by `dkd memory`.")] = None,
     seed: int = 0,

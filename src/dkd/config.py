@@ -101,6 +101,12 @@ class Increment(Base):
     pos_weight: Positive = 1.0
 
 
+BOUNDS = {"memory": Count, "confidence": Fraction}
+"""Of options that are not the loss's: numbers elsewhere are anything from 0 on."""
+REPLAY = ("memory", "confidence", "replay")
+"""Options that a method has all of, or none."""
+
+
 @cache
 def methods() -> dict[str, dict[str, Any]]:
     """Options of every method by its name, as its file in src/dkd/methods says: {"kd": {"kd": 5.0, ...}, ...}.
@@ -108,31 +114,77 @@ def methods() -> dict[str, dict[str, Any]]:
     A tuple of words is a choice whose first word is the default; numbers are defaults, not negative. The files are
     read, not imported. Raises InputError where one can't be understood.
     """
-    found = {}
-    for path in sorted(METHODS.glob("[a-z]*.py")):
-        options: dict[str, Any] = {}
-        try:
-            for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "OPTIONS":
-                    options = ast.literal_eval(node.value)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{path}: OPTIONS can't be read ({error}); write a dict of plain values") from None
-        found[path.stem.replace("_", "-")] = options
-    return found
+    return {path.stem.replace("_", "-"): _options(path) for path in sorted(METHODS.glob("[a-z]*.py"))}
 
 
-def _option(value: Any) -> tuple[Any, Any]:
+def _options(path: Path) -> dict[str, Any]:
+    options: Any = {}
+    try:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            match node:
+                case (
+                    ast.Assign(targets=[ast.Name("OPTIONS")], value=value)
+                    | ast.AnnAssign(target=ast.Name("OPTIONS"), value=ast.expr() as value)
+                ):
+                    options = ast.literal_eval(value)
+                case _ if _binds_options(node):
+                    raise ValueError(f"line {node.lineno} is no plain `OPTIONS = {{...}}`")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except SyntaxError as error:
+        where = f"{path}, line {error.lineno}" if error.lineno else f"{path}"
+        raise InputError(f"{where}: not readable as Python: {error.msg}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = re.sub(r": <ast.*", "", str(error))
+        raise InputError(f"{path}: OPTIONS can't be read ({reason}); write a dict of plain values") from None
+    if not isinstance(options, dict):
+        raise InputError(f"{path}: OPTIONS: expected a dict of names and plain values, got {options!r}")
+    for key, value in options.items():
+        if not isinstance(key, str) or not key.isidentifier() or key.startswith("_") or hasattr(Section, key):
+            raise InputError(f"{path}: OPTIONS: {key!r} can't be the name of an option; choose another word")
+        words = isinstance(value, tuple) and value and all(isinstance(word, str) for word in value)
+        if not words and type(value) not in (bool, int, float, str):
+            raise InputError(f"{path}: OPTIONS.{key}: expected a number, a word or a tuple of words, got {value!r}")
+    missing = [key for key in REPLAY if key not in options]
+    if 0 < len(missing) < len(REPLAY):
+        raise InputError(f"{path}: OPTIONS.{missing[0]}: missing; {', '.join(REPLAY)} go together")
+    try:
+        _section(path.stem, options)(**{key: _option(key, value)[1] for key, value in options.items()})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        said = f"{fault['msg'][0].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+        raise InputError(f"{path}: OPTIONS.{fault['loc'][0]}: {said}") from None
+    return options
+
+
+def _binds_options(node: ast.AST) -> bool:
+    """Whether a statement gives the name OPTIONS something, anywhere in it."""
+    return any(
+        (isinstance(each, ast.Name) and each.id == "OPTIONS" and isinstance(each.ctx, ast.Store))
+        or (isinstance(each, ast.alias) and (each.asname or each.name) == "OPTIONS")
+        for each in ast.walk(node)
+    )
+
+
+def _option(key: str, value: Any) -> tuple[Any, Any]:
     """Type and default of a method's option."""
+    if key in BOUNDS:
+        return BOUNDS[key], value
     if isinstance(value, tuple):
         return Literal[value], value[0]
     return Annotated[type(value), Field(ge=0)] if type(value) in (int, float) else type(value), value
 
 
+def _section(name: str, options: dict[str, Any]) -> type[Section]:
+    return create_model(name, __base__=Section, **{key: _option(key, value) for key, value in options.items()})
+
+
 def _methods() -> type[Section]:
-    sections = {
-        name: create_model(name, __base__=Section, **{key: _option(value) for key, value in options.items()})
-        for name, options in methods().items()
-    }
+    try:
+        sections = {name: _section(name, options) for name, options in methods().items()}
+    except InputError:
+        # Whoever resolves values meets it again (`_sections`), where entry points can tell it.
+        sections = {}
     return create_model("Methods", __base__=Section, **{name: (cls, cls()) for name, cls in sections.items()})
 
 
@@ -439,6 +491,7 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
 
 
 def _sections(content: dict, layers: list[tuple[str, Any]]) -> dict[str, Section]:
+    methods()
     return {
         key: _validated(model, content.get(key) or {}, [(f"{prefix}{key}.", tree.get(key)) for prefix, tree in layers])
         for key, model in SECTIONS.items()

@@ -1,5 +1,7 @@
 """params.yaml: what is resolved from where, and what is said of what does not fit."""
 
+import os
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -111,7 +113,7 @@ def test_every_method_says_its_options():
     for name, options in config.methods().items():
         module = import_module(f"dkd.methods.{name.replace('-', '_')}")
         assert getattr(module, "OPTIONS", {}) == options
-    assert {"finetune", "kd", "dkd", "dkd-m", "joint"} == config.methods().keys()
+    assert {"finetune", "kd", "dkd", "dkd-m", "joint"} <= config.methods().keys()
     assert config.methods()["dkd-m"].items() > config.methods()["dkd"].items()
 
 
@@ -120,6 +122,8 @@ def test_every_method_says_its_options():
     [
         ({"dkd-m": {"replay": "old"}}, "methods.dkd-m.replay: input should be 'current', 'stored' or 'pseudo'"),
         ({"dkd-m": {"memory": 1.5}}, "methods.dkd-m.memory: "),
+        ({"dkd-m": {"memory": 0}}, "methods.dkd-m.memory: input should be greater than or equal to 1, got 0"),
+        ({"dkd-m": {"confidence": 7}}, "methods.dkd-m.confidence: input should be less than or equal to 1, got 7"),
         ({"dkd": {"kd": -1}}, "methods.dkd.kd: input should be greater than or equal to 0"),
         ({"dkdm": {}}, "methods.dkdm: unknown key; did you mean 'dkd"),
         ({"dkd-m": {"memry": 3}}, "methods.dkd-m.memry: unknown key; did you mean 'memory'?"),
@@ -129,6 +133,91 @@ def test_options_are_checked(tmp_path, options, said):
     with pytest.raises(InputError) as caught:
         load(tmp_path, {"runs": [RUN], "methods": options})
     assert said in str(caught.value)
+
+
+@pytest.fixture
+def methods(tmp_path, monkeypatch):
+    """A folder of methods for this test alone, which are read anew."""
+    monkeypatch.setattr(config, "METHODS", tmp_path)
+    config.methods.cache_clear()
+    yield tmp_path
+    config.methods.cache_clear()
+
+
+REPLAY = '"memory": 5, "confidence": 0.5, "replay": ("current", "stored")'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def loss(:\n    pass", ", line 1: not readable as Python: invalid syntax"),
+        ("OPTIONS = {", ", line 1: not readable as Python: '{' was never closed"),
+        ('OPTIONS = {"a": print}', ": OPTIONS can't be read (malformed node or string on line 1); write a dict of"),
+        ("OPTIONS = {[]: 1}", ": OPTIONS can't be read ("),
+        ("\nfrom dkd.methods.kd import OPTIONS", ": OPTIONS can't be read (line 2 is no plain `OPTIONS = {...}`); "),
+        ('OPTIONS = {}\nOPTIONS |= {"a": 1}', ": OPTIONS can't be read (line 2 is no plain "),
+        ("OPTIONS = [1]", ": OPTIONS: expected a dict of names and plain values, got [1]"),
+        ("OPTIONS = {1: 2}", ": OPTIONS: 1 can't be the name of an option"),
+        ('OPTIONS = {"model_dump": 2}', ": OPTIONS: 'model_dump' can't be the name of an option"),
+        ('OPTIONS = {"a": ()}', ": OPTIONS.a: expected a number, a word or a tuple of words, got ()"),
+        ('OPTIONS = {"a": (1, 2)}', ": OPTIONS.a: expected a number, a word or a tuple of words, got (1, 2)"),
+        ('OPTIONS = {"a": None}', ": OPTIONS.a: expected a number, a word or a tuple of words, got None"),
+        ('OPTIONS = {"a": -1.0}', ": OPTIONS.a: input should be greater than or equal to 0, got -1.0"),
+        ('OPTIONS = {"a": 1e999}', ": OPTIONS.a: input should be a finite number, got inf"),
+        ('OPTIONS = {"memory": 5}', ": OPTIONS.confidence: missing; memory, confidence, replay go together"),
+        (f"OPTIONS = {{{REPLAY}}}".replace("5,", "0,", 1), ": OPTIONS.memory: input should be greater than or equal"),
+        (f"OPTIONS = {{{REPLAY}}}".replace("5,", "('a',),", 1), ": OPTIONS.memory: input should be a valid integer"),
+        (f"OPTIONS = {{{REPLAY}}}".replace("0.5", "7"), ": OPTIONS.confidence: input should be less than or equal to"),
+    ],
+)
+def test_a_faulty_method_file_is_one_line(methods, text, said):
+    (methods / "my_own.py").write_text(text)
+    assert not config._methods().model_fields, "what is imported can't fail; what asks for values does"
+    for ask in (config.methods, lambda: config.recipe("shapes", []), lambda: load(methods, {"runs": [RUN]})):
+        with pytest.raises(InputError) as caught:
+            ask()
+        assert str(caught.value).startswith(f"{methods / 'my_own.py'}{said}") and "\n" not in str(caught.value)
+
+
+def test_options_may_be_annotated(methods):
+    (methods / "one.py").write_text(
+        f'"""A method."""\nOPTIONS: dict[str, object] = {{"a": ("x", "y"), "b": 2, {REPLAY}}}\n'
+    )
+    (methods / "two.py").write_text("TEACHER = True\n")
+    one = {"a": ("x", "y"), "b": 2, "memory": 5, "confidence": 0.5, "replay": ("current", "stored")}
+    assert config.methods() == {"one": one, "two": {}}
+    assert config._methods()().one.model_dump() == {**one, "a": "x", "replay": "current"}
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["dkd.cli", "--help"], 0),
+        (["dkd.cli", "train", "--help"], 0),
+        (["dkd.cli", *"train --data . --index i --tasks t --step 0 --out o".split()], 1),
+        (["pipeline", "--help"], 0),
+        (["pipeline", "status"], 1),
+    ],
+)
+def test_commands_outlive_a_faulty_method_file(tmp_path, command, code):
+    """Those that need no options work; the others name the file in one line."""
+    source = Path(config.__file__).parents[2]
+    for name in ("src", "pipeline"):
+        shutil.copytree(source / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "src" / "dkd" / "methods" / "mine.py").write_text('OPTIONS = {"a": print}\n')
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": [RUN]}))
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{tmp_path / 'src'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    if code:
+        assert done.stderr.startswith("dkd: ") and done.stderr.count("\n") == 1 and "mine.py: OPTIONS" in done.stderr
+    else:
+        assert not done.stderr
 
 
 def test_orders_by_label_and_by_name(tmp_path):
