@@ -83,15 +83,22 @@ def build(
 
     `folder`: checkpoint of step `step` - 1. `before`: the memory of that step. A completed mask holds the picture's
     own labels and, where they say nothing, the network's answers whose sigmoid exceeds `confidence`. Returns the cost.
+    Raises InputError where these do not belong together, or there is nothing to keep.
     """
     accelerator = devices.accelerator(device, threads)
     model, learned = checkpoint.load(folder, accelerator.device)
     table, content = index_file.read(index), tasks_file.read(tasks)
+    if not 1 <= step < len(content["steps"]):
+        raise InputError(f"{tasks}: has steps 0..{len(content['steps']) - 1}; step {step} has nothing to replay")
     if len(learned.sizes) != step:
         raise InputError(f"{folder}: has learned {len(learned.sizes)} steps; the memory of step {step} needs {step}")
+    if before and step == 1:
+        raise InputError(f"{before}: step 1 is the first that replays; there is no memory before its own, leave it out")
     rows = {row.id: row for row in table.rows if row.split == "train"}
     origin = dict.fromkeys(content["steps"][step - 1]["train"], step - 1)
-    origin |= {exemplar.id: exemplar.step for exemplar in (read(before) if before else [])}
+    origin |= {exemplar.id: exemplar.step for exemplar in (read(before, content, step - 1) if before else [])}
+    if foreign := sorted(origin.keys() - rows.keys()):
+        raise InputError(f"{tasks}: picture {foreign[0]!r} is not in the train split of {index}")
     known = np.array([0, *learned.order], dtype=np.uint8)
 
     def completed(id: str) -> np.ndarray:
@@ -101,7 +108,10 @@ def build(
         labels = np.zeros(256, dtype=np.uint8)
         labels[[*visible, scenario.VOID]] = [*visible, scenario.VOID]
         mask = labels[table.labels()][reader.read_mask(data / rows[id].mask)]
-        answer = known[_confident(model, reader.read_image(data / rows[id].image), confidence, accelerator.device)]
+        image = reader.read_image(data / rows[id].image)
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        with devices.explained(f"{data / rows[id].image} at once, {size}; choose on a CPU, or make it smaller"):
+            answer = known[_confident(model, image, confidence, accelerator.device)]
         # Of the classes that its labels speak of, they know better.
         return np.where((mask == 0) & ~np.isin(answer, visible), answer, mask)
 
@@ -110,6 +120,8 @@ def build(
         shown = np.flatnonzero(np.bincount(completed(id).ravel(), minlength=256))
         candidates.append(Exemplar(id, origin[id], tuple(int(x) for x in shown if x not in (0, scenario.VOID))))
     chosen = choose(candidates, learned.order, size, seeds.derive(seed, step, "memory"))
+    if not chosen:
+        raise InputError(f"{tasks}: none of {len(candidates)} candidates for step {step} shows a class learned so far")
     (out / MASKS).mkdir()
     for exemplar in chosen:
         Image.fromarray(completed(exemplar.id)).save(out / MASKS / f"{exemplar.id}.png")
@@ -118,20 +130,43 @@ def build(
     return {**devices.cost(accelerator.device), "images": len(candidates), "exemplars": len(chosen)}
 
 
-def read(folder: Path) -> list[Exemplar]:
-    """The exemplars in a folder that `build` wrote."""
+def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
+    """The exemplars for step `step`, in a folder that `build` wrote; `tasks` is the content of the tasks file.
+
+    Raises InputError where they are those of another step, there are none, or one is anything but a training picture
+    of an earlier step.
+    """
+    file = folder / FILE
     try:
-        listed = json.loads((folder / FILE).read_text(encoding="utf-8"))["exemplars"]
-        return [Exemplar(each["id"], each["step"], tuple(each["classes"])) for each in listed]
+        content = json.loads(file.read_text(encoding="utf-8"))
+        own, exemplars = content["step"], []
+        for each in content["exemplars"]:
+            exemplars.append(Exemplar(each["id"], each["step"], tuple(each["classes"])))
     except OSError as error:
-        raise InputError(f"{folder / FILE}: {error.strerror}; make it with `dkd memory`") from None
+        raise InputError(f"{file}: {error.strerror}; make it with `dkd memory`") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / FILE}: not a list of exemplars ({error!r})") from None
+        raise InputError(f"{file}: not a list of exemplars ({error!r})") from None
+    if type(own) is not int or own != step:
+        raise InputError(f"{file}: step: these are the exemplars of step {own!r}; make those of step {step}")
+    if not exemplars:
+        raise InputError(f"{file}: exemplars: there are none; make them with `dkd memory`")
+    for id, origin, classes in exemplars:
+        if type(id) is not str or any(type(number) is not int for number in (origin, *classes)):
+            raise InputError(
+                f"{file}: exemplar {id!r}: expected a word as id, whole numbers as step and classes, "
+                f"got step {origin!r}, classes {list(classes)}; make it with `dkd memory`"
+            )
+        if not 0 <= origin < step or id not in tasks["steps"][origin]["train"]:
+            raise InputError(
+                f"{file}: exemplar {id!r} is no training picture of a step before {step} (it names step {origin}); "
+                "make it with `dkd memory` from these tasks"
+            )
+    return exemplars
 
 
 @torch.no_grad()
 def _confident(model: Segmenter, image: np.ndarray, confidence: float, device: torch.device) -> np.ndarray:
     """Ids (H, W) of one picture: the class of the highest score where that exceeds `confidence`, else 0."""
     answer = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
-    best, winner = upsample(answer.scores, answer.size)[0].sigmoid().max(dim=0)
+    best, winner = upsample(answer.scores, answer.size)[0].sigmoid_().max(dim=0)
     return torch.where(best > confidence, winner + 1, 0).cpu().numpy()

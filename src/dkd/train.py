@@ -471,15 +471,16 @@ def _task(data: Path, index: Path, tasks: Path, step: int) -> _Task:
 
 def _replayed(folder: Path, replay: str, data: Path, index: Path, tasks: Path, task: _Task) -> list[Picture]:
     """Exemplars as pictures; their labels speak of the classes that `replay` says (`dkd.methods.dkd_m`)."""
-    table, steps = index_file.read(index), tasks_file.read(tasks)["steps"]
+    table, content = index_file.read(index), tasks_file.read(tasks)
     rows = {row.id: row for row in table.rows if row.split == "train"}
-    step, order = len(task.sizes) - 1, task.order
+    order = task.order
     pictures = []
-    for exemplar in memory_file.read(folder):
-        if exemplar.step >= step or exemplar.id not in steps[exemplar.step]["train"]:
-            raise InputError(f"{folder}: exemplar {exemplar.id!r} is no training picture of a step before {step}")
-        row = rows[exemplar.id]
-        mask, labels, stored = data / row.mask, steps[exemplar.step]["classes"], table.labels()
+    for exemplar in memory_file.read(folder, content, len(task.sizes) - 1):
+        if (row := rows.get(exemplar.id)) is None:
+            raise InputError(f"{tasks}: picture {exemplar.id!r} is not in the train split of {index}")
+        sizes = task.sizes[: exemplar.step + 1]
+        labels = tasks_file.visible(content["setting"], order[: sum(sizes)], sizes)
+        mask, stored = data / row.mask, table.labels()
         if replay == "current":
             labels = order[-task.sizes[-1] :]
         elif replay == "pseudo":

@@ -1,7 +1,6 @@
 """Exemplars: which are chosen, what their labels say, and that none comes from elsewhere."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -68,14 +67,18 @@ def build(prepared, out, folder, step, **changes):
     return memory.build(folder=folder, step=step, out=out, **prepared, **options)
 
 
+def read(prepared, folder, step):
+    return memory.read(folder, tasks.read(prepared["tasks"]), step)
+
+
 def test_exemplars_come_from_the_steps_before(learned, tmp_path):
     prepared, folder = learned
     steps = tasks.read(prepared["tasks"])["steps"]
-    first = memory.read(folder / "memory1")
+    first = read(prepared, folder / "memory1", 1)
     assert len(first) == 8 and {each.step for each in first} == {0}
     assert {each.id for each in first} <= set(steps[0]["train"])
     build(prepared, tmp_path / "memory2", folder / "step1", 2, before=folder / "memory1", size=100)
-    second = memory.read(tmp_path / "memory2")
+    second = read(prepared, tmp_path / "memory2", 2)
     assert {each.step for each in second} == {0, 1}
     allowed = {each.id for each in first} | set(steps[1]["train"])
     assert {each.id for each in second} <= allowed, "pictures of step 0 that were not kept are gone"
@@ -86,7 +89,7 @@ def test_exemplars_come_from_the_steps_before(learned, tmp_path):
 def test_completed_masks_hold_own_labels_and_confident_answers(learned):
     prepared, folder = learned
     answered = 0
-    for exemplar in memory.read(folder / "memory1"):
+    for exemplar in read(prepared, folder / "memory1", 1):
         truth = np.array(Image.open(prepared["data"] / "masks" / f"{exemplar.id}.png"))
         mask = np.array(Image.open(folder / "memory1" / "masks" / f"{exemplar.id}.png"))
         own = np.isin(truth, (1, 2, 3))
@@ -96,7 +99,7 @@ def test_completed_masks_hold_own_labels_and_confident_answers(learned):
     folder2 = folder / "memory2"
     if not folder2.exists():
         build(prepared, folder2, folder / "step1", 2, before=folder / "memory1", size=100, confidence=0.01)
-    for exemplar in memory.read(folder2):
+    for exemplar in read(prepared, folder2, 2):
         truth = np.array(Image.open(prepared["data"] / "masks" / f"{exemplar.id}.png"))
         mask = np.array(Image.open(folder2 / "masks" / f"{exemplar.id}.png"))
         own = (1, 2, 3) if exemplar.step == 0 else (4, 5)
@@ -134,18 +137,101 @@ def test_every_policy_trains(learned, tmp_path, replay):
     assert json.loads((tmp_path / "a" / "step.json").read_text())["method"] == "dkd-m"
 
 
-def test_a_picture_from_elsewhere_is_refused(learned, tmp_path):
+def test_stored_labels_are_those_that_the_step_of_the_picture_saw(drawn, tmp_path):
+    """In `sequential`, labels of earlier steps are visible; so they are where a picture of step 1 is replayed."""
+    prepared = prepare(drawn, tmp_path, sizes=(3, 2, 1), setting="sequential")
+    steps = tasks.read(prepared["tasks"])["steps"]
+    kept = [{"id": steps[step]["train"][0], "step": step, "classes": [4]} for step in (0, 1)]
+    (tmp_path / "memory.json").write_text(json.dumps({"step": 2, "exemplars": kept}))
+    paths = prepared["data"], prepared["index"], prepared["tasks"]
+    zero, one = train._replayed(tmp_path, "stored", *paths, train._task(*paths, 2))
+    assert (zero.visible, one.visible) == ((1, 2, 3), (1, 2, 3, 4, 5))
+    [own] = {picture.visible for picture in train._task(*paths, 1).pictures}
+    assert one.visible == own and np.unique(one.table).tolist() == [0, 1, 2, 3, 4, 5, 255]
+
+
+@pytest.mark.parametrize("step", [-1, 0, 1])
+def test_a_picture_from_elsewhere_is_refused(learned, tmp_path, step):
     prepared, folder = learned
     steps = tasks.read(prepared["tasks"])["steps"]
-    for name, step in (("val_00000", 0), (sorted(set(steps[1]["train"]) - set(steps[0]["train"]))[0], 0), ("x", 1)):
-        shutil.copytree(folder / "memory1", tmp_path / name)
-        (tmp_path / name / "memory.json").write_text(
-            json.dumps({"exemplars": [{"id": name, "step": step, "classes": [1]}]})
-        )
+    later = sorted(set(steps[step or 1]["train"]) - set(steps[0]["train"]))[0]
+    for name in ("val_00000", "x", later):
+        (tmp_path / "memory.json").write_text(listed(1, {"id": name, "step": step, "classes": [1]}))
         with pytest.raises(InputError, match=f"exemplar '{name}' is no training picture of a step before 1"):
-            fit(prepared, tmp_path / f"{name}-out", dkd_m, 1, previous=folder / "base", memory=tmp_path / name)
-    with pytest.raises(InputError, match=r"memory.json: No such file or directory; make it with `dkd memory`"):
-        memory.read(tmp_path)
+            fit(prepared, tmp_path / f"{name}-out", dkd_m, 1, previous=folder / "base", memory=tmp_path)
+        with pytest.raises(InputError, match=f"exemplar '{name}' is no training picture of a step before 1"):
+            build(prepared, tmp_path / f"{name}-kept", folder / "step1", 2, before=tmp_path)
+
+
+def listed(step, *exemplars):
+    return json.dumps({"step": step, "exemplars": exemplars})
+
+
+GOOD = {"id": "x", "step": 0, "classes": [1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "No such file or directory; make it with `dkd memory`"),
+        ("[]", "not a list of exemplars (TypeError("),
+        ("{", "not a list of exemplars (JSONDecodeError("),
+        (json.dumps({"exemplars": [GOOD]}), "not a list of exemplars (KeyError('step'))"),
+        (listed(1), "exemplars: there are none; make them with `dkd memory`"),
+        (listed(2, GOOD), "step: these are the exemplars of step 2; make those of step 1"),
+        (listed("1", GOOD), "step: these are the exemplars of step '1'; make those of step 1"),
+        (
+            listed(1, {**GOOD, "step": "0"}),
+            "exemplar 'x': expected a word as id, whole numbers as step and classes, got",
+        ),
+        (listed(1, {**GOOD, "step": False}), "exemplar 'x': expected a word as id, whole numbers as step"),
+        (listed(1, {**GOOD, "id": 3}), "exemplar 3: expected a word as id, whole numbers as step and classes, got"),
+        (listed(1, {**GOOD, "id": ["x"]}), "exemplar ['x']: expected a word as id, whole numbers as step"),
+        (listed(1, {**GOOD, "classes": "12"}), "exemplar 'x': expected a word as id, whole numbers as step"),
+        (listed(1, {**GOOD, "step": 7}), "exemplar 'x' is no training picture of a step before 1 (it names step 7)"),
+    ],
+)
+def test_a_faulty_list_is_one_line(prepared, tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "memory.json").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read(prepared, tmp_path, 1)
+    assert str(caught.value).startswith(f"{tmp_path / 'memory.json'}: {said}") and "\n" not in str(caught.value)
+
+
+def test_what_does_not_belong_together_is_one_line(learned, tmp_path):
+    prepared, folder = learned
+
+    def refused(words, *given, **changes):
+        with pytest.raises(InputError, match=words) as caught:
+            build({**prepared, **changes.pop("files", {})}, tmp_path / "kept", *given, **changes)
+        assert "\n" not in str(caught.value)
+        (tmp_path / "kept").rmdir()
+
+    refused("base: has learned 1 steps; the memory of step 2 needs 2", folder / "base", 2)
+    refused(r"tasks\.json: has steps 0\.\.2; step 3 has nothing to replay", folder / "step1", 3)
+    refused("step 1 is the first that replays", folder / "base", 1, before=folder / "memory1")
+    content = tasks.read(prepared["tasks"])
+    for name, train_ids, words in (
+        ("foreign", ["x"], "foreign.json: picture 'x' is not in the train split of"),
+        ("none", [], "none.json: none of 0 candidates for step 1 shows a class"),
+    ):
+        content["steps"][0]["train"] = train_ids
+        tasks.write(content, tmp_path / f"{name}.json")
+        refused(words, folder / "base", 1, files={"tasks": tmp_path / f"{name}.json"})
+
+
+def test_too_little_memory_is_one_line(learned, tmp_path, monkeypatch):
+    prepared, folder = learned
+
+    def greedy(*given):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(memory, "upsample", greedy)
+    with pytest.raises(
+        InputError, match=r"^out of memory: .*\.png at once, 32 x 32; choose on a CPU, or make it smaller$"
+    ):
+        build(prepared, tmp_path / "memory", folder / "base", 1)
 
 
 def test_a_class_is_judged_where_labels_speak_of_it():
