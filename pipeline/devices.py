@@ -1,6 +1,6 @@
 """Which GPUs a job computes on: each training has its own, each evaluation one that no other evaluation is on.
 
-An evaluation may run beside a training: it is short and holds one network without gradients. A device is taken by a
+An evaluation may run beside a training: it is short and holds no gradients. A device is taken by a
 lock, which the system frees with the process; so trainings of several runs keep out of each other's way as well. Knows
 neither rules nor nodes.
 """

@@ -25,8 +25,10 @@ from pipeline import devices, faults, fingerprint, keep, logs, processes, proven
 from pipeline import plan as plans
 from pipeline.plan import STAMP, Node, Plan
 
-USES = {"base": "train", "increment": "train", "evaluate": "evaluate", "panels": "evaluate"}
+USES = {"base": "train", "increment": "train", "evaluate": "evaluate", "panels": "evaluate", "memory": "evaluate"}
 """What the rules that compute on a GPU, where there is one, use it for."""
+SHARED = ("base", "increment", "evaluate")
+"""The rules whose work several processes can share; any other is the work of one."""
 
 SETTLE = 1.5
 """Seconds in which the Snakemake that made a node has written down that it did."""
@@ -54,7 +56,7 @@ def make(plan: Plan, folder: str, promised: list[str]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
-            number = plan.runtime["processes"]
+            number = plan.runtime["processes"] if node.rule in SHARED else 1
             names = devices.found(plan.runtime["device"], number) if node.rule in USES else []
             with devices.taken(names, USES.get(node.rule, ""), number):
                 record = _work(plan, node, scratch, promised)
@@ -114,7 +116,7 @@ def _run(node: Node, runtime: dict[str, Any], paths: dict[str, Path], scratch: P
     work = keep.WORK / node.key
     places = {"work": str(work), "board": f"logs/tensorboard/{node.folder}"}
     params, runtime = copy.deepcopy(node.params), {**copy.deepcopy(runtime), **places}
-    if runtime["processes"] > 1 and node.rule in USES:
+    if runtime["processes"] > 1 and node.rule in SHARED:
         return processes.run(node.rule, node.label, params, runtime, paths, scratch, work / "processes")
     return importlib.import_module(f"pipeline.stages.{node.rule}").run(params, runtime, paths, scratch)
 

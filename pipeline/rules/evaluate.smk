@@ -46,7 +46,7 @@ rule panels:
         "../environment.yaml"
     threads: PLAN.runtime["threads"]
     resources:
-        gpu_evaluate=GPUS,
+        gpu_evaluate=min(GPUS, 1),
     message:
         "pictures {wildcards.place}"
     shell:

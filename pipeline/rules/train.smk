@@ -32,7 +32,7 @@ rule memory:
         "../environment.yaml"
     threads: PLAN.runtime["threads"]
     resources:
-        gpu_evaluate=GPUS,
+        gpu_evaluate=min(GPUS, 1),
     message:
         "choose what is replayed at {wildcards.place}"
     shell:

@@ -18,6 +18,7 @@ WRITES = {
     "split": ("tasks.json",),
     "base": ("model.safetensors", "step.json", "train.csv"),
     "increment": ("model.safetensors", "step.json", "train.csv"),
+    "memory": ("memory.json",),
     "evaluate": ("metrics.json", "confusion.npz"),
     "panels": ("panels.json", "sheet.png"),
     "summary": (

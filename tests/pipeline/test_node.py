@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from dkd.errors import InputError
-from pipeline import fingerprint, keep, provenance
+from pipeline import devices, fingerprint, keep, provenance
 from pipeline import node as nodes
 from pipeline import plan as plans
 
@@ -42,6 +43,38 @@ def test_a_stage_sees_its_params_its_inputs_and_the_runtime(workplace):
     assert runtime == {**workplace.plan.runtime, **places}
     assert inputs == {"data": Path(draw)}
     assert out.parent == keep.SCRATCH
+
+
+def test_which_gpus_a_rule_has_and_in_how_many_processes(workplace, monkeypatch):
+    """Trainings and evaluations are shared; panels and the choice of exemplars are not, but keep evaluations off."""
+    monkeypatch.setenv(devices.VISIBLE, "a,b")
+    run = {"dataset": "shapes", "scenario": "5-1", "method": "dkd-m"}
+    workplace.params(runs=[run], runtime={"processes": 2})
+    seen, shared = {}, set()
+
+    def look(rule, work):
+        def run(*given):
+            visible = os.environ[devices.VISIBLE]
+            with ExitStack() as stack:
+                free = [use for use in ("train", "evaluate") if devices._hold(stack, visible[0], use)]
+            seen[rule] = visible, free
+            return work(*given)
+
+        return run
+
+    def share(rule, label, params, runtime, inputs, out, place):
+        shared.add(rule)
+        return sys.modules[f"pipeline.stages.{rule}"].run(params, runtime, inputs, out)
+
+    for rule in {node.rule for node in workplace.plan.nodes.values()}:
+        workplace.stage(rule, look(rule, sys.modules[f"pipeline.stages.{rule}"].run))
+    monkeypatch.setattr(nodes.processes, "run", share)
+    workplace.make()
+    assert shared == {"base", "increment", "evaluate"}
+    assert seen["base"] == seen["increment"] == ("a,b", ["evaluate"])
+    assert seen["evaluate"] == ("a,b", ["train"])
+    assert seen["memory"] == seen["panels"] == ("a", ["train"])
+    assert seen["index"] == ("a,b", ["train", "evaluate"])
 
 
 def test_what_a_stage_does_to_its_params_is_not_recorded(workplace):
