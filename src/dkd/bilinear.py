@@ -4,6 +4,7 @@ Knows nothing of losses or decisions. Values are those of `torch.nn.functional.i
 up to the order in which two products are added.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -25,11 +26,13 @@ class Resize:
         # Reversed, so that a product adds up in the order in which `interpolate` does, to the bit.
         self.up_rows, self.up_columns = self.rows.flip(1).contiguous(), self.columns.T.flip(0).contiguous()
 
-    def up(self, grid: Tensor) -> Tensor:
-        """(..., h, w) -> (..., H, W)."""
+    @torch.no_grad()
+    def up(self, grid: Tensor, out: Tensor | None = None) -> Tensor:
+        """(..., h, w) -> (..., H, W), contiguous; in the memory of `out`, if given."""
+        out = grid.new_empty(*grid.shape[:-2], len(self.rows), len(self.columns)) if out is None else out
         if self.same:
-            return grid.clone(memory_format=torch.contiguous_format)
-        return (self.up_rows @ (grid.flip(-2, -1) @ self.up_columns)).contiguous()
+            return out.copy_(grid)
+        return torch.matmul(self.up_rows, grid.flip(-2, -1) @ self.up_columns, out=out)
 
     def down(self, gradient: Tensor) -> Tensor:
         """The transpose, (..., H, W) -> (..., h, w): what a gradient at full size is on the grid."""
@@ -42,6 +45,15 @@ def _matrix(old: int, new: int, like: Tensor) -> Tensor:
     """(new, old): the weights of linear resizing."""
     unit = torch.eye(old, dtype=like.dtype, device=like.device)
     return F.interpolate(unit[None], size=new, mode="linear")[0].T.contiguous()
+
+
+def planes(count: int, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Memory for as many of `count` planes of `shape` as are worked on at once (`chunks`), to be used again and again.
+
+    On a CPU, memory that is asked for anew comes from the system page by page, which takes longer than to fill it.
+    """
+    most = next((part.stop for part in chunks(count, math.prod(shape), like.device)), 0)
+    return torch.empty((most, *shape), dtype=dtype or like.dtype, device=like.device)
 
 
 def chunks(planes: int, pixels: int, device: torch.device) -> Iterator[slice]:

@@ -27,6 +27,7 @@ CENTRE = torch.tensor(0.75).view(torch.int32).item()
 """Bits of the float32 in the middle of those from 0.5 to 1."""
 
 
+@torch.no_grad()
 def decide(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Ids (N, H, W) uint8 from the logits (N, K, h, w) of the foreground classes, upsampled to `size`; K < 255.
 
@@ -38,14 +39,17 @@ def decide(logits: Tensor, size: tuple[int, int]) -> Tensor:
     # running maximum is the decision: equal sigmoids fall to the lower id, and background is an id of score 0.5.
     best = torch.full((len(logits), *size), _coded(0.5, 0), dtype=torch.int32, device=logits.device)
     resize = bilinear.Resize(grid.shape[-2:], size, grid)
+    scores, codes = (bilinear.planes(len(grid), best.shape, grid, dtype) for dtype in (torch.float32, torch.int32))
+    highest = torch.empty_like(best)
     # A logit that is nowhere positive on the grid is positive nowhere.
     able = (grid.amax((1, 2, 3)) > 0).nonzero().flatten()
     with torch.autocast(logits.device.type, enabled=False):
         for part in bilinear.chunks(len(able), best.numel(), logits.device):
-            ids = able[part] + 1
-            bits = resize.up(grid[able[part]]).sigmoid_().clamp_(min=0.5).view(torch.int32).sub_(CENTRE)
-            codes = torch.add((255 - ids).to(torch.int32)[:, None, None, None], bits, alpha=256)
-            torch.maximum(best, codes.amax(0), out=best)
+            ids, count = able[part] + 1, part.stop - part.start
+            x, code = scores[:count], codes[:count]
+            bits = resize.up(grid[able[part]], x).sigmoid_().clamp_(min=0.5).view(torch.int32).sub_(CENTRE)
+            torch.add((255 - ids).to(torch.int32)[:, None, None, None], bits, alpha=256, out=code)
+            torch.maximum(best, torch.amax(code, 0, out=highest), out=best)
     return (255 - best.bitwise_and_(255)).to(torch.uint8)
 
 

@@ -9,6 +9,7 @@ never all there at that size: a term walks over a few classes at a time, forms t
 (BCE(x, t) = softplus(x) - x t has the gradient sigmoid(x) - t) and takes the gradient back to the grid.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -39,8 +40,10 @@ class Target(NamedTuple):
     """(N, K) bool: of which ids `first`, `first` + 1, ... the labels of each picture speak; None = of all."""
 
 
-Pointwise = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""Logits at full size (k, N, H, W) of a slice of the classes -> loss of each value and its derivative."""
+Pointwise = Callable[[Tensor, slice, Tensor, Tensor], None]
+"""Logits at full size (k, N, H, W) of a slice of the classes; the loss of each value and its derivative go into the
+last two.
+"""
 
 
 def _full(x: Tensor) -> Tensor:
@@ -58,8 +61,11 @@ class _Walk(torch.autograd.Function):
         gradient = torch.empty_like(grid) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.float64, device=logits.device)
         with torch.autocast(logits.device.type, enabled=False):
-            for part in bilinear.chunks(len(grid), grid.shape[1] * size[0] * size[1], logits.device):
-                loss, slope = pointwise(resize.up(grid[part]), part)
+            shape = (grid.shape[1], *size)
+            memory = [bilinear.planes(len(grid), shape, logits) for _ in range(3)]
+            for part in bilinear.chunks(len(grid), math.prod(shape), logits.device):
+                x, loss, slope = (planes[: part.stop - part.start] for planes in memory)
+                pointwise(resize.up(grid[part], x), part, loss, slope)
                 total += loss.sum()
                 if gradient is not None:
                     gradient[part] = resize.down(slope)
@@ -90,8 +96,8 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     void = order[starts[VOID] :] if target.void == "ignore" else None
     spoken = None if target.visible is None else target.visible.T[..., None, None].to(_full(logits))
 
-    def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        loss, slope = F.softplus(x), torch.sigmoid(x)
+    def pointwise(x: Tensor, part: slice, loss: Tensor, slope: Tensor) -> None:
+        _against(x, loss, slope)
         own = slice(starts[target.first + part.start], starts[target.first + part.stop])
         if own.start < own.stop:
             here = (ids[own].long() - target.first - part.start) * pixels + order[own]
@@ -103,7 +109,6 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
         if spoken is not None:
             for map in (loss, slope):
                 map.mul_(spoken[part])
-        return loss, slope
 
     return _Walk.apply(_full(logits), target.labels.shape[-2:], pointwise) / pixels
 
@@ -115,10 +120,13 @@ def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
     """
     taught = _full(teacher.detach()).to(_full(logits)).transpose(0, 1)
     resize = bilinear.Resize(taught.shape[-2:], size, taught)
+    memory = bilinear.planes(len(taught), (len(logits), *size), taught)
 
-    def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        truth = resize.up(taught[part]).sigmoid_()
-        return torch.addcmul(F.softplus(x), x, truth, value=-1), torch.sigmoid(x).sub_(truth)
+    def pointwise(x: Tensor, part: slice, loss: Tensor, slope: Tensor) -> None:
+        truth = resize.up(taught[part], memory[: len(x)]).sigmoid_()
+        _against(x, loss, slope)
+        loss.addcmul_(x, truth, value=-1)
+        slope.sub_(truth)
 
     return _Walk.apply(_full(logits), size, pointwise) / (len(logits) * size[0] * size[1])
 
@@ -141,16 +149,19 @@ def divergence(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor
     return (total / values).clamp(min=0).to(ours)
 
 
+def _against(x: Tensor, loss: Tensor, slope: Tensor) -> None:
+    """Loss and derivative where the target is 0."""
+    torch.ops.aten.softplus.out(x, 1, 20, out=loss)
+    torch.sigmoid(x, out=slope)
+
+
 def auxiliary(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """The auxiliary classifier learns "nothing of this is mine": target 0 on every pixel (paper: AC).
 
     logits (N, 1, h, w), upsampled to `size`. Scalar.
     """
 
-    def pointwise(x: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        return F.softplus(x), torch.sigmoid(x)
-
-    return _Walk.apply(_full(logits), size, pointwise) / (len(logits) * size[0] * size[1])
+    return _Walk.apply(_full(logits), size, lambda x, part, *out: _against(x, *out)) / (len(logits) * size[0] * size[1])
 
 
 def decompose(features: Tensor, weight: Tensor, by: str = "weight") -> tuple[Tensor, Tensor]:
