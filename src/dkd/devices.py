@@ -3,6 +3,7 @@
 Knows nothing of what is computed.
 """
 
+import logging
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from dkd.errors import InputError
+
+log = logging.getLogger("dkd")
 
 
 def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Accelerator:
@@ -23,6 +26,10 @@ def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Ac
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if on_cpu and precision == "fp16":
         raise InputError("train.precision: fp16 needs a CUDA device; use bf16 or fp32")
+    if on_cpu and precision == "bf16" and imitates_bf16():
+        log.warning(
+            "train.precision: this CPU has no arithmetic in bf16; imitated, it takes many times as long as fp32"
+        )
     if threads and on_cpu:
         torch.set_num_threads(threads)
     # Losses are float32, in which torch lets convolutions on CUDA be TF32.
@@ -31,6 +38,11 @@ def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Ac
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     mixed = "no" if precision == "fp32" else precision
     return Accelerator(mixed_precision=mixed, cpu=on_cpu, kwargs_handlers=[unused])
+
+
+def imitates_bf16() -> bool:
+    """Whether this machine's CPU computes in bf16 one value after another: x86 without AVX-512."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def cost(device: torch.device) -> dict:

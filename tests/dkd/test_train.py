@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing import event_accumulator
 
-from dkd import bilinear, checkpoint, evaluate, train
+from dkd import bilinear, checkpoint, devices, evaluate, train
 from dkd.errors import InputError
 from dkd.methods import dkd, finetune, joint, kd
 from dkd.model.segmenter import Segmenter
@@ -347,3 +347,13 @@ def test_decision_on_upsampled_logits():
         assert torch.equal(evaluate.decide(full, size), expected)
     assert evaluate.decide(torch.full((1, 3, 1, 1), -1.0), (2, 2)).eq(0).all()
     assert evaluate.decide(torch.full((1, 254, 1, 1), 40.0), (2, 2)).eq(1).all()
+
+
+@pytest.mark.parametrize("cpu, said", [("AVX2", True), ("AVX512", False)])
+def test_says_where_bf16_is_imitated(cpu, said, monkeypatch, caplog):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: cpu)
+    for precision in ("bf16", "fp32"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        devices.accelerator("cpu", None, precision)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert [record.levelname for record in caplog.records if "bf16" in record.message] == ["WARNING"] * said
