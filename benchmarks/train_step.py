@@ -62,7 +62,7 @@ def only(*args):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     rounds = parser.parse_args().rounds
     measure.start()
     if measure.DEVICE.type == "cuda":
@@ -85,7 +85,7 @@ def main() -> None:
         lines.append((name, time[name] * 1e3, space[name], *gains))
     head = ("ms", "peak MB", "times faster", "in the same precision", "times less")
     measure.table(("step of 2 pictures, 256 x 256", *head), lines)
-    grow(min(rounds, 3), 2, 256, (128, 384), (1, 4))
+    grow(min(rounds, 2), 2, 256, (128, 384), (1, 4))
     print(f"fed from files, 1 worker: {share((100, 50), 2, 1, (True, False, True)):.1%} of the time is spent waiting")
 
 
@@ -115,7 +115,7 @@ def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> fl
         samples = train.Samples(pictures, recipe, 0, 1)
         feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
         # The first steps, which start workers and choose kernels, do not count.
-        for i in range(-8, 30) if cuda else range(-1, 4):
+        for i in range(-8, 30) if cuda else range(-1, 3):
             asked = time.perf_counter()
             if i <= 0:
                 waited, began = 0.0, asked

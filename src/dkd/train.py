@@ -229,6 +229,11 @@ def fit(
     it cost: device, pictures, iterations, peak memory in bytes.
     Raises InputError where the step can't be trained as asked, or a loss is not finite.
     """
+    for name in ("TEACHER", "loss"):
+        if not hasattr(method, name):
+            raise InputError(
+                f"{method.__file__}: {name} is missing; docs/how-to/add-a-method.md says what a method has"
+            )
     accelerator = devices.accelerator(device, threads, recipe.precision)
     writer = _board(board) if board and accelerator.is_main_process else None
     micro = micro_batch(recipe.batch, accelerator.num_processes, micro)
@@ -485,6 +490,8 @@ def _replayed(folder: Path, replay: str, data: Path, index: Path, tasks: Path, t
             labels = order[-task.sizes[-1] :]
         elif replay == "pseudo":
             mask, labels, stored = folder / memory_file.MASKS / f"{row.id}.png", order[: -task.sizes[-1]], slice(None)
+        elif replay != "stored":
+            raise InputError(f"replay: expected current, stored or pseudo, got {replay!r}")
         spoken = tuple(order.index(label) + 1 for label in labels)
         ids = scenario.id_table(order, labels)[stored]
         pictures.append(Picture(f"{row.id} again", data / row.image, mask, ids, spoken))

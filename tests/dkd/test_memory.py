@@ -127,6 +127,13 @@ def test_what_the_labels_of_replayed_pictures_speak_of(learned, replay):
         assert samples[0, 0][2].tolist() == [False] * 3 + [True] * 2
 
 
+def test_another_word_for_replay_is_refused(learned):
+    prepared, folder = learned
+    paths = prepared["data"], prepared["index"], prepared["tasks"]
+    with pytest.raises(InputError, match=r"^replay: expected current, stored or pseudo, got 'now'"):
+        train._replayed(folder / "memory1", "now", *paths, train._task(*paths, 1))
+
+
 @pytest.mark.parametrize("replay", ["current", "stored", "pseudo"])
 def test_every_policy_trains(learned, tmp_path, replay):
     prepared, folder = learned

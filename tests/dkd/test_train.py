@@ -4,7 +4,7 @@ import csv
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def fit_base(prepared, out, **changes):
 
 def fit_step(prepared, out, previous, method, step=1, **changes):
     out.mkdir()
-    options = {"recipe": INCREMENT, "seed": 0, "weights": WEIGHTS[method], **changes}
+    options = {"recipe": INCREMENT, "seed": 0, "weights": WEIGHTS.get(method, {}), **changes}
     train.fit(method=method, step=step, out=out, previous=previous, device="cpu", threads=1, **prepared, **options)
     return load_file(out / "model.safetensors")
 
@@ -148,6 +148,15 @@ def test_a_second_step_goes_on_from_the_first(prepared, base, tmp_path):
     assert model.sizes == (4, 1, 1) and step.order == (1, 2, 3, 4, 5, 6) and step.method == "dkd"
     with pytest.raises(InputError, match="has learned"):
         fit_step(prepared, tmp_path / "wrong", base.folder, dkd, step=2)
+
+
+@pytest.mark.parametrize("missing", ["TEACHER", "loss"])
+def test_a_method_without_what_it_needs_is_one_line(missing, prepared, base, tmp_path):
+    mine = ModuleType("mine")
+    parts = {"__file__": "methods/mine.py", "TEACHER": False, "loss": None}
+    vars(mine).update({name: part for name, part in parts.items() if name != missing})
+    with pytest.raises(InputError, match=f"^methods/mine.py: {missing} is missing; "):
+        fit_step(prepared, tmp_path / "out", base.folder, mine)
 
 
 def test_mixed_precision_trains(prepared, base, tmp_path):
