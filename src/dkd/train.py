@@ -232,7 +232,7 @@ def fit(
     for name in ("TEACHER", "loss"):
         if not hasattr(method, name):
             raise InputError(
-                f"{method.__file__}: {name} is missing; docs/how-to/add-a-method.md says what a method has"
+                f"{method.__name__}: {name} is missing; docs/how-to/add-a-method.md says what a method has"
             )
     accelerator = devices.accelerator(device, threads, recipe.precision)
     writer = _board(board) if board and accelerator.is_main_process else None

@@ -152,10 +152,10 @@ def test_a_second_step_goes_on_from_the_first(prepared, base, tmp_path):
 
 @pytest.mark.parametrize("missing", ["TEACHER", "loss"])
 def test_a_method_without_what_it_needs_is_one_line(missing, prepared, base, tmp_path):
-    mine = ModuleType("mine")
-    parts = {"__file__": "methods/mine.py", "TEACHER": False, "loss": None}
+    mine = ModuleType("dkd.methods.mine")
+    parts = {"TEACHER": False, "loss": None}
     vars(mine).update({name: part for name, part in parts.items() if name != missing})
-    with pytest.raises(InputError, match=f"^methods/mine.py: {missing} is missing; "):
+    with pytest.raises(InputError, match=rf"^dkd\.methods\.mine: {missing} is missing; "):
         fit_step(prepared, tmp_path / "out", base.folder, mine)
 
 

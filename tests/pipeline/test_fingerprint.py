@@ -250,7 +250,7 @@ def variants(tree):
             yield node, "body", [*node.body, ast.Raise()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=some.data())
 def test_an_edit_anywhere_in_the_project_changes_the_nodes_that_run_it_and_no_others(project, data):
     root, reached, paths = project
