@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dkd import checkpoint, figure, losses, transforms
+from dkd import checkpoint, devices, figure, losses, transforms
 from dkd.checkpoint import Step
 from dkd.errors import InputError
 from dkd.evaluate import decide
 from dkd.figure import Figure
-from dkd.model.segmenter import Segmenter, upsample
+from dkd.model.segmenter import Output, Segmenter, upsample
 
 TERMS = ("z+", "z-", "logit")
 LARGEST = 1024
@@ -38,14 +38,20 @@ class Maps(NamedTuple):
 @torch.no_grad()
 def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """The terms of the class in a channel (0..K-1), for RGB pixels (H, W, 3) uint8."""
-    device = next(model.parameters()).device
-    answer = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
+    answer = _answer(model, image)
     terms = torch.stack(_terms(answer))[:, 0, channel]
     decision = decide(answer.scores, answer.size)[0] == channel + 1
     return Maps(upsample(terms[None], answer.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 
-def _terms(answer) -> tuple[Tensor, Tensor, Tensor]:
+def _answer(model: Segmenter, image: np.ndarray) -> Output:
+    height, width = image.shape[:2]
+    with devices.explained(f"a picture of {width} x {height} at once; take a CPU, or a smaller picture"):
+        batch = transforms.normalise(transforms.channels_first(image))[None]
+        return model(batch.to(next(model.parameters()).device))
+
+
+def _terms(answer: Output) -> tuple[Tensor, Tensor, Tensor]:
     return *losses.decompose(answer.features, torch.cat(answer.weights)), answer.scores.float()
 
 
@@ -55,11 +61,10 @@ def drift(model: Segmenter, previous: Segmenter, images: Iterable[np.ndarray]) -
 
     The mean is over all cells of the feature grids of RGB pictures (H, W, 3) uint8, in units of the logit.
     """
-    device, known = next(model.parameters()).device, sum(previous.sizes)
+    known = sum(previous.sizes)
     total, cells = torch.zeros(known, 3, dtype=torch.float64), 0
     for image in images:
-        batch = transforms.normalise(transforms.channels_first(image))[None].to(device)
-        now, before = _terms(model(batch)), _terms(previous(batch))
+        now, before = (_terms(_answer(each, image)) for each in (model, previous))
         moved = torch.stack([(a[0, :known] - b[0]).abs().sum((1, 2)) for a, b in zip(now, before, strict=True)], dim=1)
         total += moved.double().cpu()
         cells += now[0][0, 0].numel()

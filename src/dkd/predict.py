@@ -77,7 +77,10 @@ class Predictor:
         for top, bottom, from_row, to_row in spans(height, self.tile):
             for left, right, from_column, to_column in spans(width, self.tile):
                 piece = transforms.channels_first(np.ascontiguousarray(image[top:bottom, left:right]))
-                found = evaluate.predict(self.model, transforms.normalise(piece)[None].to(self.device))[0].cpu().numpy()
+                hint = f"{right - left} x {bottom - top} pixels at once; take smaller tiles, or a CPU"
+                with devices.explained(hint):
+                    images = transforms.normalise(piece)[None].to(self.device)
+                    found = evaluate.predict(self.model, images)[0].cpu().numpy()
                 ids[from_row:to_row, from_column:to_column] = found[
                     from_row - top : to_row - top, from_column - left : to_column - left
                 ]

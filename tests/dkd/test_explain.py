@@ -116,3 +116,14 @@ def test_every_verb_shows_an_example_and_completion_is_there():
     for name, command in verbs.items():
         assert command.epilog.startswith(f"Example: dkd {name} "), name
         assert name in top
+
+
+def test_too_little_memory_is_one_line(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    model = network((2, 1), 0)
+    monkeypatch.setattr(Segmenter, "forward", full)
+    for ask in (lambda: explain.maps(model, IMAGE, 0), lambda: explain.drift(model, model, [IMAGE])):
+        with pytest.raises(InputError, match=r"^out of memory: a picture of [0-9]+ x [0-9]+ at once; take a CPU, or "):
+            ask()

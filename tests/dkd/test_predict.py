@@ -141,3 +141,13 @@ def test_colours_are_those_that_tools_know():
     assert palette.colours(21)[20] == (0, 64, 128) and palette.colours(21)[255] == (224, 224, 192)
     for labels in (7, 21, 151):
         assert len(set(palette.colours(labels)[:labels])) == labels
+
+
+def test_too_little_memory_is_one_line(learned, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    predictor = predict.Predictor(learned, "cpu", tile=64)
+    monkeypatch.setattr(Segmenter, "forward", full)
+    with pytest.raises(InputError, match=r"^out of memory: 64 x 50 pixels at once; take smaller tiles, or a CPU$"):
+        predictor(noise(50, 100))
