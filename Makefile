@@ -9,10 +9,10 @@ run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
 
 test: lint  ## lint and the tests of every day
-	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not browser"
 
 test-all: lint  ## all tests but those that need a GPU or a browser
-	$(BIN)/python -m pytest -m "not gpu and not browser"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not browser"
 
 browser-test: .venv/installed  ## the page in Chromium, which is installed on Debian where it is missing
 	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -145,7 +145,9 @@ class Repository:
         with self.start(*command, slow=node) as process:
             os.killpg(process.pid, number)
             if number == signal.SIGKILL:
-                os.kill(process.worker, number)
+                # Where it ran in a session of its own, it is still there; else it may be gone by now.
+                with suppress(ProcessLookupError):
+                    os.kill(process.worker, number)
             output = process.communicate(timeout=60)[0]
             assert process.returncode != 0
             return output
