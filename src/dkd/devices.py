@@ -41,7 +41,7 @@ def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Ac
 
 
 def imitates_bf16() -> bool:
-    """Whether this machine's CPU computes in bf16 one value after another: x86 without AVX-512."""
+    """Whether this machine's CPU has no arithmetic in bf16 that torch uses: x86 without AVX-512."""
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 

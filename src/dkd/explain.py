@@ -38,17 +38,18 @@ class Maps(NamedTuple):
 @torch.no_grad()
 def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """The terms of the class in a channel (0..K-1), for RGB pixels (H, W, 3) uint8."""
-    answer = _answer(model, image)
+    [answer] = _answers(image, model)
     terms = torch.stack(_terms(answer))[:, 0, channel]
     decision = decide(answer.scores, answer.size)[0] == channel + 1
     return Maps(upsample(terms[None], answer.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 
-def _answer(model: Segmenter, image: np.ndarray) -> Output:
+def _answers(image: np.ndarray, *models: Segmenter) -> list[Output]:
     height, width = image.shape[:2]
     with devices.explained(f"a picture of {width} x {height} at once; take a CPU, or a smaller picture"):
         batch = transforms.normalise(transforms.channels_first(image))[None]
-        return model(batch.to(next(model.parameters()).device))
+        batch = batch.to(next(models[0].parameters()).device)
+        return [model(batch) for model in models]
 
 
 def _terms(answer: Output) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,7 +65,7 @@ def drift(model: Segmenter, previous: Segmenter, images: Iterable[np.ndarray]) -
     known = sum(previous.sizes)
     total, cells = torch.zeros(known, 3, dtype=torch.float64), 0
     for image in images:
-        now, before = (_terms(_answer(each, image)) for each in (model, previous))
+        now, before = map(_terms, _answers(image, model, previous))
         moved = torch.stack([(a[0, :known] - b[0]).abs().sum((1, 2)) for a, b in zip(now, before, strict=True)], dim=1)
         total += moved.double().cpu()
         cells += now[0][0, 0].numel()
