@@ -1,49 +1,14 @@
-# From params.yaml to metrics/: the plan (pipeline/plan.py) says which nodes there are, the rules how each is made.
-import os
+# From params.yaml to metrics/. The plan (pipeline/plan.py) says which folders there are to make, and pipeline/rules.py
+# what each rule does; `python -m pipeline status` shows how they stand. Reading this file changes nothing.
 import sys
-from pathlib import Path
 
 # Ahead of whatever is installed: the code that runs is that of this checkout.
 sys.path[:0] = [workflow.basedir, f"{workflow.basedir}/src"]
 
-from dkd import config as params
-from dkd.errors import InputError
-from pipeline import devices, faults, jobs, keep, outside
-from pipeline import plan as plans
-from pipeline.publish import REPORT, loosen, published, renew
+from pipeline.rules import RULES, STAGES
+from pipeline.run import Run
 
-try:
-    if workflow.is_main_process:
-        PLAN = plans.build(params.load())
-        if "DVC_STAGE" in os.environ:
-            outside.check(PLAN)
-        # First: from here on, no other run puts nodes of this plan away.
-        plans.freeze(PLAN)
-        keep.tidy(PLAN)
-        # `onsuccess` is not called when nothing is to be done.
-        if all(Path(stamp).exists() for stamp in PLAN.stamps()):
-            keep.prune(PLAN)
-            renew([PLAN.of(kind)[0].folder for kind in ("summary", "page")])
-        loosen()
-    else:
-        PLAN = plans.thaw()
-    DEVICES = devices.found(PLAN.runtime["device"], PLAN.runtime["processes"])
-except (InputError, OSError) as error:
-    sys.exit(faults.sentence(error))
-
-[SUMMARY], [PAGE] = PLAN.of("summary"), PLAN.of("page")
-PUBLISHED = published(PAGE.folder)
-PAGE_PUBLISHED = published(PAGE.folder, REPORT)
-NEWS = not PUBLISHED.exists()
-# As many trainings at once as have GPUs of their own, and as many evaluations beside them; --resources says otherwise.
-GPUS = PLAN.runtime["processes"] if DEVICES else 0
-THREADS = PLAN.runtime["processes"] * PLAN.runtime["threads"]
-for use in ("gpu", "gpu_evaluate"):
-    if DEVICES and use not in workflow.global_resources:
-        workflow.global_resources[use] = len(DEVICES)
-PYTHON = jobs.python(deployed=bool(workflow.deployment_settings.deployment_method))
-NODE = f"{PYTHON} -m pipeline.node --log {{log}} {{output}}"
-PUBLISH = f"{PYTHON} -m pipeline publish {{input}} 2> {{log}}"
+RUN = Run(workflow, config)
 
 
 wildcard_constraints:
@@ -51,25 +16,88 @@ wildcard_constraints:
     key="[0-9a-f]{12}",
 
 
-include: "pipeline/rules/data.smk"
-include: "pipeline/rules/split.smk"
-include: "pipeline/rules/train.smk"
-include: "pipeline/rules/evaluate.smk"
-include: "pipeline/rules/report.smk"
+localrules:
+    all,
+    again,
 
 
 rule all:
-    default_target: True
     input:
-        ancient(PLAN.stamps()),
-        ancient([str(PUBLISHED), str(PAGE_PUBLISHED)]),
+        ancient(lambda w: RUN.stamps(RULES)),
+        lambda w: RUN.again(RULES),
     message:
         "everything is there"
 
 
+for stage, names in STAGES.items():
+
+    rule:
+        name:
+            f"{stage}_all"
+        input:
+            ancient(lambda w, names=names: RUN.stamps(names)),
+            lambda w, names=names: RUN.again(names),
+        localrule: True
+        message:
+            f"{stage}: everything is there"
+
+
+# One rule for each kind of node. Of a node's files Snakemake sees the last one, and those for its report.
+for name, facts in RULES.items():
+
+    rule:
+        name:
+            name
+        input:
+            ancient(lambda w, top=facts.folder: RUN.inputs(f"{top}/{w.place}-{w.key}")),
+            lambda w, top=facts.folder: RUN.inputs_again(f"{top}/{w.place}-{w.key}"),
+        output:
+            update(f"{facts.folder}/{{place}}-{{key}}/provenance.json"),
+            [
+                update(
+                    report(
+                        f"{facts.folder}/{{place}}-{{key}}/{file}",
+                        category=category,
+                        labels={"of": "{place}"},
+                    )
+                )
+                for category, files in facts.report
+                for file in files
+            ],
+        log:
+            f"logs/{facts.folder}/{{place}}-{{key}}.log",
+        conda:
+            RUN.environment
+        threads: RUN.threads(name)
+        resources:
+            gpu=RUN.gpus(name),
+        message:
+            f"{facts.message} {{wildcards.place}}"
+        shell:
+            RUN.command()
+
+
+# Snakemake makes what is missing. This file, asked for, has a node made that is there but is not what it should be.
+rule again:
+    output:
+        temp(touch(".dkd/again/{key}")),
+    log:
+        "logs/again/{key}.log",
+    conda:
+        RUN.environment
+    message:
+        "{wildcards.key} is not what it should be"
+    shell:
+        "true"
+
+
+onstart:
+    RUN.start()
+
+
 onsuccess:
-    keep.prune(PLAN)
-    renew([SUMMARY.folder, PAGE.folder])
-    if NEWS and PUBLISHED.exists():
-        print(Path(SUMMARY.folder, "table.txt").read_text(encoding="utf-8"))
-        print(f"tables and figures: {PUBLISHED.parent}/, page: {REPORT}/index.html")
+    RUN.succeed()
+
+
+onerror:
+    RUN.fail()

@@ -4,25 +4,33 @@ import argparse
 import datetime
 import json
 import re
-import shutil
 import sys
-from importlib import import_module
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dkd import config
-from dkd.errors import InputError
-from pipeline import adopt, faults, fingerprint, garbage, keep, plan, publish, status
+from dkd.errors import InputError, one_line
+from pipeline import adopt, garbage, plan, publish, raw_digest, states, status, store
 
 
 def _plan() -> plan.Plan:
     return plan.build(config.load())
 
 
+@contextmanager
+def _alone(wait: bool = True) -> Iterator[plan.Plan]:
+    """The plan, while no run is at work in this directory."""
+    with store.lock(wait)[0]:
+        yield _plan()
+        raw_digest.save()
+
+
 def show(verify: bool, as_json: bool) -> int:
     """Print how each node stands and why, and what the next run will do; 1 where `verify` finds damage."""
     if verify:
         # What raw data held when it was last read is not to be trusted either.
-        shutil.rmtree(fingerprint.RAW_CACHE, ignore_errors=True)
+        raw_digest.forget()
     found = status.Status(_plan(), verify)
     print(json.dumps(found.content(), indent=1) if as_json else "\n".join(found.lines()))
     if verify and found.count("damaged"):
@@ -31,48 +39,79 @@ def show(verify: bool, as_json: bool) -> int:
     return 0
 
 
-def tidy(verify: bool) -> None:
-    """Do what each run does first: bring back, set aside."""
-    keep.tidy(_plan(), verify)
+def tidy(verify: bool, wait: bool) -> None:
+    """Restore what the plan asks for from the archive, and quarantine what is damaged."""
+    with _alone(wait) as current:
+        for folder, state in states.find(current, verify=status.RULES if verify else ()).items():
+            if state.name == "archived":
+                store.put(store.find(folder), Path(folder))
+                print(f"restored    {folder}")
+            elif state.name == "damaged":
+                print(f"quarantined {store.set_aside(Path(folder))}: {state.reason}")
 
 
-def prune() -> None:
-    """Move what no run asks for into the attic."""
-    keep.prune(_plan())
+def prune(wait: bool) -> None:
+    """Move what no run asks for to the archive."""
+    with _alone(wait) as current:
+        store.lay_out()
+        store.prune(current)
 
 
-def collect(keep_days: float | None, max_size: int | None) -> None:
-    """Delete from the attic and the damaged; say what."""
+def redo(what: list[str], wait: bool) -> None:
+    """Archive nodes of the plan, by folder or by rule, so that the next run makes them anew."""
+    with _alone(wait) as current:
+        known = {node.rule for node in current.of()}
+        for name in what:
+            if name not in known and name.rstrip("/") not in current.nodes:
+                raise InputError(
+                    f"redo: {name} is neither a folder of the plan nor one of its rules: {', '.join(known)}"
+                )
+        for node in current.of():
+            if (node.rule in what or node.folder in [name.rstrip("/") for name in what]) and store.find(node.folder):
+                print(f"archived {store.set_aside(store.find(node.folder), store.ARCHIVE)}")
+
+
+def collect(keep_days: float | None, max_size: int | None, wait: bool) -> None:
+    """Delete from the archive and the quarantine; say what."""
     if keep_days is None and max_size is None:
         raise InputError("gc: say what is to be kept: --keep-days N, --max-size S (such as 20GB), or both")
-    gone = garbage.collect(_plan(), keep_days, max_size)
+    with _alone(wait) as current:
+        gone = garbage.collect(current, keep_days, max_size)
     for waste in gone:
         print(f"deleted {waste.path}  {status.volume(waste.size)}")
     print(f"{len(gone)} folders deleted, {status.volume(sum(waste.size for waste in gone))} freed")
 
 
-def take_over() -> int:
+def take_over(wait: bool) -> int:
     """Keep nodes whose code alone changed; 1 where one was refused."""
     refused = adopted = 0
-    for outcome in adopt.adopt(_plan(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")):
-        adopted += outcome.adopted
-        refused += not outcome.adopted
-        print(f"{'adopted' if outcome.adopted else 'refused'}  {outcome.node.folder}")
-        print(f"         from {outcome.old}")
-        for reason in outcome.reasons:
-            print(f"         {reason}")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with _alone(wait) as current:
+        for outcome in adopt.adopt(current, now):
+            adopted += outcome.adopted
+            refused += not outcome.adopted
+            print(f"{'adopted' if outcome.adopted else 'refused'}  {outcome.node.folder}")
+            print(f"         from {outcome.old}")
+            for reason in outcome.reasons:
+                print(f"         {reason}")
     print(f"{adopted} nodes adopted, {refused} refused")
     return int(bool(refused))
+
+
+def publish_all(wait: bool) -> None:
+    """Copy the tables, figures and page of the plan to their fixed places."""
+    with _alone(wait) as current:
+        done = publish.publish(current)
+        print(f"published in {publish.METRICS}/ and {publish.REPORT}/" if done else "nothing to publish")
 
 
 def page(out: Path) -> None:
     """Write the page of what is there into a folder of its own."""
     if out.exists():
         raise InputError(f"{out}: exists already; remove it or name another folder")
-    [node] = _plan().of("page")
+    current = _plan()
     out.mkdir(parents=True)
-    inputs = {name: Path(source.path) for name, source in node.inputs.items()}
-    import_module("pipeline.stages.page").run(node.params, {}, inputs, out)
+    publish.write_page(current, out)
     print(out / publish.PAGE)
 
 
@@ -99,18 +138,24 @@ def main() -> int:
         added.set_defaults(run=run)
         return added
 
+    def changing(name: str, run, words: str) -> argparse.ArgumentParser:
+        added = command(name, run, words)
+        added.add_argument("--no-wait", action="store_false", dest="wait", help="fail where a run is at work here")
+        return added
+
     asked = command("status", show, "each node of the plan: there or not, why not, and what the next run will do")
     asked.add_argument("--verify", action="store_true", help="read every file and compare; exit status 1 on damage")
     asked.add_argument("--json", action="store_true", dest="as_json", help="for programs")
-    tidying = command("tidy", tidy, "bring wanted nodes back from .dkd/attic, set damaged ones aside in .dkd/damaged")
+    tidying = changing("tidy", tidy, "restore what the plan asks for from .dkd/archive, quarantine what is damaged")
     tidying.add_argument("--verify", action="store_true", help="read every file, not only its size")
-    command("prune", prune, "move nodes that no run asks for to .dkd/attic")
-    waste = command("gc", collect, "delete from .dkd/attic and .dkd/damaged; what the plan asks for stays")
+    changing("prune", prune, "move nodes that no run asks for to .dkd/archive")
+    again = changing("redo", redo, "have the next run make nodes anew; the old ones go to .dkd/archive")
+    again.add_argument("what", nargs="+", metavar="FOLDER|RULE", help="folders of nodes, or rules such as base")
+    waste = changing("gc", collect, "delete from .dkd/archive and .dkd/quarantine; what the plan asks for stays")
     waste.add_argument("--keep-days", type=_days, metavar="N", help="delete what lies there for more than N days")
     waste.add_argument("--max-size", type=_size, metavar="S", help="delete the oldest beyond S, such as 20GB")
-    command("adopt", take_over, "after an edit that changes no result: keep nodes that differ in code alone")
-    tables = command("publish", publish.publish, "copy tables and figures to metrics/, the page to report/")
-    tables.add_argument("stamps", type=Path, nargs="+", help="provenance.json of the nodes summary and page")
+    changing("adopt", take_over, "after an edit that changes no result: keep nodes that differ in code alone")
+    changing("publish", publish_all, "copy tables and figures to metrics/, the page to report/, where they differ")
     partial = command("page", page, "make the page of what is there by now; it says what is missing")
     partial.add_argument("out", type=Path, help="folder to write it to")
     arguments = vars(parser.parse_args())
@@ -119,7 +164,7 @@ def main() -> int:
     try:
         return run(**arguments) or 0
     except (InputError, OSError) as error:
-        print(faults.sentence(error), file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

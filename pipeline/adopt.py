@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import keep, provenance
+from pipeline import provenance, store
 from pipeline.plan import STAMP, Node, Plan
 from pipeline.status import Past, sentence
 
@@ -29,23 +29,19 @@ def adopt(plan: Plan, now: str) -> Iterator[Outcome]:
     """Adopt what can be, inputs before what was made from them; `now` is the time that is recorded."""
     past = Past(plan)
     for node in plan.nodes.values():
-        with keep.lock(node.folder, wait=False) as free:
-            if not free:
-                continue  # a run is making it
-            keep.mend(plan, node)
-            versions = [] if Path(node.folder, STAMP).exists() else past.earlier(node)
-            if versions:
-                yield _adopt(plan, past, node, versions, now)
+        # What lies in the archive under its present key is restored when it is needed.
+        if store.find(node.folder) is None and (versions := past.earlier(node)):
+            yield _adopt(plan, past, node, versions, now)
 
 
 def _adopt(plan: Plan, past: Past, node: Node, versions: list[tuple[Path, dict]], now: str) -> Outcome:
     """Adopt the version made last; those in their place were in use until now and go before the attic's."""
     versions = sorted(versions, key=lambda each: provenance.latest(each[1]), reverse=True)
-    versions.sort(key=lambda each: each[0].is_relative_to(keep.ATTIC))
+    versions.sort(key=lambda each: each[0].parts[0] == ".dkd")
     refusals = []
     for folder, record in versions:
         obstacles = _obstacles(plan, past, node, record)
-        if not obstacles and not provenance.sound(folder, record):
+        if not obstacles and provenance.damage(folder, record["key"], verify=True):
             obstacles = ["its files are not those that were written"]
         if not obstacles:
             _take_over(plan, past, node, folder, record, now)
@@ -65,10 +61,14 @@ def _obstacles(plan: Plan, past: Past, node: Node, record: dict[str, Any]) -> li
         if source.path not in plan.nodes:
             same = was is not None and was["key"] == source.key
         else:
-            same = was is not None and (was["key"], was["digest"]) in _names(provenance.read(Path(source.path)))
+            same = was is not None and (was["key"], was["digest"]) in _names(provenance.read(_at(source.path)))
         if not same:
             words.append(f"input changed: {name} ({source.path})")
     return words
+
+
+def _at(folder: str) -> Path:
+    return store.find(folder) or Path(folder)
 
 
 def _names(record: dict[str, Any] | None) -> set[tuple[str, str]]:
@@ -78,14 +78,14 @@ def _names(record: dict[str, Any] | None) -> set[tuple[str, str]]:
 
 def _take_over(plan: Plan, past: Past, node: Node, folder: Path, record: dict[str, Any], now: str) -> None:
     """Put the content of an earlier version into the place of a node."""
-    scratch = keep.SCRATCH / keep.slug(node.folder)
+    scratch = store.SCRATCH / store.slug(node.folder)
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         shutil.copytree(folder, scratch, copy_function=_link, ignore=shutil.ignore_patterns(STAMP))
         before = {name: record[name] for name in ("key", "digest", "code")}
         inputs = {
             name: source._asdict()
-            | {"digest": provenance.digest(Path(source.path)) if source.path in plan.nodes else source.key}
+            | {"digest": provenance.digest(_at(source.path)) if source.path in plan.nodes else source.key}
             for name, source in node.inputs.items()
         }
         code = plan.code[node.code]
@@ -95,7 +95,7 @@ def _take_over(plan: Plan, past: Past, node: Node, folder: Path, record: dict[st
             | {"key": node.key, "inputs": inputs, "code": code, "definitions": past.definitions(node)}
             | {"adopted": [*record.get("adopted", []), {**before, "when": now}]},
         )
-        keep.put(scratch, Path(node.folder))
+        store.put(scratch, Path(node.folder))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

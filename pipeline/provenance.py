@@ -9,25 +9,43 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT, fingerprint
+from pipeline import ROOT, code_digest
 from pipeline.plan import STAMP, Node, Plan
 
 SCHEMA = 1
+FIELDS = {"rule": str, "key": str, "params": dict, "inputs": dict, "code": dict, "files": dict, "digest": str}
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "snakemake", "dvc")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """The record in a node's folder; None where there is none or it makes no sense."""
     try:
+        state = (folder / STAMP).stat()
+    except OSError:
+        return None
+    return _read(folder.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _read(folder: Path, *state: int) -> dict[str, Any] | None:
+    try:
         record = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     sound = isinstance(record, dict) and record.get("schema") == SCHEMA
-    return record if sound and {"key", "files", "inputs", "digest"} <= record.keys() else None
+    sound = sound and all(isinstance(record.get(name), kind) for name, kind in FIELDS.items())
+    sound = sound and all(_fits(facts, {"size": int, "sha256": str}) for facts in record["files"].values())
+    sound = sound and all(_fits(facts, {"key": str, "digest": str}) for facts in record["inputs"].values())
+    sound = sound and all(_fits(each, {"key": str, "digest": str, "when": str}) for each in record.get("adopted", []))
+    return record if sound else None
+
+
+def _fits(facts: Any, kinds: dict[str, type]) -> bool:
+    return isinstance(facts, dict) and all(isinstance(facts.get(name), kind) for name, kind in kinds.items())
 
 
 def latest(record: dict[str, Any]) -> str:
@@ -41,7 +59,7 @@ def digest(folder: Path) -> str | None:
         state = (folder / STAMP).stat()
     except OSError:
         return None
-    return _digest(folder, state.st_mtime_ns, state.st_size, state.st_ino)
+    return _digest(folder.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
 
 
 @cache
@@ -50,50 +68,44 @@ def _digest(folder: Path, *state: int) -> str | None:
     return record and record["digest"]
 
 
-def fault(plan: Plan, node: Node, at: Callable[[str], Path] = Path, verify: bool = False) -> str | None:
-    """Why a folder with a stamp is not the node that it says it is; None where all is well.
+def damage(folder: Path, key: str, verify: bool = False) -> str | None:
+    """Why the files in a folder are not those of the node that they should be; None where all is well.
 
-    Files are checked by size (with `verify`, by content), inputs by the digest that was recorded when they were read.
-    `at` says where the folder of a node lies.
+    Files are compared by size, with `verify` by content.
     """
-    folder = at(node.folder)
     record = read(folder)
-    if record is None or record["key"] != node.key:
+    if record is None or record["key"] != key:
         return f"{STAMP} is not readable"
-    if reason := _spoilt(folder, record, verify):
-        return reason
-    for name, source in node.inputs.items():
-        if source.path in plan.nodes:
-            made_from = digest(at(source.path))
-            if made_from is None:
-                return f"its input {source.path} is missing"
-            if record["inputs"].get(name, {}).get("digest") != made_from:
-                return f"its input {source.path} is not the one that it was made from"
-    return None
-
-
-def _spoilt(folder: Path, record: dict[str, Any], verify: bool) -> str | None:
-    """Which file of a node is not the one that was written, and why."""
     for name, facts in record["files"].items():
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != facts["size"]:
             return f"{name} has {path.stat().st_size} bytes instead of {facts['size']}"
-        if verify and fingerprint.file_digest(path) != facts["sha256"]:
+        if verify and code_digest.file_digest(path) != facts["sha256"]:
             return f"{name} does not hold what was written"
     if verify and record["digest"] != _content(record["key"], record["files"]):
         return f"{STAMP} does not hold what was written"
     return None
 
 
-def sound(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether all files of a node hold what was written; reads them all."""
-    return _spoilt(folder, record, verify=True) is None
+def replaced_input(plan: Plan, node: Node, folder: Path, at: Callable[[str], Path] = Path) -> str | None:
+    """The input of a node, in `folder`, that is no longer the one that it was made from; None where there is none.
+
+    Inputs are compared by the digest that was recorded when they were read; one that is missing is not compared. `at`
+    says where the folder of an input lies.
+    """
+    record = read(folder)
+    for name, source in node.inputs.items():
+        if source.path in plan.nodes and record is not None:
+            now = digest(at(source.path))
+            if now is not None and record["inputs"].get(name, {}).get("digest") != now:
+                return f"its input {source.path} is not the one that it was made from"
+    return None
 
 
 def _content(key: str, files: dict[str, Any]) -> str:
-    return fingerprint.digest({"key": key, "files": files})
+    return code_digest.digest({"key": key, "files": files})
 
 
 def write(folder: Path, record: dict[str, Any]) -> None:
@@ -121,7 +133,7 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and sha256 of every file in a folder, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": fingerprint.file_digest(path)}
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": code_digest.file_digest(path)}
         for path in paths
     }
 

@@ -1,57 +1,98 @@
-"""Copies tables, figures and the page to the fixed places that git and DVC follow; computes nothing."""
+"""Copies tables and figures to metrics/ and the page to report/, the fixed places that git and DVC follow.
 
+Copies are compared with their nodes by content. Of a run that failed, the page alone is shown. Computes nothing else.
+"""
+
+import filecmp
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
-from pipeline.plan import STAMP
+from pipeline import store
+from pipeline.plan import STAMP, Plan
+from pipeline.rules import RULES
 
 METRICS, REPORT = Path("metrics"), Path("report")
 PAGE = "index.html"
 
 
-def publish(stamps: list[Path]) -> None:
-    """Copy all files beside the provenance.json of some nodes to metrics/, the page to report/.
+def copies(plan: Plan) -> dict[Path, Path]:
+    """Published file -> the file that it is a copy of.
 
-    The last one's provenance.json comes last, under a name that ends in its key: in metrics/ it says that all there is
-    of this node, in report/ that the page is.
+    The provenance.json of the page comes last, under a name that ends in its key: in metrics/ it says that all there is
+    of this page, in report/ that the page is.
     """
-    METRICS.mkdir(exist_ok=True)
-    REPORT.mkdir(exist_ok=True)
-    for old in [*METRICS.glob("provenance-*.json"), *REPORT.glob("provenance-*.json")]:
-        old.unlink()
-    for stamp in stamps:
-        for path in sorted(stamp.parent.iterdir()):
-            if path not in stamps:
-                _copy(path, (REPORT if path.name == PAGE else METRICS) / path.name)
-    for place in (REPORT, METRICS):
-        _copy(stamps[-1], published(str(stamps[-1].parent), place))
+    found = {}
+    for node in plan.of("summary", "page"):
+        for name in RULES[node.rule].files:
+            found[(REPORT if name == PAGE else METRICS) / name] = Path(node.folder, name)
+    for place in (METRICS, REPORT):
+        found[place / f"provenance-{node.key}.json"] = Path(node.folder, STAMP)
+    return found
 
 
-def renew(folders: list[str]) -> None:
-    """Publish the nodes of `folders` again where the last one was made again since: what it was made from was, too."""
-    stamps = [Path(folder, STAMP) for folder in folders]
-    target = published(folders[-1])
-    if stamps[-1].exists() and target.exists() and stamps[-1].read_bytes() != target.read_bytes():
-        publish(stamps)
+def outdated(plan: Plan) -> bool:
+    """Whether what is published is not what the finished nodes of the plan hold; False while they are not finished."""
+    found = copies(plan)
+    if not all(source.is_file() for source in found.values()):
+        return False
+    return _old(found) != [] or not all(_same(source, target) for target, source in found.items())
 
 
-def loosen() -> None:
-    """Put a copy in the place of each published file that is read-only, as DVC's links to its cache are.
+def publish(plan: Plan) -> bool:
+    """Copy what differs; whether anything did. Nothing is published while the nodes are not finished."""
+    if not outdated(plan):
+        return False
+    found = copies(plan)
+    for target, source in found.items():
+        if not _same(source, target):
+            _copy(source, target)
+    for path in _old(found):
+        path.unlink()
+    return True
 
-    Snakemake begins no rule over a read-only file, and publishing replaces these anyway.
-    """
-    for path in (each for place in (METRICS, REPORT) for each in place.glob("*.*") if each.is_file()):
-        if not os.access(path, os.W_OK):
-            _copy(path, path)
+
+def show_failed(plan: Plan) -> None:
+    """Put the page of what there is by now in the place of the published one; it says what is missing, and why."""
+    scratch = store.SCRATCH / "page"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    write_page(plan, scratch)
+    _copy(scratch / PAGE, REPORT / PAGE)
+    for path in REPORT.glob("provenance-*.json"):
+        path.unlink()
+    shutil.rmtree(scratch)
 
 
-def published(folder: str, place: Path = METRICS) -> Path:
-    """The file that says that what lies at a place is that of the node of `folder`."""
-    return place / f"provenance-{folder[-12:]}.json"
+def write_page(plan: Plan, out: Path) -> None:
+    """Write the page of what there is by now, with the reasons of what failed in the last run, into `out`."""
+    [node] = plan.of("page")
+    inputs = {name: Path(source.path) for name, source in node.inputs.items()}
+    reasons = failures(plan)
+    failed = {name: reasons[source.path] for name, source in node.inputs.items() if source.path in reasons}
+    # Not needed to plan or to look, and slow to import.
+    import_module("pipeline.stages.page").run(node.params, {"failed": failed}, inputs, out)
+
+
+def failures(plan: Plan) -> dict[str, str]:
+    """By folder: why a node of the plan could not be made in the last run."""
+    lines = {path.name: path.read_text(encoding="utf-8") for path in store.FAILED.glob("*")}
+    return {node.folder: lines[node.key] for node in plan.of() if node.key in lines}
+
+
+def _old(found: dict[Path, Path]) -> list[Path]:
+    stamps = [path for place in (METRICS, REPORT) for path in place.glob("provenance-*.json")]
+    return [path for path in stamps if path not in found]
+
+
+def _same(source: Path, target: Path) -> bool:
+    return target.is_file() and filecmp.cmp(source, target, shallow=False)
 
 
 def _copy(source: Path, target: Path) -> None:
-    scratch = target.with_name(f".{target.name}")
+    """Replace a file as a whole: it may be a read-only link into DVC's cache."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.copyfile(source, scratch)
     scratch.replace(target)

@@ -1,9 +1,10 @@
-"""How the plan stands on disk: which nodes are there, why each other one will be made, what that will cost.
+"""How the plan stands on disk, in words: which nodes are there, why each other one will be made, what that will cost.
 
 Changes nothing. A missing node is compared with the earlier version of it (a folder at the same place, here or in the
-attic) that differs least. Costs are those that like nodes recorded: an estimate, and none where there is no like node.
+archive) that differs least. Costs are those that like nodes recorded: an estimate, none where there is no like node.
 """
 
+import configparser
 import json
 import re
 from collections import Counter, defaultdict
@@ -12,25 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import fingerprint, keep, provenance
-from pipeline.plan import FOLDERS, STAMP, Node, Plan
+import yaml
+
+from pipeline import code_digest, provenance, states, store
+from pipeline.plan import STAMP, Node, Plan
+from pipeline.rules import FOLDERS, RULES
 
 SHOWN = 5
 """How many reasons people are told of a node, at most."""
 SAMPLE = 20
 """How many like nodes an estimate is the mean of, at most."""
-
-
-class Standing(NamedTuple):
-    """A node of the plan; `state` is one of
-
-    present; kept (in the attic, comes back unchanged); damaged (is set aside and made again); missing (is made).
-    `reasons` say why a node is damaged or missing.
-    """
-
-    node: Node
-    state: str
-    reasons: list[dict[str, Any]]
 
 
 class Cost(NamedTuple):
@@ -47,28 +39,21 @@ class Status:
     def __init__(self, plan: Plan, verify: bool = False):
         self.plan = plan
         self.past = Past(plan)
-        self.standings: list[Standing] = []
-        at: dict[str, Path] = {}
-        for node in plan.nodes.values():
-            here, kept = Path(node.folder), keep.ATTIC / node.folder
-            at[node.folder] = here if (here / STAMP).exists() or not (kept / STAMP).exists() else kept
-            state = "present" if at[node.folder] == here else "kept"
-            reasons = []
-            if not (at[node.folder] / STAMP).exists():
-                state, reasons = "missing", self.past.reasons(node)
-            elif reason := provenance.fault(plan, node, at.__getitem__, verify):
-                state, reasons = "damaged", [{"why": "damaged", "what": reason}]
-                # So that what was made from it is found damaged as well.
-                at[node.folder] = keep.DAMAGED / node.folder
-            self.standings.append(Standing(node, state, reasons))
+        self.states = states.find(plan, verify=RULES if verify else ())
+        self.reasons = {folder: self._reasons(folder, state) for folder, state in self.states.items()}
 
-    def count(self, *states: str) -> int:
+    def _reasons(self, folder: str, state: states.State) -> list[dict[str, Any]]:
+        if state.name == "missing":
+            return self.past.reasons(self.plan.node(folder))
+        return [{"why": state.name, "what": state.reason}] if state.reason else []
+
+    def count(self, *names: str) -> int:
         """How many nodes are in one of some states."""
-        return sum(standing.state in states for standing in self.standings)
+        return sum(state.name in names for state in self.states.values())
 
     def to_make(self) -> list[Node]:
         """The nodes that the next run makes."""
-        return [standing.node for standing in self.standings if standing.state in ("missing", "damaged")]
+        return [self.plan.node(folder) for folder, state in self.states.items() if state.name in states.TO_MAKE]
 
     def cost(self) -> Cost:
         """What making them is likely to cost."""
@@ -79,19 +64,23 @@ class Status:
 
     def lines(self) -> Iterator[str]:
         """All of it in words."""
-        for standing in self.standings:
-            yield f"{standing.state:<8} {standing.node.folder}"
-            yield from (f"         {sentence(reason)}" for reason in standing.reasons[:SHOWN])
-            if len(standing.reasons) > SHOWN:
-                yield f"         and {len(standing.reasons) - SHOWN} more differences"
-        kept = f", {self.count('kept')} more in the attic" if self.count("kept") else ""
-        yield f"{self.count('present')} of {len(self.standings)} nodes present{kept}"
+        for folder, state in self.states.items():
+            reasons = self.reasons[folder]
+            yield f"{state.name:<8} {folder}"
+            yield from (f"         {sentence(reason)}" for reason in reasons[:SHOWN])
+            if len(reasons) > SHOWN:
+                yield f"         and {len(reasons) - SHOWN} more differences"
+        archived = f", {self.count('archived')} more in the archive" if self.count("archived") else ""
+        yield f"{self.count('present')} of {len(self.states)} nodes present{archived}"
         if not (nodes := self.to_make()):
             yield "the next run makes nothing"
             return
-        rules, number = dict.fromkeys(node.rule for node in self.plan.of()), Counter(node.rule for node in nodes)
-        counts = ", ".join(f"{number[rule]} {rule}" for rule in rules if number[rule])
-        yield f"the next run makes {len(nodes)} nodes: {counts}"
+        number = Counter(node.rule for node in nodes)
+        counts = ", ".join(f"{number[rule]} {rule}" for rule in RULES if number[rule])
+        again = f", and checks {self.count('open')} that were made from them" if self.count("open") else ""
+        yield f"the next run makes {len(nodes)} nodes: {counts}{again}"
+        if hint := in_dvc_cache(self.plan):
+            yield hint
         cost = self.cost()
         if cost.unknown < len(nodes):
             rest = f"; unknown for {cost.unknown} nodes" if cost.unknown else ""
@@ -103,33 +92,71 @@ class Status:
         """All of it for programs."""
         return {
             "nodes": [
-                {"folder": node.folder, "rule": node.rule, "state": state, "reasons": reasons}
-                for node, state, reasons in self.standings
+                {
+                    "folder": folder,
+                    "rule": self.plan.node(folder).rule,
+                    "state": state.name,
+                    "reasons": self.reasons[folder],
+                }
+                for folder, state in self.states.items()
             ],
             "present": self.count("present"),
-            "kept": self.count("kept"),
+            "archived": self.count("archived"),
             "to_make": len(self.to_make()),
             "estimate": self.cost()._asdict(),
         }
 
 
+def in_dvc_cache(plan: Plan) -> str | None:
+    """What to do where nodes that are missing are recorded in dvc.lock; None where there are no such nodes."""
+    missing = {node.folder for node in plan.of() if store.find(node.folder) is None}
+    try:
+        stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"].values()
+        outs = [out for stage in stages for out in stage.get("outs", []) if out["path"] in FOLDERS]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return None
+    here = elsewhere = 0
+    for out in outs if missing else ():
+        try:
+            files = json.loads(_cached(out["md5"]).read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError):
+            elsewhere += any(folder.startswith(f"{out['path']}/") for folder in missing)
+            continue
+        for file in files:
+            folder, _, name = f"{out['path']}/{file['relpath']}".rpartition("/")
+            if name == STAMP and folder in missing:
+                here += _cached(file["md5"]).exists()
+                elsewhere += not _cached(file["md5"]).exists()
+    if here:
+        return f"`dvc checkout` brings {here} of {len(missing)} missing nodes back"
+    return "dvc.lock records results that are not here: `dvc pull` may bring them" if elsewhere else None
+
+
+def _cached(md5: str) -> Path:
+    """Where DVC's cache holds a file."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+    root = Path(".dvc", config.get("cache", "dir", fallback="cache"))
+    return root / "files" / "md5" / md5[:2] / md5[2:]
+
+
 class Past:
-    """The nodes that lie here and in the attic, whatever plan they are of, and what can be learned from them."""
+    """The nodes that lie here and in the archive, whatever plan they are of, and what can be learned from them."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._code = fingerprint.Code()
+        self._code = code_digest.Code()
         self._places: dict[str, list[Path]] | None = None
         self._read = cache(provenance.read)
         self._mean = cache(self._mean_cost)
 
     def at(self, place: str) -> list[Path]:
-        """The folders at a place (or of all places below it), those in the attic last."""
+        """The folders at a place (or of all places below it), those in the archive last."""
         if self._places is None:
             self._places = defaultdict(list)
-            for base in (Path(), keep.ATTIC):
-                for path in keep.nodes(base):
-                    if (path / STAMP).exists():
+            for base in (Path(), *store.ARCHIVES):
+                for path in store.nodes(base):
+                    if store.is_node(path):
                         for key in _likeness(path.relative_to(base).as_posix()[:-13]):
                             self._places[key].append(path)
         return self._places.get(place, [])
@@ -187,7 +214,7 @@ class Past:
         if not records:
             return None
         sizes = [sum(file["size"] for file in record["files"].values()) for record in records]
-        return sum(record["seconds"] for record in records) / len(records), sum(sizes) / len(sizes)
+        return sum(record.get("seconds", 0.0) for record in records) / len(records), sum(sizes) / len(sizes)
 
 
 def _likeness(place: str) -> list[str]:
@@ -223,8 +250,8 @@ def sentence(reason: dict[str, Any]) -> str:
             return f"code changed: {module}: {', '.join(names) or 'the order of its statements'}"
         case {"why": "input changed", "input": name, "path": path}:
             return f"input changed: {name} is {'none any more' if path is None else f'now {path}'}"
-        case {"why": "damaged", "what": what}:
-            return f"damaged: {what}"
+        case {"why": "damaged" | "stale" | "open" as why, "what": what}:
+            return f"{why}: {what}"
     return "never made, or removed"
 
 

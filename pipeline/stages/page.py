@@ -9,6 +9,6 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None
     """index.html, figures (.png) and their numbers (.csv).
 
     Inputs: summary, and of each step "<run>/<step>" (an evaluation), ".../checkpoint" and ".../panels"; what is not
-    there is said to be missing.
+    there is said to be missing, with the reason that `runtime["failed"]` may have for an input.
     """
-    page.write(params["runs"], inputs, params["decimals"], out)
+    page.write(params["runs"], inputs, params["decimals"], runtime.get("failed", {}), out)

@@ -21,7 +21,7 @@ from dkd import config, scenario
 from dkd import tasks as tasks_file
 from dkd.datasets import catalog
 from dkd.datasets import index as index_file
-from dkd.errors import InputError
+from dkd.errors import InputError, one_line
 
 RANK = int(os.environ.get("RANK", "0"))
 """Which of several processes this is, as launchers tell; the first one writes and speaks."""
@@ -471,7 +471,7 @@ def report(
         summary.write([run], {run["name"]: [folder / "metrics.json" for folder in results]}, 1, place)
         run["steps"] = [json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["step"] for folder in results]
         found = {f"{run['name']}/{step}": folder for step, folder in zip(run["steps"], results, strict=True)}
-        page.write([run], {**found, "summary": place}, 1, place)
+        page.write([run], {**found, "summary": place}, 1, {}, place)
     typer.echo((out / "table.txt").read_text(), nl=False)
 
 
@@ -493,14 +493,12 @@ def _scratch(out: Path, *, folder: bool) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Entry point: faults of the user and of the disk are one line, and exit status 1."""
+    """Entry point: an InputError or an OSError is shown as one line; exit status 1."""
     logging.basicConfig(level=logging.ERROR if RANK else logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
-    except InputError as error:
-        sys.exit(f"dkd: {error}")
-    except OSError as error:
-        sys.exit(f"dkd: {error.filename or 'disk'}: {error.strerror or error}")
+    except (InputError, OSError) as error:
+        sys.exit(one_line(error, Path("disk")))
     except KeyboardInterrupt:
         sys.exit(130)
 

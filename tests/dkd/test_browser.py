@@ -88,7 +88,7 @@ def opened(request, browser):
     path, name = request.param, "made-here"
     if path == "made here":
         path = request.getfixturevalue("tmp_path") / "index.html"
-        page.write(*request.getfixturevalue("inputs"), 1, path.parent)
+        page.write(*request.getfixturevalue("inputs"), 1, {}, path.parent)
     else:
         name = str(path.relative_to(ROOT).parent).replace("/", "-")
     browser.size(1200)

@@ -109,7 +109,7 @@ def rows(path):
 
 
 def test_the_page_needs_nothing_besides_itself(inputs, tmp_path):
-    page.write(*inputs, 1, tmp_path)
+    page.write(*inputs, 1, {}, tmp_path)
     text, reader = read(tmp_path / "index.html")
     assert len(text) < 10_000_000
     assert all(address.startswith(("data:", "#")) for address in reader.addresses)
@@ -120,7 +120,7 @@ def test_the_page_needs_nothing_besides_itself(inputs, tmp_path):
 
 
 def test_it_says_what_the_files_say(inputs, tmp_path):
-    page.write(*inputs, 2, tmp_path)
+    page.write(*inputs, 2, {}, tmp_path)
     text, _ = read(tmp_path / "index.html")
     group = json.loads((inputs[1]["summary"] / "groups.json").read_text())["shapes_4-2_overlap_dkd"]
     assert f"{group['all']['mean']:.2f} <small>± {group['all']['sd']:.2f}</small>" in text
@@ -177,16 +177,26 @@ def test_partial_results_give_a_page_that_says_what_is_missing(inputs, tmp_path,
     }[left]
     out = tmp_path / "out"
     out.mkdir()
-    page.write(runs, some, 1, out)
+    page.write(runs, some, 1, {}, out)
     text, _ = read(out / "index.html")
     missing = len(runs) * 2 * 3 + 1 - len(some)
     assert f"{missing} piece" in text and "tables over all runs" in text
     assert {path.name for path in out.glob("*.png")} == {f"{name}.png" for name in page.FIGURES}
 
 
+def test_what_failed_is_shown_with_its_reason(inputs, tmp_path):
+    runs, found = inputs
+    name = f"{runs[0]['name']}/1/checkpoint"
+    failed = {name: "dkd: the loss is <nan>", f"{runs[0]['name']}/0": "an old reason of what is there by now"}
+    page.write(runs, {each: path for each, path in found.items() if each != name}, 1, failed, tmp_path)
+    text, _ = read(tmp_path / "index.html")
+    assert f"{runs[0]['name']}, step 1: training failed: dkd: the loss is &lt;nan&gt;" in text
+    assert "an old reason" not in text
+
+
 def test_pictures_that_make_the_page_too_large_are_left_out_and_told_of(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "PANEL_BYTES", 20_000)
-    page.write(*inputs, 1, tmp_path)
+    page.write(*inputs, 1, {}, tmp_path)
     text, _ = read(tmp_path / "index.html")
     assert "pictures that would make this page too large: " in text
 
@@ -200,7 +210,7 @@ def test_names_cannot_break_the_page(inputs, tmp_path):
         name.replace("star", '<b a="1">&'): v for name, v in per_class.items()
     }
     place.write_text(json.dumps(content, ensure_ascii=False))
-    page.write(runs, found, 1, tmp_path)
+    page.write(runs, found, 1, {}, tmp_path)
     text, _ = read(tmp_path / "index.html")
     assert "<b a=" not in text
 

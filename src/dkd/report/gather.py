@@ -73,20 +73,25 @@ class Found(NamedTuple):
     final: dict[str, Any] | None
     """summary.json."""
     missing: list[str]
+    failed: list[str]
+    """What could not be made, and why."""
 
 
-def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path]) -> Found:
+def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mapping[str, str]) -> Found:
     """Read what there is of `runs` (each with name, dataset, setting, method, seed, sizes, steps and protocol).
 
     `inputs`: "RUN/STEP", "RUN/STEP/checkpoint" and "RUN/STEP/panels" are folders of nodes, "summary" is that of the
-    tables. One that is not there, or not done, is missing.
+    tables. One that is not there, or not done, is missing; `failed` has the reason for those that could not be made.
     """
     missing: list[str] = []
+    reasons: list[str] = []
 
     def folder(name: str, what: str, file: str) -> Path | None:
         place = inputs.get(name)
         if place is None or not (place / file).is_file():
             missing.append(what)
+            if name in failed:
+                reasons.append(f"{what} failed: {failed[name]}")
             return None
         return place
 
@@ -103,7 +108,7 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path]) -> Found:
         found.append(Run(**facts, sizes=tuple(run["sizes"]), steps=tuple(steps)))
     tables = folder("summary", "tables over all runs: they are made when all metrics are there", "summary.json")
     groups = _json(tables / "groups.json") if tables else None
-    return Found(found, groups, _json(tables / "summary.json") if tables else None, missing)
+    return Found(found, groups, _json(tables / "summary.json") if tables else None, missing, reasons)
 
 
 def _step(number: int, protocol: str, results: Path | None, trained: Path | None, panels: Path | None) -> Step:

@@ -33,9 +33,11 @@ SHARE = 0.001
 """Least share of a true class that confusion.csv has a row for; confusion.npz of each result has all counts."""
 
 
-def write(runs: list[dict[str, Any]], inputs: Mapping[str, Path], decimals: int, out: Path) -> None:
-    """Write the page of `runs` and its figures into `out`; see `gather` for what `inputs` may hold."""
-    found = gather.gather(runs, inputs)
+def write(
+    runs: list[dict[str, Any]], inputs: Mapping[str, Path], decimals: int, failed: Mapping[str, str], out: Path
+) -> None:
+    """Write the page of `runs` and its figures into `out`; see `gather` for what `inputs` and `failed` may hold."""
+    found = gather.gather(runs, inputs, failed)
     benchmarks = defaultdict(list)
     for run in found.runs:
         benchmarks[run.benchmark].append(run)

@@ -1,18 +1,15 @@
-"""Digests of what a result follows from: the content of raw data, and the meaning of code.
+"""The digest of the code that a result follows from.
 
-The meaning of code is the syntax tree of every module that the entry modules import, directly or not, from `dkd` and
-`pipeline`; comments, docstrings and layout are no part of it. Other libraries are not read (their versions are recorded
-in provenance), nor are files that code opens. Knows nothing of nodes, rules or params.
+It covers the syntax tree of every module that the entry modules import, directly or not, from `dkd` and `pipeline`.
+Comments, docstrings, layout, and the words of errors (`raise InputError(...)`) and of logs (`log.info(...)`) are no
+part of it. Other libraries are not read (their versions are recorded in provenance), nor are files that code opens.
+Knows nothing of nodes, rules or params.
 """
 
 import ast
 import hashlib
 import json
-import os
-import sys
-import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +18,7 @@ from dkd.errors import InputError
 from pipeline import ROOT
 
 SOURCES = {"dkd": Path("src"), "pipeline": Path()}
-RAW_CACHE = Path(".dkd/raw")
-JUST_WRITTEN = 2.0
-"""Seconds in which a file may change again without its time telling."""
+LOG_CALLS = ("debug", "info", "warning", "error", "exception")
 
 
 def digest(content: Any) -> str:
@@ -179,8 +174,9 @@ def _meaning(node: Any) -> str:
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = []
+    ignored = {"kind", "type_params", *(("args", "keywords") if _is_message(node) else ())}
     for name, value in sorted(ast.iter_fields(node)):
-        if value is None or name in ("kind", "type_params"):
+        if value is None or name in ignored:
             continue
         if isinstance(node, ast.JoinedStr):
             # Python 3.12 ends nested format specifications with an empty string, others do not.
@@ -191,67 +187,17 @@ def _meaning(node: Any) -> str:
     return f"{type(node).__name__}({','.join(fields)})"
 
 
+def _is_message(node: ast.AST) -> bool:
+    """Whether a node is a call whose arguments are words for people: `InputError(...)` or `log.info(...)`."""
+    match node:
+        case ast.Call(func=ast.Name("InputError") | ast.Attribute(attr="InputError")):
+            return True
+        case ast.Call(func=ast.Attribute(value=ast.Name("log"), attr=name)):
+            return name in LOG_CALLS
+    return False
+
+
 def _is_idle(node: Any) -> bool:
     """Whether a statement does nothing: `pass`, or a bare string such as a docstring."""
     bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     return bare or isinstance(node, ast.Pass)
-
-
-def raw(root: Path, parts: Iterable[str]) -> str:
-    """sha256 over the relative paths and contents of the `parts` (files or folders) of a raw data set under `root`.
-
-    Hidden files do not count; where `root` lies does not either. A file is read again only when its size, time or
-    inode changed since last time. Raises InputError where the data set or a part of it is missing.
-    """
-    if not root.is_dir():
-        raise InputError(f"data set not found at {root}: put it there, or set data.root to where it lies")
-    files: dict[str, Path] = {}
-    for part in parts:
-        if not (root / part).exists():
-            raise InputError(f"{root} has no {part}: the data set is incomplete, or data.root names the wrong folder")
-        files |= {path.relative_to(root).as_posix(): path for path in _files(root / part)}
-    cache = RAW_CACHE / f"{digest(str(root.resolve()))[:16]}.json"
-    known = _read_cache(cache)
-    states = {name: _state(path) for name, path in files.items()}
-    unread = [name for name in sorted(files) if known.get(name, [])[:3] != states[name]]
-    if len(unread) > 1000:
-        print(f"dkd: reading {len(unread)} files under {root} (once)", file=sys.stderr)
-    started = time.time()
-    with ThreadPoolExecutor() as pool:
-        read = dict(zip(unread, pool.map(lambda name: file_digest(files[name]), unread), strict=True))
-    content = {name: read.get(name) or known[name][3] for name in files}
-    if unread or known.keys() != files.keys():
-        settled = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
-        replace(cache, json.dumps({name: [*states[name], content[name]] for name in settled}))
-    return digest(content)
-
-
-def _files(part: Path) -> Iterator[Path]:
-    if part.is_file():
-        yield part
-    for folder, folders, names in os.walk(part, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
-
-
-def _state(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def _read_cache(path: Path) -> dict[str, list]:
-    """What was known of each file last time; nothing, where the cache does not make sense."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        sound = all(len(entry) == 4 and len(entry[3]) == 64 for entry in known.values())
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
-    return known if sound else {}
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file as a whole: readers find the old content or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)

@@ -1,6 +1,6 @@
 """Runs a stage in several processes that share one piece of work, as `torchrun` would start them.
 
-    python -m pipeline.processes FOLDER
+    python -m pipeline.launch FOLDER
 
 Knows how processes find each other, end together, and tell in one line why; nothing of tensors. None outlives the one
 that started them: each ends when its standard input does.
@@ -20,8 +20,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from dkd.errors import InputError
-from pipeline import ROOT, faults, logs
+from dkd.errors import InputError, one_line
+from pipeline import ROOT
+from pipeline import log as logs
 
 REQUEST, ANSWER = "request.json", "answer.json"
 QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -46,23 +47,17 @@ def run(
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     given = {"params": params, "runtime": runtime, "inputs": inputs, "out": out}
-    request = {"rule": rule, "label": label, "log": logs.file(), **given}
+    request = {"rule": rule, "label": label, "log": logs.file(), "directory": Path.cwd(), **given}
     (place / REQUEST).write_text(json.dumps(request, default=str), encoding="utf-8")
     number = runtime["processes"]
     shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _port()}
     ranks: list[subprocess.Popen] = []
     try:
         for rank in range(number):
-            own = {
-                **shared,
-                "RANK": rank,
-                "LOCAL_RANK": rank,
-                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
-                **QUIET,
-            }
+            own = {**shared, "RANK": rank, "LOCAL_RANK": rank, **QUIET}
             env = {**os.environ, **{name: str(value) for name, value in own.items()}}
-            command = [sys.executable, "-m", "pipeline.processes", str(place)]
-            ranks.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE))
+            command = [sys.executable, "-m", "pipeline.launch", str(place.resolve())]
+            ranks.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE, cwd=ROOT))
         while None in (codes := [rank.poll() for rank in ranks]) and not any(codes):
             time.sleep(0.1)
     except KeyboardInterrupt:
@@ -120,6 +115,7 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     place, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     request = json.loads((place / REQUEST).read_text(encoding="utf-8"))
+    os.chdir(request["directory"])
     logs.begin(request["label"], Path(request["log"] or os.devnull), quiet=rank > 0)
     inputs = {name: Path(path) for name, path in request["inputs"].items()}
     try:
@@ -129,7 +125,7 @@ def main() -> int:
         return 128 + signal.SIGINT
     except BaseException as error:
         mendable = isinstance(error, InputError | OSError)
-        words = faults.sentence(error).removeprefix("dkd: ") if mendable else traceback.format_exc()
+        words = one_line(error).removeprefix("dkd: ") if mendable else traceback.format_exc()
         (place / f"fault-{rank}").write_text(words, encoding="utf-8")
         return 1
     if rank == 0:

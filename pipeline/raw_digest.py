@@ -1,0 +1,87 @@
+"""The digest of a raw data set's content, with a cache that spares reading unchanged files again.
+
+Reading writes nothing; `save` writes the cache, which a run does once it holds the lock of the working directory.
+Knows nothing of nodes, rules or params.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dkd.errors import InputError
+from pipeline.code_digest import digest, file_digest
+
+CACHE = Path(".dkd/raw")
+JUST_WRITTEN = 2.0
+"""Seconds in which a file may change again without its modification time telling."""
+_unsaved: dict[Path, str] = {}
+_trusted = True
+
+
+def of(root: Path, parts: Iterable[str]) -> str:
+    """sha256 over the relative paths and contents of the `parts` (files or folders) of a raw data set under `root`.
+
+    Hidden files do not count; where `root` lies does not either. A file is read again only when its size, time or
+    inode changed since the cache was saved. Raises InputError where the data set or a part of it is missing.
+    """
+    if not root.is_dir():
+        raise InputError(f"data set not found at {root}: put it there, or set data.root to where it lies")
+    files: dict[str, Path] = {}
+    for part in parts:
+        if not (root / part).exists():
+            raise InputError(f"{root} has no {part}: the data set is incomplete, or data.root names the wrong folder")
+        files |= {path.relative_to(root).as_posix(): path for path in _files(root / part)}
+    cache = CACHE / f"{digest(str(root.resolve()))[:16]}.json"
+    known = _read_cache(cache) if _trusted else {}
+    states = {name: _state(path) for name, path in files.items()}
+    unread = [name for name in sorted(files) if known.get(name, [])[:3] != states[name]]
+    started = time.time()
+    with ThreadPoolExecutor() as pool:
+        read = dict(zip(unread, pool.map(lambda name: file_digest(files[name]), unread), strict=True))
+    content = {name: read.get(name) or known[name][3] for name in files}
+    if unread or known.keys() != files.keys():
+        settled = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
+        _unsaved[cache] = json.dumps({name: [*states[name], content[name]] for name in settled})
+    return digest(content)
+
+
+def forget() -> None:
+    """Read everything anew from here on."""
+    global _trusted
+    _trusted = False
+
+
+def save() -> None:
+    """Write what was read since the last call to the cache."""
+    for path, text in _unsaved.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    _unsaved.clear()
+
+
+def _files(part: Path) -> Iterator[Path]:
+    if part.is_file():
+        yield part
+    for folder, folders, names in os.walk(part, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _read_cache(path: Path) -> dict[str, list]:
+    """What was known of each file last time; nothing, where the cache does not make sense."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        sound = all(len(entry) == 4 and len(entry[3]) == 64 for entry in known.values())
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+    return known if sound else {}
