@@ -9,7 +9,6 @@ The work lies in runs/NAME and is kept: the next call goes on from there, and pr
 import argparse
 import csv
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import time
 from pathlib import Path
 
 import yaml
+
+from dkd import cores
 
 ROOT = Path(__file__).parents[1]
 DIFFERENT = ("all", "base", "new", "forgetting")
@@ -41,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("params", type=Path)
     parser.add_argument("--root", type=Path, help="root of the data set, where the params file leaves it open")
-    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--cores", type=int, default=cores.available())
     options = parser.parse_args()
 
     place = ROOT / "runs" / options.params.stem

@@ -80,6 +80,8 @@ CASES = {
     "unknown key": (params(train={"bach": 8}), "params.yaml: train.bach: unknown key; did you mean 'batch'?", False),
     "wrong type": (params(base={"lr": "high"}), 'params.yaml: base.lr: input should be a valid number, got "high"', False),
     "unknown data set": (params(runs=[{"dataset": "vok", "scenario": "4-2", "method": "kd"}], data={"root": None}), "unknown data set 'vok'", False),
+    "data set that would lie outside": (run(dataset=".."), "runs[0].dataset: expected a name of at most 60 letters", False),
+    "section that is no map": (lambda place: (place / "params.yaml").write_text("runs: [{dataset: mine, scenario: 4-2, method: kd}]\ntrain:\n"), "params.yaml: train: expected keys and values, got null", False),
     "unknown scenario": (run(scenario="four"), "scenario 'four': write A-B", False),
     "scenario that does not fit": (run(scenario="4-3"), "scenario '4-3' does not fit 6 classes", False),
     "unknown method": (run(method="dkkd"), "unknown method 'dkkd'; did you mean 'dkd'?", False),

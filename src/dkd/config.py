@@ -6,28 +6,50 @@ maps merge deeply, lists replace. Importable without torch; never imported by th
 
 import ast
 import difflib
+import errno
+import hashlib
 import itertools
 import json
+import math
 import re
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
-from dkd import scenario
+from dkd import scenario, yaml_file
 from dkd.datasets import catalog
 from dkd.errors import InputError
+from dkd.yaml_file import read_yaml
 
 PRESETS = Path(__file__).with_name("presets")
 METHODS = Path(__file__).with_name("methods")
 RUN_KEYS = ("dataset", "scenario", "setting", "method", "seed", "order", "name", "set")
+MOST_RUNS = 2000
+LONGEST_DATASET, LONGEST_NAME = 60, 120
+"""In characters: both become parts of paths."""
+PERIODIC = re.compile(r"(.+?)\1{19}")
+"""Snakemake takes what repeats like this for a rule that feeds on itself."""
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _rising(pair: tuple) -> tuple:
+    if pair[0] > pair[1]:
+        raise PydanticCustomError("range", "the smaller number comes first")
+    return pair
+
+
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
 
 
 class Section(BaseModel):
@@ -39,11 +61,13 @@ class Section(BaseModel):
 class Shapes(Section):
     """How the embedded data set is drawn."""
 
-    seed: int = 0
+    seed: Seed = 0
     size: Annotated[int, Field(ge=32)] = 64
     train: Count = 600
     val: Count = 150
-    objects: Annotated[tuple[Count, Count], Field(description="fewest and most objects per picture")] = (3, 5)
+    objects: Annotated[
+        tuple[Count, Count], AfterValidator(_rising), Field(description="fewest and most objects per picture")
+    ] = (3, 5)
 
 
 class Data(Section):
@@ -52,7 +76,7 @@ class Data(Section):
     format: Literal["folder", "shapes", "voc", "ade20k", "cityscapes"] = "folder"
     root: str | None = None
     shapes: Shapes = Shapes()
-    partition_seed: Annotated[int, Field(ge=0, description="of the setting `partitioned`")] = 0
+    partition_seed: Annotated[Seed, Field(description="of the setting `partitioned`")] = 0
 
 
 class Model(Section):
@@ -73,8 +97,8 @@ class Train(Section):
 
     batch: Count = 32
     crop: Count = 512
-    scale: tuple[Positive, Positive] = (0.5, 2.0)
-    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    scale: Range = (0.5, 2.0)
+    ratio: Range = (3 / 4, 4 / 3)
     flip: Fraction = 0.5
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = True
@@ -119,6 +143,8 @@ def methods() -> dict[str, dict[str, Any]]:
 
 def _options(path: Path) -> dict[str, Any]:
     options: Any = {}
+    if not re.fullmatch("[a-z][A-Za-z0-9_]{0,59}", path.stem):
+        raise InputError(f"{path}: a method's file is named by letters, digits and _, at most 60; rename it")
     try:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             match node:
@@ -228,7 +254,7 @@ class Run(Section):
     dataset: str
     setting: Literal["overlap", "disjoint", "sequential", "partitioned"]
     method: str
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Seed
     order: tuple[int, ...]
     sizes: tuple[int, ...]
     data: Data = Data()
@@ -253,41 +279,6 @@ SECTIONS["evaluate"] = Evaluate
 TOP = {**SECTIONS, "report": Report, "runtime": Runtime}
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people (and YAML 1.2) read it: 1e-3 is a number; a key given twice is an error."""
-
-    def construct_mapping(self, node, deep=False):
-        """Refuse a key that stands twice in one map."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                mark = node.value[i][0].start_mark
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The map in a YAML file; InputError with file and line where it is not one."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (yaml.MarkedYAMLError, UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else f"{path}"
-        raise InputError(f"{where}: not readable as YAML: {getattr(error, 'problem', None) or error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(content).__name__}")
-    return content
-
-
 def merge(below: dict, above: dict) -> dict:
     """`above` laid over `below`: maps merge deeply, everything else replaces."""
     merged = dict(below)
@@ -295,6 +286,15 @@ def merge(below: dict, above: dict) -> dict:
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merge(merged[key], value) if nested else value
     return merged
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _json(value: Any) -> str:
+    """A value as an error shows it."""
+    return _cut(json.dumps(value, default=str))
 
 
 def near(word: Any, known: list[str] | tuple[str, ...]) -> str:
@@ -314,7 +314,7 @@ def _complaint(model: type[Section], errors: list[dict], layers: list[tuple[str,
             model = model.model_fields[part].annotation
         return f"{path}: unknown key; {near(loc[-1], list(model.model_fields))}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {json.dumps(error['input'], default=str)}{more}"
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {_json(error['input'])}{more}"
 
 
 def _holds(tree: Any, path: tuple) -> bool:
@@ -349,24 +349,43 @@ def load(path: str | Path = "params.yaml") -> Config:
         if key not in ("runs", *TOP):
             raise InputError(f"{path}: {key}: unknown key; {near(key, ['runs', *TOP])}")
     here = [(f"{path}: ", raw)]
-    report = _validated(Report, raw.get("report") or {}, [(f"{path}: report.", raw.get("report") or {})])
-    runtime = _validated(Runtime, raw.get("runtime") or {}, [(f"{path}: runtime.", raw.get("runtime") or {})])
     items = raw.get("runs")
     if not isinstance(items, list) or not items:
         raise InputError(f"{path}: runs: expected a list with at least one run")
-    top = {key: raw[key] for key in SECTIONS if raw.get(key) is not None}
+    top = {key: value for key, value in raw.items() if key != "runs"}
+    _check_maps(top, f"{path}: ")
+    report, runtime = (
+        _validated(model, top.pop(key, {}), [(f"{path}: {key}.", raw.get(key))])
+        for key, model in (("report", Report), ("runtime", Runtime))
+    )
+    axes = [_axes(item, f"{path}: runs[{i}]") for i, item in enumerate(items)]
+    numbers = [math.prod(map(len, each)) for each in axes]
+    if sum(numbers) > MOST_RUNS:
+        most = numbers.index(max(numbers))
+        raise InputError(
+            f"{path}: runs: {sum(numbers):,} runs, {numbers[most]:,} of them from runs[{most}]; at most {MOST_RUNS:,} "
+            "fit into one plan, so shorten the lists"
+        )
     runs: list[Run] = []
-    for i, item in enumerate(items):
-        for variant in _product(item, f"{path}: runs[{i}]"):
-            runs.append(_resolve(variant, f"{path}: runs[{i}]", top, here, path.parent))
+    for i, each in enumerate(axes):
+        for pairs in itertools.product(*each):
+            runs.append(_resolve(dict(pairs), f"{path}: runs[{i}]", top, here, path.parent))
     _check_distinct(runs, path)
     return Config.model_construct(runs=tuple(runs), report=report, runtime=runtime)
 
 
-def _product(item: Any, where: str) -> list[dict]:
-    """The runs that one item of `runs:` stands for: a list as a value makes the product."""
+def _check_maps(sections: dict, where: str) -> None:
+    for key, value in sections.items():
+        if not isinstance(value, dict):
+            raise InputError(
+                f"{where}{key}: expected keys and values, got {_json(value)}; leave {key} out if it has none"
+            )
+
+
+def _axes(item: Any, where: str) -> list[list[tuple[str, Any]]]:
+    """What one item of `runs:` says: for each key its choices, of which runs are made as the product."""
     if not isinstance(item, dict):
-        raise InputError(f"{where}: expected keys {', '.join(RUN_KEYS)}; found {json.dumps(item, default=str)}")
+        raise InputError(f"{where}: expected keys {', '.join(RUN_KEYS)}; found {_json(item)}")
     for key in item:
         if key not in RUN_KEYS:
             raise InputError(f"{where}.{key}: unknown key; {near(key, RUN_KEYS)}")
@@ -386,15 +405,19 @@ def _product(item: Any, where: str) -> list[dict]:
             raise InputError(f"{where}.{key}: empty list")
         if choices and key == "order" and len(value) > 1:
             axes[-1] = [(key, (_tag(x, k), x)) for k, x in enumerate(value, start=1)]
-    variants = [dict(pairs) for pairs in itertools.product(*axes)]
-    if len(variants) > 1 and item.get("name") is not None:
-        raise InputError(f"{where}.name: {item['name']!r} would name {len(variants)} runs; leave it out of a product")
-    return variants
+    number = math.prod(map(len, axes))
+    if number > 1 and item.get("name") is not None:
+        raise InputError(
+            f"{where}.name: {_cut(repr(item['name']))} would name {number:,} runs; leave it out of a product"
+        )
+    return axes
 
 
 def _names_order(word: Any) -> bool:
     """Whether a word of `order:` stands for a whole order, not for a class."""
-    return isinstance(word, str) and (scenario.named_order(word, 1) is not None or word.endswith(".txt"))
+    return isinstance(word, str) and (
+        word.startswith("seed:") or word.endswith(".txt") or scenario.named_order(word, 1) is not None
+    )
 
 
 def _tag(order: Any, number: int) -> str:
@@ -412,46 +435,56 @@ def class_order(order: Any, names: tuple[str, ...], folder: Path) -> tuple[int, 
     classes = len(names) - 1
     order = "default" if order is None else order
     if isinstance(order, str):
+        if (drawn := re.fullmatch(r"seed:(\d+)", order)) and (len(drawn[1]) > 10 or int(drawn[1]) >= 2**31):
+            raise InputError(f"order {_cut(repr(order))}: a seed is a whole number below 2^31")
         if (named := scenario.named_order(order, classes)) is not None:
             return named
         path = folder / order
         try:
+            if path.exists() and not path.is_file():
+                # A pipe would wait for whoever writes into it.
+                raise OSError(errno.EINVAL, "not a file")
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
-                f"order {order!r}: neither default, reversed, seed:N nor a readable file "
+                f"order {_cut(repr(order))}: neither default, reversed, seed:N nor a readable file "
                 f"({getattr(error, 'strerror', None) or 'not UTF-8 text'}: {path})"
             ) from None
         words = lines[0].replace(",", " ").split() if len(lines) == 1 and classes > 1 else lines
-        order = [int(word) if word.isdecimal() else word for word in words]
+        order = [int(word) if word.isdecimal() and len(word) < 10 else word for word in words]
     return scenario.check_order(_labels(order, names), classes)
 
 
 def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run:
     dataset, method = item["dataset"], item["method"]
-    own = item.get("set") or {}
+    own = item.get("set", {})
     if not isinstance(own, dict):
-        raise InputError(f"{where}.set: expected sections such as train or base, got {json.dumps(own, default=str)}")
+        raise InputError(f"{where}.set: expected sections such as train or base, got {_json(own)}")
     for key in own:
         if key not in SECTIONS:
             raise InputError(f"{where}.set.{key}: unknown key; {near(key, list(SECTIONS))}")
-    if not isinstance(dataset, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", dataset):
-        raise InputError(f"{where}.dataset: expected a name of letters, digits, _ . -, got {json.dumps(dataset)}")
+    _check_maps(own, f"{where}.set.")
+    _check_name(dataset, "_.-", LONGEST_DATASET, f"{where}.dataset")
+    if found := PERIODIC.search(dataset):
+        raise InputError(
+            f"{where}.dataset: {dataset} repeats {found[1]!r} 20 times or more, which Snakemake does not take; "
+            "choose another name"
+        )
     preset_path = presets().get(dataset)
-    preset = read_yaml(preset_path) if preset_path else {}
+    preset = _preset(preset_path) if preset_path else {}
     content = merge(merge(preset, top), own)
-    root = (content.get("data") or {}).get("root") if isinstance(content.get("data"), dict) else None
-    if not preset_path and root is None and not (folder / "data" / "raw" / dataset).is_dir():
+    root = content.get("data", {}).get("root")
+    if not preset_path and root is None and not _is_there(folder / "data" / "raw" / dataset, Path.is_dir):
         raise InputError(
             f"{where}.dataset: unknown data set {dataset!r}; {near(dataset, list(presets()))} "
             "(your own pictures: put them into data/raw/NAME, or set data.root to a folder data set)"
         )
-    if method not in methods():
-        raise InputError(f"{where}.method: unknown method {method!r}; {near(method, list(methods()))}")
+    if not isinstance(method, str) or method not in methods():
+        raise InputError(f"{where}.method: unknown method {_cut(repr(method))}; {near(method, list(methods()))}")
     setting = item.get("setting", "overlap")
     if setting not in Run.model_fields["setting"].annotation.__args__:
         known = Run.model_fields["setting"].annotation.__args__
-        raise InputError(f"{where}.setting: unknown setting {setting!r}; {near(setting, known)}")
+        raise InputError(f"{where}.setting: unknown setting {_cut(repr(setting))}; {near(setting, known)}")
     layers = [(f"{where}.set.", own), *here]
     if preset_path:
         layers.append((f"preset {preset_path.name}: ", preset))
@@ -460,11 +493,11 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
     data: Data = sections["data"]
     if data.format != "shapes":
         place = folder / (data.root or f"data/raw/{dataset}")
-        if not place.is_dir():
+        if not _is_there(place, Path.is_dir):
             raise InputError(f"{where}: data set {dataset!r} not found at {place}; set data.root to where it lies")
         sections["data"] = data = data.model_copy(update={"root": str(place)})
     if isinstance(weights := sections["model"].pretrained, str):
-        if not (folder / weights).is_file():
+        if not _is_there(folder / weights, Path.is_file):
             raise InputError(f"{where}: model.pretrained: no file of weights at {folder / weights}")
         sections["model"] = sections["model"].model_copy(update={"pretrained": str(folder / weights)})
     names = catalog.class_names(data.format, Path(data.root) if data.root else None)
@@ -473,7 +506,9 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
     try:
         plan = item["scenario"]
         if not isinstance(plan, str | list) or (isinstance(plan, list) and any(type(x) is not int for x in plan)):
-            raise InputError(f"scenario {json.dumps(plan)}: write A-B (15-1) or a list of sizes")
+            raise InputError(f"scenario {_json(plan)}: write A-B (15-1) or a list of sizes")
+        if isinstance(plan, str) and len(plan) > 20:
+            raise InputError(f"scenario {_cut(repr(plan))}: write A-B with two positive numbers (15-1)")
         sizes = scenario.step_sizes(plan, classes)
         order = class_order(order, names, folder)
     except InputError as error:
@@ -481,19 +516,49 @@ def _resolve(item: dict, where: str, top: dict, here: list, folder: Path) -> Run
     name = item.get("name")
     if name is None:
         name = f"{dataset}_{scenario.name(sizes)}_{setting}_{method}_s{item.get('seed', 0)}"
-        name += f"_{tag}" if tag else ""
-    elif not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.+-]+", name):
-        raise InputError(f"{where}.name: expected letters, digits, _ . + -, got {json.dumps(name)}")
+        name = _shortened(name + (f"_{tag}" if tag else ""))
+    else:
+        _check_name(name, "_.+-", LONGEST_NAME, f"{where}.name")
     head = {"name": name, "dataset": dataset, "setting": setting, "method": method, "seed": item.get("seed", 0)}
     dumped = {key: section.model_dump(mode="json") for key, section in sections.items()}
     content = {**head, "order": order, "sizes": sizes, **dumped}
     return _validated(Run, content, [(f"{where}.", item)])
 
 
+@cache
+def _preset(path: Path) -> dict[str, Any]:
+    return read_yaml(path)
+
+
+def _is_there(path: Path, check: Callable[[Path], bool]) -> bool:
+    """Whether there is a folder or file; no where that can't be found out, as of a name that is too long."""
+    try:
+        return check(path)
+    except OSError:
+        return False
+
+
+def _check_name(name: Any, marks: str, longest: int, where: str) -> None:
+    """Refuse what can't be part of a path on every system."""
+    if isinstance(name, str) and len(name) <= longest and re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9{marks}]*", name):
+        return
+    raise InputError(
+        f"{where}: expected a name of at most {longest} letters, digits, {' '.join(marks)}, a letter or digit first, "
+        f"got {_json(name)}"
+    )
+
+
+def _shortened(name: str) -> str:
+    """A name made of parts; one that is too long keeps its begin and end, and a digest between them."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:60]}..{hashlib.sha256(name.encode()).hexdigest()[:8]}..{name[-48:]}"
+
+
 def _sections(content: dict, layers: list[tuple[str, Any]]) -> dict[str, Section]:
     methods()
     return {
-        key: _validated(model, content.get(key) or {}, [(f"{prefix}{key}.", tree.get(key)) for prefix, tree in layers])
+        key: _validated(model, content.get(key, {}), [(f"{prefix}{key}.", tree.get(key)) for prefix, tree in layers])
         for key, model in SECTIONS.items()
     }
 
@@ -507,25 +572,27 @@ def recipe(preset: str | None, settings: list[str]) -> dict[str, Section]:
         content = read_yaml(presets()[preset])
     for setting in settings:
         path, equals, value = setting.partition("=")
-        if not equals or not path:
-            raise InputError(f"{setting!r}: write section.key=value")
+        if not equals or not path or path.count(".") > 5:
+            raise InputError(f"{_cut(repr(setting))}: write section.key=value")
         try:
-            leaf = yaml.load(value, Loader=_Loader)
-        except yaml.YAMLError:
-            raise InputError(f"{setting!r}: {value!r} is not a YAML value") from None
+            leaf = yaml_file.parse(value)
+        except yaml.YAMLError as error:
+            reason = f" ({yaml_file.said_of(error)})" if isinstance(error, yaml.MarkedYAMLError) else ""
+            raise InputError(f"{_cut(repr(setting))}: {_cut(repr(value))} is not a YAML value{reason}") from None
         for part in reversed(path.split(".")):
             leaf = {part: leaf}
         chosen = merge(chosen, leaf)
     for key in chosen:
         if key not in SECTIONS:
             raise InputError(f"{key}: unknown section; {near(key, list(SECTIONS))}")
+    _check_maps(chosen, "")
     return _sections(merge(content, chosen), [("", chosen), (f"preset {preset}: ", content)])
 
 
 def _labels(order: Any, names: tuple[str, ...]) -> list[int]:
     """A class order given by labels or by class names, as labels."""
     if not isinstance(order, list):
-        raise InputError(f"order: expected a list of labels or class names, got {json.dumps(order)}")
+        raise InputError(f"order: expected a list of labels or class names, got {_json(order)}")
     labels = []
     for entry in order:
         if type(entry) is int:
@@ -533,7 +600,7 @@ def _labels(order: Any, names: tuple[str, ...]) -> list[int]:
         elif entry in names[1:]:
             labels.append(names.index(entry))
         else:
-            raise InputError(f"order: unknown class {entry!r}; {near(entry, names[1:])}")
+            raise InputError(f"order: unknown class {_cut(repr(entry))}; {near(entry, names[1:])}")
     return labels
 
 
@@ -544,7 +611,6 @@ def _check_distinct(runs: list[Run], path: Path) -> None:
         if content in seen:
             raise InputError(f"{path}: runs {seen[content]!r} and {run.name!r} are the same run; drop one")
         seen[content] = run.name
-    names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
+    for name, number in Counter(run.name for run in runs).items():
+        if number > 1:
             raise InputError(f"{path}: two different runs are called {name!r}; give each a `name:`")

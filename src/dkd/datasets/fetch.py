@@ -12,7 +12,6 @@ Archives and the half-made tree lie in `.NAME.fetch` beside the result, which ap
 
 import fcntl
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from dkd import cores
 from dkd.datasets import archives, catalog, reader
 from dkd.datasets.download import download, received, verify
 from dkd.errors import InputError
@@ -273,7 +273,7 @@ def train_ids(root: Path) -> None:
             scratch.replace(target)
 
     paths = [path for split in ("train", "val") for path in (root / "gtFine" / split).glob("*/*_gtFine_labelIds.png")]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         list(tqdm(pool.map(write, paths), total=len(paths), desc="train ids", disable=None, leave=False))
 
 

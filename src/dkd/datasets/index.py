@@ -6,7 +6,6 @@ table and never a mask again.
 
 import csv
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from dkd import cores
 from dkd.datasets import reader
 from dkd.errors import InputError
 from dkd.scenario import VOID
@@ -85,7 +85,7 @@ def build(
                 raise InputError(f"{root / mask}: label {value} is outside the class list (0..{last}, {VOID} = void)")
         return Row(id, image, mask, split, tuple(sorted({*table[present].tolist()} - {0, VOID})))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores.available()) as pool:
         rows = list(tqdm(pool.map(row, places), total=len(places), desc="index", disable=None, leave=False))
     return Index(dataset, class_names, tuple(sorted(rows, key=lambda row: (row.split, row.id))), stored or {})
 
