@@ -52,8 +52,8 @@ for name, facts in RULES.items():
             ancient(lambda w, top=facts.folder: RUN.inputs(f"{top}/{w.place}-{w.key}")),
             lambda w, top=facts.folder: RUN.inputs_again(f"{top}/{w.place}-{w.key}"),
         output:
-            update(f"{facts.folder}/{{place}}-{{key}}/provenance.json"),
-            [
+            provenance=update(f"{facts.folder}/{{place}}-{{key}}/provenance.json"),
+            shown=[
                 update(
                     report(
                         f"{facts.folder}/{{place}}-{{key}}/{file}",

@@ -60,7 +60,7 @@ def prune(wait: bool) -> None:
 def redo(what: list[str], wait: bool) -> None:
     """Archive nodes of the plan, by folder or by rule, so that the next run makes them anew."""
     with _alone(wait) as current:
-        known = {node.rule for node in current.of()}
+        known = list(dict.fromkeys(node.rule for node in current.of()))
         for name in what:
             if name not in known and name.rstrip("/") not in current.nodes:
                 raise InputError(

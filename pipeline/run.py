@@ -5,6 +5,7 @@ Knows Snakemake's `workflow` object; nothing of how a node is made. Until `start
 
 import atexit
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -131,7 +132,7 @@ class Run:
         if Path.cwd() != ROOT:
             words = ["cd", shlex.quote(str(ROOT)), "&&", *words, "--directory", shlex.quote(str(Path.cwd()))]
         line = " ".join(words).replace("{", "{{").replace("}", "}}")
-        return f"{line} --log {{log:q}} {{output[0]:q}}"
+        return f"{line} --log {{log:q}} {{output.provenance:q}}"
 
     def start(self) -> None:
         """Take the lock and leave the plan for the jobs."""
@@ -149,6 +150,8 @@ class Run:
             plan_file.write(self._asked)
         except (InputError, OSError) as error:
             sys.exit(one_line(error))
+        # Said of each output of a job that fails; there is nothing to restore, as nodes are renamed into place.
+        logging.getLogger("snakemake.logging").addFilter(lambda record: "no backup found" not in record.getMessage())
         if (hint := status.in_dvc_cache(self.plan)) is not None:
             print(f"dkd: {hint}", file=sys.stderr)
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,19 +69,23 @@ def join() -> IO[str]:
     _flock(jobs, fcntl.LOCK_SH)
     if (holder := _holder()) and holder["host"] != platform.node():
         return jobs
-    try:
-        run = psutil.Process(holder["pid"])
-        alive = run.create_time() == holder["started"]
-    except (psutil.NoSuchProcess, TypeError, KeyError):
-        alive = False
-    if not alive:
+    if holder is None or not _at_work(holder):
         raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
-    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(holder,), daemon=True).start()
     return jobs
 
 
-def _end_with(run: psutil.Process) -> None:
-    run.wait()
+def _at_work(holder: dict) -> bool:
+    try:
+        run = psutil.Process(holder["pid"])
+        return run.create_time() == holder["started"] and run.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _end_with(holder: dict) -> None:
+    while _at_work(holder):
+        time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
