@@ -35,7 +35,7 @@ def adopt(plan: Plan, now: str) -> Iterator[Outcome]:
 
 
 def _adopt(plan: Plan, past: Past, node: Node, versions: list[tuple[Path, dict]], now: str) -> Outcome:
-    """Adopt the version made last; those in their place were in use until now and go before the attic's."""
+    """Adopt the version made last; those in their place were in use until now and go before archived ones."""
     versions = sorted(versions, key=lambda each: provenance.latest(each[1]), reverse=True)
     versions.sort(key=lambda each: each[0].parts[0] == ".dkd")
     refusals = []
@@ -61,14 +61,10 @@ def _obstacles(plan: Plan, past: Past, node: Node, record: dict[str, Any]) -> li
         if source.path not in plan.nodes:
             same = was is not None and was["key"] == source.key
         else:
-            same = was is not None and (was["key"], was["digest"]) in _names(provenance.read(_at(source.path)))
+            same = was is not None and (was["key"], was["digest"]) in _names(provenance.read(store.at(source.path)))
         if not same:
             words.append(f"input changed: {name} ({source.path})")
     return words
-
-
-def _at(folder: str) -> Path:
-    return store.find(folder) or Path(folder)
 
 
 def _names(record: dict[str, Any] | None) -> set[tuple[str, str]]:
@@ -83,18 +79,9 @@ def _take_over(plan: Plan, past: Past, node: Node, folder: Path, record: dict[st
     try:
         shutil.copytree(folder, scratch, copy_function=_link, ignore=shutil.ignore_patterns(STAMP))
         before = {name: record[name] for name in ("key", "digest", "code")}
-        inputs = {
-            name: source._asdict()
-            | {"digest": provenance.digest(_at(source.path)) if source.path in plan.nodes else source.key}
-            for name, source in node.inputs.items()
-        }
-        code = plan.code[node.code]
-        provenance.write(
-            scratch,
-            record
-            | {"key": node.key, "inputs": inputs, "code": code, "definitions": past.definitions(node)}
-            | {"adopted": [*record.get("adopted", []), {**before, "when": now}]},
-        )
+        changed = {"key": node.key, "inputs": provenance.inputs(plan, node), **past.code(node)}
+        adopted = [*record.get("adopted", []), {**before, "when": now}]
+        provenance.write(scratch, {**record, **changed, "adopted": adopted})
         store.put(scratch, Path(node.folder))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -3,22 +3,22 @@
 It covers the syntax tree of every module that the entry modules import, directly or not, from `dkd` and `pipeline`.
 Comments, docstrings, layout, and the words of errors (`raise InputError(...)`) and of logs (`log.info(...)`) are no
 part of it. Other libraries are not read (their versions are recorded in provenance), nor are files that code opens.
-Knows nothing of nodes, rules or params.
 """
 
 import ast
 import hashlib
 import json
+import symtable
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dkd.errors import InputError
 from pipeline import ROOT
 
 SOURCES = {"dkd": Path("src"), "pipeline": Path()}
-LOG_CALLS = ("debug", "info", "warning", "error", "exception")
 
 
 def digest(content: Any) -> str:
@@ -34,90 +34,82 @@ def file_digest(path: Path) -> str:
 
 
 class Code:
-    """The modules of one checkout as they lie on disk now; each is read once per instance."""
+    """The modules of one checkout as they lie on disk now; each is read once per instance.
+
+    Its methods raise InputError where a module does not parse or an import within `dkd` and `pipeline` leads nowhere.
+    """
 
     def __init__(self, root: Path = ROOT):
         self.root = root
-        self._modules: dict[str, _Module] = {}
+        self._source = cache(self._read)
 
     def closure(self, entries: Iterable[str]) -> dict[str, str]:
-        """Module -> digest of its meaning, for `entries` and all that they import.
-
-        Raises InputError where a module does not parse or an import within `dkd` and `pipeline` leads nowhere.
-        """
+        """Module -> digest of its meaning, for `entries` and all that they import, packages included."""
         found: dict[str, str] = {}
-        todo = [part for entry in entries for part in _with_parents(entry)]
+        todo = list(entries)
         while todo:
-            name = todo.pop()
-            if name not in found:
-                module = self._module(name)
-                found[name] = module.digest
-                todo += self._imports(module)
+            if (name := todo.pop()) not in found:
+                found[name] = _parsed(self._source(name))[1]
+                todo += [*self._imports(name), *([name.rpartition(".")[0]] if "." in name else [])]
         return dict(sorted(found.items()))
 
     def definitions(self, modules: Iterable[str]) -> dict[str, dict[str, str]]:
         """Module -> names that it defines at its top level -> the first digits of the digest of what each means."""
-        return {name: _definitions(self._module(name).tree) for name in modules}
+        return {name: _definitions(_parsed(self._source(name))[0]) for name in modules}
 
     def _path(self, name: str) -> Path | None:
-        top, *_ = parts = name.split(".")
-        stem = self.root / SOURCES[top] / Path(*parts)
-        if (stem / "__init__.py").is_file() or stem.is_dir():
-            return stem / "__init__.py"
-        return file if (file := stem.with_name(f"{stem.name}.py")).is_file() else None
+        """Where a module lies. A folder without __init__.py is a package all the same, one that says nothing."""
+        stem = self.root / SOURCES[name.split(".")[0]] / Path(*name.split("."))
+        file = stem.with_name(f"{stem.name}.py")
+        return stem / "__init__.py" if stem.is_dir() else file if file.is_file() else None
 
-    def _module(self, name: str) -> "_Module":
-        if name not in self._modules:
-            path = self._path(name)
-            if path is None:
-                raise InputError(f"module {name} does not exist in this checkout")
-            # A folder without __init__.py is a package all the same, one that says nothing.
-            source = path.read_bytes() if path.is_file() else b""
-            try:
-                tree, meaning = _parsed(source)
-            except (SyntaxError, ValueError) as error:
-                raise InputError(f"{path}, line {getattr(error, 'lineno', '?')}: {error.args[0]}") from None
-            self._modules[name] = _Module(name, path, tree, meaning)
-        return self._modules[name]
+    def _read(self, name: str) -> bytes:
+        if (path := self._path(name)) is None:
+            raise InputError(f"module {name} does not exist in this checkout")
+        source = path.read_bytes() if path.is_file() else b""
+        try:
+            _parsed(source)
+        except (SyntaxError, ValueError) as error:
+            raise InputError(f"{path}, line {getattr(error, 'lineno', '?')}: {error.args[0]}") from None
+        return source
 
-    def _imports(self, module: "_Module") -> Iterator[str]:
-        for node in ast.walk(module.tree):
-            where = f"{module.path}, line {getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name.split(".")[0] in SOURCES:
-                        yield from self._existing(alias.name, where)
-            elif isinstance(node, ast.ImportFrom):
-                base = _absolute(node, module, where)
-                if base.split(".")[0] in SOURCES:
-                    yield from self._existing(base, where)
-                    yield from self._members(base, [alias.name for alias in node.names], where)
-
-    def _existing(self, name: str, where: str) -> list[str]:
-        if self._path(name) is None:
-            raise InputError(f"{where}: imports {name}, which does not exist in this checkout")
-        return _with_parents(name)
-
-    def _members(self, base: str, names: list[str], where: str) -> Iterator[str]:
-        """Of the names imported from `base`, those that are modules; the others must be bound in `base`."""
-        for name in names:
-            if self._path(f"{base}.{name}"):
-                yield f"{base}.{name}"
-            elif name != "*" and not _binds(self._module(base).tree, name):
-                raise InputError(f"{where}: imports {name} from {base}, which has no such name")
-
-
-class _Module(NamedTuple):
-    name: str
-    path: Path
-    tree: ast.Module
-    digest: str
+    def _imports(self, importer: str) -> Iterator[str]:
+        path = self._path(importer)
+        package = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
+        for node in ast.walk(_parsed(self._source(importer))[0]):
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            where = f"{path}, line {node.lineno}"
+            for alias in node.names:
+                module, name = alias.name, ""
+                if isinstance(node, ast.ImportFrom):
+                    try:
+                        module, name = resolve_name("." * node.level + (node.module or ""), package), alias.name
+                    except ImportError:
+                        raise InputError(f"{where}: relative import leads out of {package.split('.')[0]}") from None
+                if module.split(".")[0] not in SOURCES:
+                    continue
+                if self._path(module) is None:
+                    raise InputError(f"{where}: imports {module}, which does not exist in this checkout")
+                yield module
+                if name and self._path(f"{module}.{name}"):
+                    yield f"{module}.{name}"
+                elif name not in ("", "*") and not _binds(self._source(module), name):
+                    raise InputError(f"{where}: imports {name} from {module}, which has no such name")
 
 
 @cache
 def _parsed(source: bytes) -> tuple[ast.Module, str]:
     tree = ast.parse(source)
     return tree, hashlib.sha256(_meaning(tree).encode()).hexdigest()
+
+
+def _binds(source: bytes, name: str) -> bool:
+    """Whether a module could have `name`: bound at its top level, or brought by a star or by __getattr__."""
+    symbols = symtable.symtable(source, "", "exec").get_symbols()
+    names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
+    star = any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(_parsed(source)[0]))
+    return star or bool(names & {name, "__getattr__"}) or name in ("__doc__", "__file__", "__name__", "__path__")
 
 
 def _definitions(tree: ast.Module) -> dict[str, str]:
@@ -130,41 +122,16 @@ def _definitions(tree: ast.Module) -> dict[str, str]:
 
 def _title(node: ast.stmt) -> str:
     """What people call a statement at the top level of a module."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return node.name
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return "(imports)"
-    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        return ", ".join(ast.unparse(target) for target in getattr(node, "targets", None) or [node.target])
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case ast.Import() | ast.ImportFrom():
+            return "(imports)"
+        case ast.Assign(targets=targets):
+            return ", ".join(map(ast.unparse, targets))
+        case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
+            return ast.unparse(target)
     return "(statements)"
-
-
-def _with_parents(name: str) -> list[str]:
-    parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-
-
-def _absolute(node: ast.ImportFrom, module: _Module, where: str) -> str:
-    if not node.level:
-        return node.module or ""
-    package = module.name.split(".")
-    climb = node.level - (module.path.name == "__init__.py")
-    if climb >= len(package):
-        raise InputError(f"{where}: relative import leads out of {package[0]}")
-    return ".".join([*package[: len(package) - climb], *([node.module] if node.module else [])])
-
-
-def _binds(tree: ast.Module, name: str) -> bool:
-    """Whether a module could have `name`: bound anywhere in it, or brought by a star or by __getattr__."""
-    bound = {"__doc__", "__file__", "__name__", "__path__", "__spec__"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            bound.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-    return bool(bound & {name, "*", "__getattr__"})
 
 
 def _meaning(node: Any) -> str:
@@ -174,7 +141,7 @@ def _meaning(node: Any) -> str:
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = []
-    ignored = {"kind", "type_params", *(("args", "keywords") if _is_message(node) else ())}
+    ignored = ("kind", "type_params", *(("args", "keywords") if _is_message(node) else ()))
     for name, value in sorted(ast.iter_fields(node)):
         if value is None or name in ignored:
             continue
@@ -193,7 +160,7 @@ def _is_message(node: ast.AST) -> bool:
         case ast.Call(func=ast.Name("InputError") | ast.Attribute(attr="InputError")):
             return True
         case ast.Call(func=ast.Attribute(value=ast.Name("log"), attr=name)):
-            return name in LOG_CALLS
+            return name in ("debug", "info", "warning", "error", "exception")
     return False
 
 

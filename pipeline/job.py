@@ -23,7 +23,7 @@ from typing import Any
 from dkd.errors import InputError, one_line
 from pipeline import code_digest, gpus, launch, plan_file, provenance, store
 from pipeline import log as logs
-from pipeline.plan import STAMP, Node, Plan, Source, entries
+from pipeline.plan import STAMP, Node, Plan, entries
 from pipeline.plan_file import Run
 from pipeline.rules import RULES
 
@@ -82,56 +82,35 @@ def _finished(run: Run, node: Node) -> bool:
 
 def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     """Run the stage into `scratch`; return what provenance.json is to say, but for the files."""
-    inputs = {
-        name: {"path": source.path, "key": source.key, "digest": _digest_of(plan, source)}
-        for name, source in node.inputs.items()
-    }
+    inputs = provenance.inputs(plan, node)
     _check_code(node)
     importlib.import_module(f"pipeline.stages.{node.rule}")
     # Again: what was edited while it was being imported is not what the key says either.
     code = _check_code(node)
     started, clock = _now(), time.monotonic()
-    paths = {name: Path(source.path) for name, source in node.inputs.items()}
-    cost = _run(node, plan.runtime, paths, scratch)
+    cost = _run(node, plan.runtime, scratch)
     missing = [name for name in RULES[node.rule].files if not (scratch / name).is_file()]
     if missing:
         raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
     seconds = round(time.monotonic() - clock, 2)
     log.info("done in %.0f s", seconds)
+    record = {"schema": provenance.SCHEMA, "rule": node.rule, "key": node.key, "params": node.params, "inputs": inputs}
+    modules = plan.code[node.code]
+    record |= {"code": modules, "definitions": code.definitions(modules), **provenance.surroundings()}
     return {
-        "schema": provenance.SCHEMA,
-        "rule": node.rule,
-        "key": node.key,
-        "params": node.params,
-        "inputs": inputs,
-        "code": plan.code[node.code],
-        "definitions": code.definitions(plan.code[node.code]),
-        **provenance.surroundings(),
-        "runtime": plan.runtime,
-        "started": started,
-        "finished": _now(),
-        "seconds": seconds,
-        "cost": cost or {},
+        **record,
+        **{"runtime": plan.runtime, "started": started, "finished": _now(), "seconds": seconds, "cost": cost or {}},
     }
 
 
-def _run(node: Node, runtime: dict[str, Any], paths: dict[str, Path], scratch: Path) -> Any:
+def _run(node: Node, runtime: dict[str, Any], scratch: Path) -> Any:
     """What the stage returns, from as many processes as the runtime asks for."""
     work = store.WORK / node.key
-    places = {"work": str(work), "board": f"logs/tensorboard/{node.folder}"}
-    params, runtime = copy.deepcopy(node.params), {**copy.deepcopy(runtime), **places}
+    params, inputs = copy.deepcopy(node.params), {name: Path(source.path) for name, source in node.inputs.items()}
+    runtime = {**copy.deepcopy(runtime), "work": str(work), "board": f"logs/tensorboard/{node.folder}"}
     if runtime["processes"] > 1 and RULES[node.rule].shared:
-        return launch.run(node.rule, node.label, params, runtime, paths, scratch, work / "processes")
-    return importlib.import_module(f"pipeline.stages.{node.rule}").run(params, runtime, paths, scratch)
-
-
-def _digest_of(plan: Plan, source: Source) -> str:
-    if source.path not in plan.nodes:
-        return source.key
-    digest = provenance.digest(Path(source.path))
-    if digest is None:
-        raise InputError(f"input {source.path} is not there any more; start again")
-    return digest
+        return launch.run(node.rule, node.label, params, runtime, inputs, scratch, work / "processes")
+    return importlib.import_module(f"pipeline.stages.{node.rule}").run(params, runtime, inputs, scratch)
 
 
 def _check_code(node: Node) -> code_digest.Code:

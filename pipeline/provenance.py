@@ -8,12 +8,12 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline import ROOT, code_digest
+from dkd.errors import InputError
+from pipeline import ROOT, code_digest, store
 from pipeline.plan import STAMP, Node, Plan
 
 SCHEMA = 1
@@ -89,19 +89,28 @@ def damage(folder: Path, key: str, verify: bool = False) -> str | None:
     return None
 
 
-def replaced_input(plan: Plan, node: Node, folder: Path, at: Callable[[str], Path] = Path) -> str | None:
+def replaced_input(plan: Plan, node: Node, folder: Path) -> str | None:
     """The input of a node, in `folder`, that is no longer the one that it was made from; None where there is none.
 
-    Inputs are compared by the digest that was recorded when they were read; one that is missing is not compared. `at`
-    says where the folder of an input lies.
+    Inputs are compared by the digest that was recorded when they were read; one that is missing is not compared.
     """
-    record = read(folder)
+    recorded = (read(folder) or {"inputs": {}})["inputs"]
     for name, source in node.inputs.items():
-        if source.path in plan.nodes and record is not None:
-            now = digest(at(source.path))
-            if now is not None and record["inputs"].get(name, {}).get("digest") != now:
-                return f"its input {source.path} is not the one that it was made from"
+        now = digest(store.at(source.path)) if source.path in plan.nodes else None
+        if now is not None and recorded.get(name, {}).get("digest") != now:
+            return f"its input {source.path} is not the one that it was made from"
     return None
+
+
+def inputs(plan: Plan, node: Node) -> dict[str, dict[str, str]]:
+    """What is recorded of the inputs of a node. Raises InputError where one is not there."""
+    found = {}
+    for name, source in node.inputs.items():
+        now = digest(store.at(source.path)) if source.path in plan.nodes else source.key
+        if now is None:
+            raise InputError(f"input {source.path} is not there any more; start again")
+        found[name] = {"path": source.path, "key": source.key, "digest": now}
+    return found
 
 
 def _content(key: str, files: dict[str, Any]) -> str:
@@ -111,9 +120,12 @@ def _content(key: str, files: dict[str, Any]) -> str:
 def write(folder: Path, record: dict[str, Any]) -> None:
     """Write provenance.json as a folder's last file, and all of the folder through to the disk.
 
-    `record` is completed by the digests of the files that lie there.
+    `record` is completed by sizes and digests of the files that lie there.
     """
-    files = contents(folder)
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": code_digest.file_digest(path)}
+        for path in sorted(path for path in folder.rglob("*") if path.is_file())
+    }
     record = {**record, "files": files, "digest": _content(record["key"], files)}
     (folder / STAMP).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
@@ -129,24 +141,11 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of every file in a folder, by relative path."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": code_digest.file_digest(path)}
-        for path in paths
-    }
-
-
 def surroundings() -> dict[str, Any]:
     """What a result should not depend on, but might: commit, versions, platform."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-    versions = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            versions[library] = None
+    installed = {each.name.lower(): each.version for each in importlib.metadata.distributions() if each.name}
+    versions = {"python": platform.python_version(), **{name: installed.get(name) for name in LIBRARIES}}
     git = {"commit": commit, "dirty": None if changes is None else bool(changes)}
     return {"git": git, "versions": versions, "platform": platform.platform()}
 

@@ -39,10 +39,6 @@ def find(
     """
     found: dict[str, State] = {}
     remade = {"stale", "open", *(("missing", "damaged") if everything else ())}
-
-    def at(folder: str) -> Path:
-        return store.find(folder) or Path(folder)
-
     for node in plan.nodes.values():
         place = store.find(node.folder)
         archived = place is not None and place != Path(node.folder)
@@ -54,7 +50,7 @@ def find(
             state = State("damaged", damage)
         elif node.folder in redo:
             state = State("stale", "it is to be made anew")
-        elif reason := provenance.replaced_input(plan, node, place, at):
+        elif reason := provenance.replaced_input(plan, node, place, store.at):
             state = State("stale", reason)
         elif again:
             state = State("open", f"its input {again} is made again; it is kept if that comes out the same")

@@ -9,20 +9,19 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import humanfriendly
 import yaml
 
 from pipeline import code_digest, provenance, states, store
 from pipeline.plan import STAMP, Node, Plan
 from pipeline.rules import FOLDERS, RULES
 
-SHOWN = 5
-"""How many reasons people are told of a node, at most."""
-SAMPLE = 20
-"""How many like nodes an estimate is the mean of, at most."""
+SHOWN, SAMPLE = 5, 20
+"""How many reasons of a node are shown, and how many like nodes an estimate is the mean of, at most."""
 
 
 class Cost(NamedTuple):
@@ -83,28 +82,21 @@ class Status:
             yield hint
         cost = self.cost()
         if cost.unknown < len(nodes):
+            time, size = humanfriendly.format_timespan(round(cost.seconds)), humanfriendly.format_size(cost.bytes)
             rest = f"; unknown for {cost.unknown} nodes" if cost.unknown else ""
-            yield f"about {span(cost.seconds)} of work and {volume(cost.bytes)}, estimated from like nodes{rest}"
+            yield f"about {time} of work and {size}, estimated from like nodes{rest}"
         else:
             yield "what that costs is unknown: nothing like it was made here"
 
     def content(self) -> dict[str, Any]:
         """All of it for programs."""
-        return {
-            "nodes": [
-                {
-                    "folder": folder,
-                    "rule": self.plan.node(folder).rule,
-                    "state": state.name,
-                    "reasons": self.reasons[folder],
-                }
-                for folder, state in self.states.items()
-            ],
-            "present": self.count("present"),
-            "archived": self.count("archived"),
-            "to_make": len(self.to_make()),
-            "estimate": self.cost()._asdict(),
-        }
+        rules = {folder: node.rule for folder, node in self.plan.nodes.items()}
+        nodes = [
+            {"folder": folder, "rule": rules[folder], "state": state.name, "reasons": self.reasons[folder]}
+            for folder, state in self.states.items()
+        ]
+        counts = {"present": self.count("present"), "archived": self.count("archived"), "to_make": len(self.to_make())}
+        return {"nodes": nodes, **counts, "estimate": self.cost()._asdict()}
 
 
 def in_dvc_cache(plan: Plan) -> str | None:
@@ -146,20 +138,21 @@ class Past:
     def __init__(self, plan: Plan):
         self.plan = plan
         self._code = code_digest.Code()
-        self._places: dict[str, list[Path]] | None = None
         self._read = cache(provenance.read)
         self._mean = cache(self._mean_cost)
 
     def at(self, place: str) -> list[Path]:
         """The folders at a place (or of all places below it), those in the archive last."""
-        if self._places is None:
-            self._places = defaultdict(list)
-            for base in (Path(), *store.ARCHIVES):
-                for path in store.nodes(base):
-                    if store.is_node(path):
-                        for key in _likeness(path.relative_to(base).as_posix()[:-13]):
-                            self._places[key].append(path)
         return self._places.get(place, [])
+
+    @cached_property
+    def _places(self) -> dict[str, list[Path]]:
+        found = defaultdict(list)
+        for base in (Path(), *store.ARCHIVES):
+            for path in filter(store.is_node, store.nodes(base)):
+                for key in _likeness(store.NODE.fullmatch(path.relative_to(base).as_posix())[1]):
+                    found[key].append(path)
+        return found
 
     def earlier(self, node: Node) -> list[tuple[Path, dict[str, Any]]]:
         """The other versions of a node, with their records."""
@@ -168,42 +161,34 @@ class Past:
 
     def reasons(self, node: Node) -> list[dict[str, Any]]:
         """Why a node is not there: what differs from the version of it that differs least, the latest of those."""
-        versions = [record for _, record in self.earlier(node)]
-        if not versions:
-            return [{"why": "never made"}]
-        versions.sort(key=provenance.latest, reverse=True)
-        found = min((self.differences(node, record) for record in versions), key=len)
+        versions = sorted((record for _, record in self.earlier(node)), key=provenance.latest, reverse=True)
+        found = min((self.differences(node, record) for record in versions), key=len, default=None)
         return found or [{"why": "never made"}]
 
     def differences(self, node: Node, record: dict[str, Any]) -> list[dict[str, Any]]:
         """What in params, code and inputs a node does not share with the record of an earlier version."""
         old, new = _flat(record["params"]), _flat(node.params)
-        found = [
-            {"why": "params changed", "key": key, "old": old.get(key), "new": new.get(key)}
-            for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key) or (key in old) != (key in new)
+        keys = {name: facts["key"] for name, facts in record["inputs"].items()}
+        inputs = _changed(keys, {name: source.key for name, source in node.inputs.items()})
+        paths = {name: node.inputs[name].path if name in node.inputs else None for name in inputs}
+        return [
+            *({"why": "params changed", "key": k, "old": old.get(k), "new": new.get(k)} for k in _changed(old, new)),
+            *self.code_differences(node, record),
+            *({"why": "input changed", "input": name, "path": path} for name, path in paths.items()),
         ]
-        found += self.code_differences(node, record)
-        for name in sorted(record["inputs"].keys() | node.inputs.keys()):
-            was, source = record["inputs"].get(name, {}).get("key"), node.inputs.get(name)
-            if was != (source and source.key):
-                found.append({"why": "input changed", "input": name, "path": source and source.path})
-        return found
 
     def code_differences(self, node: Node, record: dict[str, Any]) -> list[dict[str, Any]]:
         """The modules, and of each what it defines, that do not mean what they did when `record` was written."""
         old, new = record["code"], self.plan.code[node.code]
-        names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-        before = record.get("definitions", {})
+        before, names = record.get("definitions", {}), _changed(old, new)
         now = self._code.definitions(name for name in names if name in new)
-        return [
-            {"why": "code changed", "module": name, "definitions": _changed(before.get(name, {}), now.get(name, {}))}
-            for name in names
-        ]
+        changed = {name: _changed(before.get(name, {}), now.get(name, {})) for name in names}
+        return [{"why": "code changed", "module": name, "definitions": each} for name, each in changed.items()]
 
-    def definitions(self, node: Node) -> dict[str, dict[str, str]]:
-        """What the modules of a node's code define now."""
-        return self._code.definitions(self.plan.code[node.code])
+    def code(self, node: Node) -> dict[str, Any]:
+        """What provenance.json says of a node's code."""
+        modules = self.plan.code[node.code]
+        return {"code": modules, "definitions": self._code.definitions(modules)}
 
     def cost(self, node: Node) -> tuple[float, float] | None:
         """Mean seconds and bytes of the nodes most like one; None where none is like it."""
@@ -237,8 +222,10 @@ def _flat(params: Any, above: str = "") -> dict[str, Any]:
     }
 
 
-def _changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The keys that have another value, or are in one of both only."""
+    absent = object()
+    return [key for key in sorted(before.keys() | now.keys()) if before.get(key, absent) != now.get(key, absent)]
 
 
 def sentence(reason: dict[str, Any]) -> str:
@@ -258,20 +245,3 @@ def sentence(reason: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     words = json.dumps(value)
     return words if len(words) <= 60 else f"{words[:57]}..."
-
-
-def span(seconds: float) -> str:
-    """A time in the unit that people would use."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def volume(size: float) -> str:
-    """A number of bytes in the unit that people would use."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

@@ -4,6 +4,7 @@ Nothing is deleted here but scratch: what no run asks for goes to .dkd/archive, 
 .dkd/quarantine. Knows nothing of what is in a node.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -35,7 +36,8 @@ WORK = Path(".dkd/work")
 FAILED = Path(".dkd/failed")
 """By key: why a node of the last run could not be made, in one line."""
 RUN_LOCK, JOB_LOCK = Path(".dkd/lock/run"), Path(".dkd/lock/jobs")
-NODE = re.compile(r".+-[0-9a-f]{12}")
+NODE = re.compile(r"(.+)-[0-9a-f]{12}(-[0-9a-f]{6})?")
+"""Names of nodes, the latter of those that were set aside: nothing restores them."""
 
 
 def lock(wait: bool = True) -> tuple[IO[str], bool]:
@@ -128,8 +130,13 @@ def slug(folder: str) -> str:
 
 
 def find(folder: str) -> Path | None:
-    """Where a finished node lies: in its place, or in the archive; None where in neither."""
+    """Where a finished node lies: in its place, or in an archive; None where in neither."""
     return next((path for path in (Path(folder), *(each / folder for each in ARCHIVES)) if is_node(path)), None)
+
+
+def at(folder: str) -> Path:
+    """The same, and its place where it lies nowhere."""
+    return find(folder) or Path(folder)
 
 
 def is_node(folder: Path) -> bool:
@@ -148,10 +155,14 @@ def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
 
 def set_aside(folder: Path, aside: Path = QUARANTINE) -> Path:
     """Move a folder to `aside`, under a name that nothing restores; returns where it lies then."""
-    target = aside / f"{folder}-{uuid.uuid4().hex[:6]}"
+    base = next((each for each in ARCHIVES if folder.is_relative_to(each)), Path())
+    return _move(folder, aside / f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
+
+
+def _move(folder: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
-    os.utime(target)
+    os.utime(target)  # `gc` counts from now
     return target
 
 
@@ -160,15 +171,11 @@ def prune(plan: Plan) -> None:
 
     For whoever holds the lock, so that no job is at work.
     """
-    for folder in list(nodes()):
-        if str(folder) not in plan.nodes and is_node(folder):
-            target = ARCHIVE / folder
-            shutil.rmtree(target, ignore_errors=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(target)
-            os.utime(target)
-        if str(folder) not in plan.nodes:
-            drop_empty(folder)
+    for folder in [path for path in nodes() if str(path) not in plan.nodes]:
+        if is_node(folder):
+            shutil.rmtree(ARCHIVE / folder, ignore_errors=True)
+            _move(folder, ARCHIVE / folder)
+        drop_empty(folder)
     sweep()
 
 
@@ -192,15 +199,13 @@ def lay_out() -> None:
 
 def drop_empty(folder: Path) -> None:
     """Remove a folder that holds no file, and each folder above it that is left empty, up to where nodes lie."""
-    if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+    if not any(path.is_file() for path in folder.rglob("*")):
         shutil.rmtree(folder, ignore_errors=True)
-    for above in folder.parents:
-        if str(above) in FOLDERS:
-            return
-        try:
+    with contextlib.suppress(OSError):
+        for above in folder.parents:
+            if str(above) in FOLDERS:
+                break
             above.rmdir()
-        except OSError:
-            return
 
 
 def nodes(base: Path = Path()) -> Iterator[Path]:
