@@ -1,7 +1,4 @@
-"""Which GPUs a job computes on: each has its own, taken by a lock that the system frees with the process.
-
-Knows neither rules nor nodes.
-"""
+"""Which GPUs a job computes on: each has its own, taken by a lock that the system frees with the process."""
 
 import fcntl
 import logging
@@ -10,13 +7,13 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 
 from dkd.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LOCKS = Path(".dkd/lock")
-
 log = logging.getLogger("dkd.gpus")
 
 
@@ -27,8 +24,7 @@ def found(device: str) -> list[str]:
     """
     if device == "cpu":
         return []
-    visible = os.environ.get(VISIBLE)
-    if visible is None:
+    if (visible := os.environ.get(VISIBLE)) is None:
         return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
     names = [name.strip() for name in visible.split(",")]
     # As CUDA does it: the list ends at the first entry that names no device.
@@ -42,28 +38,24 @@ def taken(names: list[str], number: int) -> Iterator[str | None]:
     Yields them as CUDA_VISIBLE_DEVICES has them, None where there are no names. Raises InputError where there are
     fewer than `number`.
     """
-    if not names:
-        yield None
-        return
-    if len(names) < number:
+    if 0 < len(names) < number:
         raise InputError(f"runtime.processes: {number} need as many GPUs, there are {len(names)}; lower it")
-    before = os.environ.get(VISIBLE)
+    before = dict(os.environ)
     with ExitStack() as stack:
-        told = False
-        while len(held := [name for name in names if _hold(stack, name)][:number]) < number:
+        waiting = False
+        while names and len(held := list(islice((n for n in names if _hold(stack, n)), number))) < number:
             # All or none: of two jobs that each hold a part, neither would ever begin.
             stack.close()
-            if not told:
-                log.info("waiting for a free GPU")
-                told = True
+            log.log(logging.DEBUG if waiting else logging.INFO, "waiting for a free GPU")
+            waiting = True
             time.sleep(0.5)
-        os.environ[VISIBLE] = ",".join(held)
+        if names:
+            os.environ[VISIBLE] = ",".join(held)
         try:
-            yield os.environ[VISIBLE]
+            yield ",".join(held) if names else None
         finally:
-            os.environ.pop(VISIBLE)
-            if before is not None:
-                os.environ[VISIBLE] = before
+            os.environ.pop(VISIBLE, None)
+            os.environ.update({name: before[name] for name in before.keys() & {VISIBLE}})
 
 
 def _hold(stack: ExitStack, name: str) -> bool:

@@ -1,6 +1,6 @@
 """Makes one node: the work of its stage in a scratch folder, provenance, and one rename into place as the last act.
 
-    python -m pipeline.job --log FILE FOLDER/provenance.json
+    python -m pipeline.job FOLDER/provenance.json
 
 Started by Snakemake. Knows the plan of the run (`plan_file`), not params.yaml, so that no work can see a param that is
 not in its key. A node that is good already, or lies in the archive, is not made again. A job that fails or is stopped
@@ -109,7 +109,8 @@ def _run(node: Node, runtime: dict[str, Any], scratch: Path) -> Any:
     params, inputs = copy.deepcopy(node.params), {name: Path(source.path) for name, source in node.inputs.items()}
     runtime = {**copy.deepcopy(runtime), "work": str(work), "board": f"logs/tensorboard/{node.folder}"}
     if runtime["processes"] > 1 and RULES[node.rule].shared:
-        return launch.run(node.rule, node.label, params, runtime, inputs, scratch, work / "processes")
+        request = {"rule": node.rule, "label": node.label, "log": node.log, "params": params, "runtime": runtime}
+        return launch.run({**request, "inputs": inputs, "out": scratch}, runtime["processes"], work / "processes")
     return importlib.import_module(f"pipeline.stages.{node.rule}").run(params, runtime, inputs, scratch)
 
 
@@ -154,7 +155,6 @@ def _failed(key: str, line: str) -> None:
 def main() -> int:
     """Make the node that the command line asks for; exit status 0 done, 1 failed, 128 + signal when stopped."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.job", description="Make one node of the plan of a run.")
-    parser.add_argument("--log", type=Path, required=True, help="log file")
     parser.add_argument("--directory", type=Path, default=Path(), help="working directory")
     parser.add_argument("output", type=Path, help=f"{STAMP} of the node, its last file")
     arguments = parser.parse_args()
@@ -163,7 +163,7 @@ def main() -> int:
         os.chdir(arguments.directory)
         run = plan_file.read()
         node = run.plan.node(str(arguments.output.parent))
-        logs.begin(node.label, arguments.log)
+        logs.begin(node.label, node.log)
         jobs = store.join()
         make(run, node.folder)
         jobs.close()
@@ -178,7 +178,7 @@ def main() -> int:
         line = one_line(error, store.SCRATCH) if isinstance(error, InputError | OSError) else None
         if node is not None:
             told = line or f"dkd: {type(error).__name__}: {error}"
-            _failed(node.key, f"{told} ({node.label}, log: {arguments.log})")
+            _failed(node.key, f"{told} ({node.label}, log: {node.log})")
         if line is None:
             raise
         print(line, file=sys.stderr)

@@ -1,9 +1,9 @@
-"""Runs a stage in several processes that share one piece of work, as `torchrun` would start them.
+"""Runs a stage in several processes that share one piece of work.
 
     python -m pipeline.launch FOLDER
 
-Knows how processes find each other, end together, and tell in one line why; nothing of tensors. None outlives the one
-that started them: each ends when its standard input does.
+Knows how processes find each other, end together, and tell in one line why; nothing of tensors. `torchrun` would start
+them as well, but killed, it leaves its processes at work; here each ends when its standard input does.
 """
 
 import importlib
@@ -25,43 +25,37 @@ from pipeline import ROOT
 from pipeline import log as logs
 
 REQUEST, ANSWER = "request.json", "answer.json"
-QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
-"""Its warnings, once for each process, are about speed."""
 GRACE = 30.0
 """Seconds in which processes that are asked to stop may save what they have."""
 
 
-def run(
-    rule: str,
-    label: str,
-    params: dict[str, Any],
-    runtime: dict[str, Any],
-    inputs: dict[str, Path],
-    out: Path,
-    place: Path,
-) -> Any:
-    """What the stage of `rule` returns in the first of `runtime`'s processes; they talk in the folder `place`.
+def run(request: dict[str, Any], number: int, place: Path) -> Any:
+    """What the stage of `request` (see `main`) returns in the first of `number` processes; they talk in folder `place`.
 
     Raises InputError where one fails or dies; the others end with it.
     """
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    given = {"params": params, "runtime": runtime, "inputs": inputs, "out": out}
-    request = {"rule": rule, "label": label, "log": logs.file(), "directory": Path.cwd(), **given}
-    (place / REQUEST).write_text(json.dumps(request, default=str), encoding="utf-8")
-    number = runtime["processes"]
-    shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _port()}
+    text = json.dumps({**request, "directory": Path.cwd()}, default=str)
+    (place / REQUEST).write_text(text, encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1], "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    shared |= {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
     ranks: list[subprocess.Popen] = []
     try:
         for rank in range(number):
-            own = {**shared, "RANK": rank, "LOCAL_RANK": rank, **QUIET}
-            env = {**os.environ, **{name: str(value) for name, value in own.items()}}
+            own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
             command = [sys.executable, "-m", "pipeline.launch", str(place.resolve())]
-            ranks.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE, cwd=ROOT))
+            ranks.append(subprocess.Popen(command, env={**os.environ, **own}, stdin=subprocess.PIPE, cwd=ROOT))
         while None in (codes := [rank.poll() for rank in ranks]) and not any(codes):
             time.sleep(0.1)
     except KeyboardInterrupt:
-        _stop(ranks)
+        for rank in ranks:
+            rank.terminate()
+        end = time.monotonic() + GRACE
+        while any(rank.poll() is None for rank in ranks) and time.monotonic() < end:
+            time.sleep(0.1)
         raise
     finally:
         failed = {number: rank.returncode for number, rank in enumerate(ranks) if rank.returncode}
@@ -74,26 +68,11 @@ def run(
     return json.loads((place / ANSWER).read_text(encoding="utf-8"))
 
 
-def _stop(ranks: list[subprocess.Popen]) -> None:
-    for rank in ranks:
-        rank.terminate()
-    end = time.monotonic() + GRACE
-    while any(rank.poll() is None for rank in ranks) and time.monotonic() < end:
-        time.sleep(0.1)
-
-
-def _port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def _error(failed: dict[int, int], number: int, place: Path) -> Exception:
     """Why the work failed, from the exit status of those that ended: one was killed, or one was first to fail."""
     for rank, code in failed.items():
         if code < 0:
-            name = signal.Signals(-code).name
-            hint = "mostly for want of memory; " if code == -signal.SIGKILL else ""
+            name, hint = signal.Signals(-code).name, "often for want of memory; " if code == -signal.SIGKILL else ""
             return InputError(
                 f"process {rank} of {number} was killed ({name}); {hint}the others were ended; start again"
             )
@@ -116,20 +95,19 @@ def main() -> int:
     place, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     request = json.loads((place / REQUEST).read_text(encoding="utf-8"))
     os.chdir(request["directory"])
-    logs.begin(request["label"], Path(request["log"] or os.devnull), quiet=rank > 0)
+    logs.begin(request["label"], Path(request["log"]), quiet=rank > 0)
     inputs = {name: Path(path) for name, path in request["inputs"].items()}
     try:
         stage = importlib.import_module(f"pipeline.stages.{request['rule']}")
         answer = stage.run(request["params"], request["runtime"], inputs, Path(request["out"]))
+        (place / (ANSWER if rank == 0 else f"answer-{rank}")).write_text(json.dumps(answer), encoding="utf-8")
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BaseException as error:
-        mendable = isinstance(error, InputError | OSError)
-        words = one_line(error).removeprefix("dkd: ") if mendable else traceback.format_exc()
+        known = isinstance(error, InputError | OSError)
+        words = one_line(error).removeprefix("dkd: ") if known else traceback.format_exc()
         (place / f"fault-{rank}").write_text(words, encoding="utf-8")
         return 1
-    if rank == 0:
-        (place / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
     return 0
 
 

@@ -3,8 +3,6 @@
 import logging
 from pathlib import Path
 
-TOP = logging.getLogger("dkd")
-
 
 def begin(label: str, path: Path, quiet: bool = False) -> None:
     """From now on, for all that `dkd` and `pipeline` say; `quiet` leaves out all but errors."""
@@ -13,11 +11,6 @@ def begin(label: str, path: Path, quiet: bool = False) -> None:
     terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}: %(message)s"))
     terminal.setLevel(logging.INFO)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    TOP.setLevel(logging.ERROR if quiet else logging.DEBUG)
-    TOP.propagate = False
-    TOP.handlers = [terminal, file]
-
-
-def file() -> str | None:
-    """The log file; None where none was begun."""
-    return next((each.baseFilename for each in TOP.handlers if isinstance(each, logging.FileHandler)), None)
+    top = logging.getLogger("dkd")
+    top.setLevel(logging.ERROR if quiet else logging.DEBUG)
+    top.propagate, top.handlers = False, [terminal, file]

@@ -6,6 +6,7 @@ A node's folder ends in its key, a digest of its rule, params, code and inputs. 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +21,8 @@ STAMP = "provenance.json"
 """The last file of every node."""
 ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
 """Files that the page is made from besides code."""
-PLAIN_STEPS = 19
-"""Most steps of a scenario whose folders list the size of each one."""
-SCOPE_LENGTH = 60
-"""Most characters of the name of a scenario with more steps."""
+PLAIN_STEPS, SCOPE_LENGTH = 19, 60
+"""Most steps of a scenario whose folders list the size of each one; most characters of the names of others."""
 
 
 class Source(NamedTuple):
@@ -35,16 +34,17 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """A unit of work with one output folder."""
+    """A unit of work with one output folder.
+
+    `place` is this folder up to its key, `params` all that the work may see besides inputs and runtime, `code` the
+    digest of the code that it runs.
+    """
 
     rule: str
     place: str
-    """The folder up to its key."""
     params: dict[str, Any]
-    """All that the work may see besides its inputs and the runtime."""
     inputs: dict[str, Source]
     code: str
-    """Digest of the code that the work runs."""
     key: str
 
     @property
@@ -53,9 +53,14 @@ class Node:
         return f"{self.place}-{self.key}"
 
     @property
-    def source(self) -> Source:
-        """This node as an input of another."""
-        return Source(self.folder, self.key)
+    def stamp(self) -> str:
+        """Its last file."""
+        return f"{self.folder}/{STAMP}"
+
+    @property
+    def log(self) -> Path:
+        """The log file of the job that makes it."""
+        return Path("logs", f"{self.folder}.log")
 
     @property
     def label(self) -> str:
@@ -68,13 +73,14 @@ class Node:
 
 @dataclass
 class Plan:
-    """All nodes of the runs, each after those that it is made from."""
+    """All nodes of the runs by folder, each after those that it is made from.
+
+    `code` has the digest of each module, by the digest of all modules of a node.
+    """
 
     runtime: dict[str, Any]
     nodes: dict[str, Node] = field(default_factory=dict)
-    """By folder."""
     code: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Digest of code -> digest of each of its modules."""
 
     def of(self, *rules: str) -> list[Node]:
         """The nodes of some rules; of all, where none is given."""
@@ -87,21 +93,15 @@ class Plan:
     def node(self, folder: str) -> Node:
         """The node of a folder; InputError where the plan has none."""
         if folder not in self.nodes:
-            raise InputError(
-                f"{folder} is not part of the plan of the current params, data and code; "
-                "`python -m pipeline status` lists the folders that are"
-            )
+            known = "`python -m pipeline status` lists the folders that are"
+            raise InputError(f"{folder} is not part of the plan of the current params, data and code; {known}")
         return self.nodes[folder]
 
 
 def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     """The modules where the code of a node begins."""
-    stage = f"pipeline.stages.{rule}"
-    if rule == "base":
-        return stage, "dkd.methods.joint"
-    if rule == "increment":
-        return stage, f"dkd.methods.{params['method'].replace('-', '_')}"
-    return (stage,)
+    method = {"base": "joint", "increment": params.get("method", "")}.get(rule)
+    return (f"pipeline.stages.{rule}", *([f"dkd.methods.{method.replace('-', '_')}"] if method else []))
 
 
 def build(config: Any) -> Plan:
@@ -115,25 +115,18 @@ def build(config: Any) -> Plan:
     runs = []
     contents = [run.model_dump(mode="json") for run in config.runs]
     for run, content, method in zip(config.runs, contents, method_labels(contents), strict=True):
-        steps = dict(enumerate(builder.steps(content)))
-        for step, made in steps.items():
-            results[f"{run.name}/{step}"] = made.results
-            shown |= {f"{run.name}/{step}/checkpoint": made.checkpoint, f"{run.name}/{step}/panels": made.panels}
+        steps = list(builder.steps(content))
+        for step, (checkpoint, result, panels) in enumerate(steps):
+            results[f"{run.name}/{step}"] = result
+            shown |= {f"{run.name}/{step}/checkpoint": checkpoint, f"{run.name}/{step}/panels": panels}
         facts = {name: content[name] for name in ("name", "dataset", "setting", "seed", "order", "sizes")}
-        runs.append({**facts, "method": method, "steps": list(steps), "protocol": content["evaluate"]["protocol"]})
-    report = config.report.model_dump(mode="json")
-    summary = builder.add("summary", "report", {"runs": runs, **report}, results)
+        numbers, protocol = list(range(len(steps))), content["evaluate"]["protocol"]
+        runs.append({**facts, "method": method, "steps": numbers, "protocol": protocol})
+    params = {"runs": runs, **config.report.model_dump(mode="json")}
+    summary = builder.add("summary", "report", params, results)
     assets = {path.name: code_digest.file_digest(path) for path in sorted(ASSETS.iterdir())}
-    builder.add("page", "page", {"runs": runs, **report, "assets": assets}, {**results, **shown, "summary": summary})
+    builder.add("page", "page", {**params, "assets": assets}, {**results, **shown, "summary": summary})
     return builder.plan
-
-
-class Made(NamedTuple):
-    """What there is of a step of a run."""
-
-    checkpoint: Source
-    results: Source
-    panels: Source
 
 
 class _Builder:
@@ -141,128 +134,87 @@ class _Builder:
 
     def __init__(self, runtime: dict[str, Any]):
         self.plan = Plan(runtime)
+        self._code_of, self._raw = cache(self._closure), cache(raw_digest.of)
         self._code = code_digest.Code()
-        self._closures: dict[tuple[str, ...], str] = {}
-        self._raw: dict[tuple[str, str], str] = {}
+
+    def _closure(self, *start: str) -> str:
+        modules = self._code.closure(start)
+        self.plan.code[digest := code_digest.digest(modules)] = modules
+        return digest
 
     def add(self, rule: str, place: str, params: dict[str, Any], inputs: dict[str, Source]) -> Source:
         """Add a node and return it as the input of others."""
-        code = self._code_of(entries(rule, params))
+        code = self._code_of(*entries(rule, params))
         keys = {name: source.key for name, source in inputs.items()}
         key = code_digest.digest({"rule": rule, "params": params, "code": code, "inputs": keys})[:12]
         node = Node(rule, f"{RULES[rule].folder}/{place}", params, inputs, code, key)
-        return self.plan.nodes.setdefault(node.folder, node).source
+        self.plan.nodes.setdefault(node.folder, node)
+        return Source(node.folder, key)
 
-    def _code_of(self, start: tuple[str, ...]) -> str:
-        if start not in self._closures:
-            modules = self._code.closure(start)
-            self._closures[start] = code_digest.digest(modules)
-            self.plan.code[self._closures[start]] = modules
-        return self._closures[start]
-
-    def steps(self, run: dict[str, Any]) -> Iterator[Made]:
-        """Add all nodes of a run; yield what there is of each of its steps."""
+    def steps(self, run: dict[str, Any]) -> Iterator[tuple[Source, Source, Source]]:
+        """Add all nodes of a run; yield of each of its steps the checkpoint, the evaluation and the panels."""
+        order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] == "joint"
         data = self._data(run)
-        index = self.add("index", f"{run['dataset']}", self._index_params(run), {"data": data})
-        scope = f"{run['dataset']}/{run['setting']}"
-        order, sizes, seed = run["order"], run["sizes"], run["seed"]
-        joint = run["method"] == "joint"
+        format = "folder" if run["data"]["format"] == "shapes" else run["data"]["format"]
+        index = self.add("index", run["dataset"], {"dataset": run["dataset"], "format": format}, {"data": data})
+        shared = {"data": data, "index": index}
         first = [len(order)] if joint else sizes[:1]
         # The pictures of both are the same, and at the base so are the labels.
         setting = {"sequential": "disjoint"}.get(run["setting"], run["setting"])
-        tasks = self._split({**run, "setting": setting}, index, first)
-        shared = {"data": data, "index": index}
+        shared["tasks"] = self._split({**run, "setting": setting}, index, first)
         model, weights = run["model"], {}
         if isinstance(file := model["pretrained"], str):
             # What the file holds counts, not where it lies.
             model = {**model, "pretrained": True}
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
-        checkpoint = self.add(
-            "base",
-            f"{run['dataset']}/{setting}/{first[0]}/s{seed}",
-            {
-                "dataset": run["dataset"],
-                "classes": order[: first[0]],
-                "seed": seed,
-                "model": model,
-                "recipe": {**run["train"], **run["base"]},
-            },
-            {**shared, "tasks": tasks, **weights},
-        )
-        place = f"{_scope(sizes)}/joint-s{seed}" if joint else f"{sizes[0]}/s{seed}"
-        judged = {**shared, "tasks": tasks, "checkpoint": checkpoint}
-        results = self._evaluate(run, f"{run['dataset']}/{setting}/{place}", 0, judged)
-        yield Made(checkpoint, results, self._panels(0, judged))
-        if joint or len(sizes) == 1:
-            return
-        tasks = self._split(run, index, sizes)
-        who = f"{run['method']}-s{seed}"
+        params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
+        params["recipe"] = {**run["train"], **run["base"]}
+        scope = f"{run['dataset']}/{setting}"
+        base = self.add("base", f"{scope}/{first[0]}/s{seed}", params, {**shared, **weights})
+        place = f"{scope}/{_scope(sizes)}/joint-s{seed}" if joint else f"{scope}/{sizes[0]}/s{seed}"
+        yield self._judged(run, place, 0, {**shared, "checkpoint": base})
+        if not joint and len(sizes) > 1:
+            yield from self._increments(run, {**shared, "tasks": self._split(run, index, sizes)}, base)
+
+    def _increments(self, run: dict[str, Any], shared: dict[str, Source], checkpoint: Source) -> Iterator[tuple]:
+        order, sizes, seed = run["order"], run["sizes"], run["seed"]
         options = dict(run["methods"][run["method"]])
         start, size = options.pop("start", "random"), options.pop("memory", None)
         confidence, replay = options.pop("confidence", None), options.pop("replay", None)
         memory: dict[str, Source] = {}
         for step in range(1, len(sizes)):
             previous, so_far = checkpoint, sizes[: step + 1]
+            place = f"{run['dataset']}/{run['setting']}/{_scope(so_far)}/{run['method']}-s{seed}"
             if size:
-                source = self.add(
-                    "memory",
-                    f"{scope}/{_scope(so_far)}/{who}",
-                    {"step": step, "size": size, "confidence": confidence, "seed": seed},
-                    {**shared, "tasks": tasks, "checkpoint": previous, **memory},
-                )
-                memory = {"memory": source}
-            checkpoint = self.add(
-                "increment",
-                f"{scope}/{_scope(so_far)}/{who}",
-                {
-                    "dataset": run["dataset"],
-                    "step": step,
-                    "sizes": so_far,
-                    "order": order[: sum(so_far)],
-                    "method": run["method"],
-                    "start": start,
-                    "weights": options,
-                    **({"replay": replay} if size else {}),
-                    "seed": seed,
-                    "recipe": {**run["train"], **run["increment"]},
-                },
-                {**shared, "tasks": tasks, "previous": previous, **memory},
-            )
-            inputs = {**shared, "tasks": tasks, "checkpoint": checkpoint}
-            results = self._evaluate(run, f"{scope}/{_scope(so_far)}/{who}", step, inputs)
-            yield Made(checkpoint, results, self._panels(step, {**inputs, "previous": previous}))
+                params = {"step": step, "size": size, "confidence": confidence, "seed": seed}
+                memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
+            params = {"dataset": run["dataset"], "step": step, "sizes": so_far, "order": order[: sum(so_far)]}
+            params |= {"method": run["method"], "start": start, "weights": options, "seed": seed}
+            params |= {"recipe": {**run["train"], **run["increment"]}, **({"replay": replay} if size else {})}
+            checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
+            yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
+
+    def _judged(
+        self, run: dict[str, Any], place: str, step: int, inputs: dict[str, Source], **previous: Source
+    ) -> tuple[Source, Source, Source]:
+        # Metrics hold all protocols; which one is the headline is the tables' business.
+        judged = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
+        result = self.add("evaluate", place, {"step": step, "base": run["sizes"][0], **judged}, inputs)
+        # What a checkpoint makes of a few pictures lies where the checkpoint does.
+        place = self.plan.nodes[inputs["checkpoint"].path].place.split("/", 2)[2]
+        return inputs["checkpoint"], result, self.add("panels", place, {"step": step}, {**inputs, **previous})
 
     def _data(self, run: dict[str, Any]) -> Source:
-        data = run["data"]
-        if data["format"] == "shapes":
-            return self.add("draw", f"{run['dataset']}", data["shapes"], {})
-        where = (data["root"], data["format"])
-        if where not in self._raw:
-            self._raw[where] = raw_digest.of(Path(data["root"]), catalog.PARTS[data["format"]])
-        return Source(data["root"], self._raw[where])
-
-    def _index_params(self, run: dict[str, Any]) -> dict[str, Any]:
-        format = "folder" if run["data"]["format"] == "shapes" else run["data"]["format"]
-        return {"dataset": run["dataset"], "format": format}
+        if (data := run["data"])["format"] == "shapes":
+            return self.add("draw", run["dataset"], data["shapes"], {})
+        return Source(data["root"], self._raw(Path(data["root"]), catalog.PARTS[data["format"]]))
 
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""
-        place = f"{run['dataset']}/{run['setting']}/{_scope(sizes)}"
         params = {"setting": run["setting"], "order": run["order"][: sum(sizes)], "sizes": sizes}
         if run["setting"] == "partitioned":
             params["seed"] = run["data"]["partition_seed"]
-        return self.add("split", place, params, {"index": index})
-
-    def _evaluate(self, run: dict[str, Any], place: str, step: int, inputs: dict[str, Source]) -> Source:
-        # Metrics hold all protocols; which one is the headline is the tables' business.
-        judged = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
-        params = {"step": step, "base": run["sizes"][0], **judged}
-        return self.add("evaluate", place, params, inputs)
-
-    def _panels(self, step: int, inputs: dict[str, Source]) -> Source:
-        """What a checkpoint makes of a few pictures; its place is that of the checkpoint."""
-        place = inputs["checkpoint"].path.rsplit("-", 1)[0].split("/", 2)[2]
-        return self.add("panels", place, {"step": step}, inputs)
+        return self.add("split", f"{run['dataset']}/{run['setting']}/{_scope(sizes)}", params, {"index": index})
 
 
 def _scope(sizes: Iterable[int]) -> str:

@@ -10,11 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline import store
-from pipeline.plan import STAMP, Plan
+from pipeline.plan import Plan
 from pipeline.rules import RULES
 
-METRICS, REPORT = Path("metrics"), Path("report")
-PAGE = "index.html"
+METRICS, REPORT, PAGE = Path("metrics"), Path("report"), "index.html"
 
 
 def copies(plan: Plan) -> dict[Path, Path]:
@@ -23,21 +22,17 @@ def copies(plan: Plan) -> dict[Path, Path]:
     The provenance.json of the page comes last, under a name that ends in its key: in metrics/ it says that all there is
     of this page, in report/ that the page is.
     """
-    found = {}
-    for node in plan.of("summary", "page"):
-        for name in RULES[node.rule].files:
-            found[(REPORT if name == PAGE else METRICS) / name] = Path(node.folder, name)
-    for place in (METRICS, REPORT):
-        found[place / f"provenance-{node.key}.json"] = Path(node.folder, STAMP)
-    return found
+    nodes = plan.of("summary", "page")
+    found = {METRICS / name: Path(node.folder, name) for node in nodes for name in RULES[node.rule].files}
+    found[REPORT / PAGE] = found.pop(METRICS / PAGE)
+    return found | {place / f"provenance-{nodes[-1].key}.json": Path(nodes[-1].stamp) for place in (METRICS, REPORT)}
 
 
 def outdated(plan: Plan) -> bool:
     """Whether what is published is not what the finished nodes of the plan hold; False while they are not finished."""
     found = copies(plan)
-    if not all(source.is_file() for source in found.values()):
-        return False
-    return _old(found) != [] or not all(_same(source, target) for target, source in found.items())
+    finished = all(source.is_file() for source in found.values())
+    return finished and (_old(found) != [] or any(not _same(target, source) for target, source in found.items()))
 
 
 def publish(plan: Plan) -> bool:
@@ -46,15 +41,24 @@ def publish(plan: Plan) -> bool:
         return False
     found = copies(plan)
     for target, source in found.items():
-        if not _same(source, target):
+        if not _same(target, source):
             _copy(source, target)
     for path in _old(found):
         path.unlink()
     return True
 
 
+def write_page(plan: Plan, out: Path) -> None:
+    """Write the page of what there is by now, with the reasons of what failed in the last run, into `out`."""
+    [node], reasons = plan.of("page"), failures(plan)
+    inputs = {name: Path(source.path) for name, source in node.inputs.items()}
+    failed = {name: reasons[source.path] for name, source in node.inputs.items() if source.path in reasons}
+    # Slow to import, and not needed to plan or to look.
+    import_module("pipeline.stages.page").run(node.params, {"failed": failed}, inputs, out)
+
+
 def show_failed(plan: Plan) -> None:
-    """Put the page of what there is by now in the place of the published one; it says what is missing, and why."""
+    """Put that page in the place of the published one."""
     scratch = store.SCRATCH / "page"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -65,16 +69,6 @@ def show_failed(plan: Plan) -> None:
     shutil.rmtree(scratch)
 
 
-def write_page(plan: Plan, out: Path) -> None:
-    """Write the page of what there is by now, with the reasons of what failed in the last run, into `out`."""
-    [node] = plan.of("page")
-    inputs = {name: Path(source.path) for name, source in node.inputs.items()}
-    reasons = failures(plan)
-    failed = {name: reasons[source.path] for name, source in node.inputs.items() if source.path in reasons}
-    # Not needed to plan or to look, and slow to import.
-    import_module("pipeline.stages.page").run(node.params, {"failed": failed}, inputs, out)
-
-
 def failures(plan: Plan) -> dict[str, str]:
     """By folder: why a node of the plan could not be made in the last run."""
     lines = {path.name: path.read_text(encoding="utf-8") for path in store.FAILED.glob("*")}
@@ -82,11 +76,10 @@ def failures(plan: Plan) -> dict[str, str]:
 
 
 def _old(found: dict[Path, Path]) -> list[Path]:
-    stamps = [path for place in (METRICS, REPORT) for path in place.glob("provenance-*.json")]
-    return [path for path in stamps if path not in found]
+    return [path for place in (METRICS, REPORT) for path in place.glob("provenance-*.json") if path not in found]
 
 
-def _same(source: Path, target: Path) -> bool:
+def _same(target: Path, source: Path) -> bool:
     return target.is_file() and filecmp.cmp(source, target, shallow=False)
 
 

@@ -1,7 +1,6 @@
 """The digest of a raw data set's content, with a cache that spares reading unchanged files again.
 
 Reading writes nothing; `save` writes the cache, which a run does once it holds the lock of the working directory.
-Knows nothing of nodes, rules or params.
 """
 
 import json
@@ -35,10 +34,11 @@ def of(root: Path, parts: Iterable[str]) -> str:
             raise InputError(f"{root} has no {part}: the data set is incomplete, or data.root names the wrong folder")
         files |= {path.relative_to(root).as_posix(): path for path in _files(root / part)}
     cache = CACHE / f"{digest(str(root.resolve()))[:16]}.json"
-    known = _read_cache(cache) if _trusted else {}
-    states = {name: _state(path) for name, path in files.items()}
+    known, started = _read_cache(cache) if _trusted else {}, time.time()
+    states = {
+        name: [(status := path.stat()).st_size, status.st_mtime_ns, status.st_ino] for name, path in files.items()
+    }
     unread = [name for name in sorted(files) if known.get(name, [])[:3] != states[name]]
-    started = time.time()
     with ThreadPoolExecutor() as pool:
         read = dict(zip(unread, pool.map(lambda name: file_digest(files[name]), unread), strict=True))
     content = {name: read.get(name) or known[name][3] for name in files}
@@ -72,16 +72,10 @@ def _files(part: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
-def _state(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
 def _read_cache(path: Path) -> dict[str, list]:
     """What was known of each file last time; nothing, where the cache does not make sense."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        sound = all(len(entry) == 4 and len(entry[3]) == 64 for entry in known.values())
+        return known if all(len(entry) == 4 and len(entry[3]) == 64 for entry in known.values()) else {}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
-    return known if sound else {}

@@ -16,19 +16,18 @@ import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from dkd.errors import InputError, one_line
 from pipeline import ROOT, check_dvc_deps, gpus, plan_file, publish, raw_digest, states, status, store
 from pipeline import plan as plans
-from pipeline.plan import STAMP, Node
+from pipeline.plan import Node
 from pipeline.rules import RULES, STAGES
 
-AGAIN = ".dkd/again"
-DVC_STAGE = "DVC_STAGE"
-JOB = "pipeline.job"
+AGAIN, JOB, DVC_STAGE = ".dkd/again", "pipeline.job", "DVC_STAGE"
+T = TypeVar("T")
 
 
 class Run:
@@ -38,19 +37,13 @@ class Run:
     """
 
     def __init__(self, workflow: Any, config: dict[str, Any]):
-        self.workflow, self.config = workflow, config
-        # Paths of rules are formatted: braces in them stand for themselves.
-        self.environment = f"{ROOT}/pipeline/environment.yaml".replace("{", "{{").replace("}", "}}")
-        self._lock: Any = None
-        try:
-            self._frozen = None if workflow.is_main_process else plan_file.read()
-            self.plan = self._frozen.plan if self._frozen else self._build()
-            self.devices = gpus.found(self.plan.runtime["device"])
-        except (InputError, OSError) as error:
-            sys.exit(one_line(error))
+        self.workflow, self.config, self.main = workflow, config, workflow.is_main_process
+        self.plan = _or_exit(self._build if self.main else lambda: plan_file.read().plan)
+        self.devices = gpus.found(self.plan.runtime["device"])
         if self.devices and "gpu" not in workflow.global_resources:
             # As many jobs at once as have GPUs of their own; --resources says otherwise.
             workflow.global_resources["gpu"] = len(self.devices)
+        self.environment = _plain(f"{ROOT}/pipeline/environment.yaml")
 
     def _build(self) -> plans.Plan:
         # Jobs are started without it.
@@ -64,116 +57,89 @@ class Run:
     @cached_property
     def _asked(self) -> plan_file.Run:
         """How the nodes stand, once Snakemake knows its targets."""
-        if self._frozen:
-            return self._frozen
-        settings, plan = self.workflow.dag_settings, self.plan
-        targets = set(settings.targets)
-        forced = set(settings.forcerun) | (targets if settings.forcetargets else set())
-        redo = [
-            folder
-            for folder, node in plan.nodes.items()
-            if settings.forceall or node.rule in forced or f"{folder}/{STAMP}" in forced
-        ]
+        if not self.main:
+            return _or_exit(plan_file.read)
+        settings, nodes = self.workflow.dag_settings, self.plan.nodes
+        forced = {*settings.forcerun, *(settings.targets if settings.forcetargets else ())}
+        redo = [name for name, node in nodes.items() if settings.forceall or {node.rule, node.stamp} & forced]
         # Under DVC, which would record it, damage is looked for byte by byte.
         verify = STAGES.get(os.environ.get(DVC_STAGE, "").rpartition(":")[2], [])
-        found = states.find(plan, not targets or "all" in targets, redo, verify)
-        return plan_file.Run(plan, {folder: state.name for folder, state in found.items()}, redo, verify)
+        everything = not settings.targets or "all" in settings.targets
+        found = states.find(self.plan, everything, redo, verify)
+        return plan_file.Run(self.plan, {name: state.name for name, state in found.items()}, redo, verify)
 
     def stamps(self, rules: Iterable[str]) -> list[str]:
         """The last files of all nodes of some rules."""
-        return [_stamp(node) for node in self.plan.of(*rules)]
+        return [node.stamp for node in self.plan.of(*rules)]
 
     def again(self, rules: Iterable[str]) -> list[str]:
         """What has those nodes of some rules made that are there but not good; and has outdated copies published."""
         found = [file for node in self.plan.of(*rules) for file in self._again(node)]
         if "page" in rules and not found and publish.outdated(self.plan):
-            [page] = self.plan.of("page")
-            found.append(f"{AGAIN}/{page.key}")
+            found = [f"{AGAIN}/{self.plan.of('page')[0].key}"]
         return found
 
     def inputs(self, folder: str) -> list[str]:
         """The last files of the nodes that a node is made from; none where it is good, so that none is made for it."""
-        node = self._node(folder)
-        if self._asked.states[folder] in ("present", "archived"):
-            return []
-        return [_stamp(each) for each in self.plan.inputs(node)]
+        return [node.stamp for node in self._needed(folder)]
 
     def inputs_again(self, folder: str) -> list[str]:
         """What has a node, and those that it is made from, made where they are there but not good."""
-        node = self._node(folder)
-        needed = [node, *self.plan.inputs(node)] if self.inputs(folder) else [node]
-        return [file for each in needed for file in self._again(each)]
+        return [file for node in [self.plan.node(folder), *self._needed(folder)] for file in self._again(node)]
+
+    def _needed(self, folder: str) -> list[Node]:
+        node = _or_exit(lambda: self.plan.node(folder))
+        return [] if self._asked.states[folder] in ("present", "archived") else self.plan.inputs(node)
 
     def _again(self, node: Node) -> list[str]:
-        bad = self._asked.states[node.folder] in ("damaged", "stale", "open")
-        return [f"{AGAIN}/{node.key}"] if bad and Path(_stamp(node)).exists() else []
+        bad = self._asked.states[node.folder] in ("damaged", "stale", "open") and Path(node.stamp).exists()
+        return [f"{AGAIN}/{node.key}"] if bad else []
 
-    def _node(self, folder: str) -> Node:
-        try:
-            return self.plan.node(folder)
-        except InputError as error:
-            sys.exit(one_line(error))
+    def processes(self, rule: str) -> int:
+        """Processes that a job of a rule has."""
+        return self.plan.runtime["processes"] if RULES[rule].shared else 1
 
     def threads(self, rule: str) -> int:
         """Cores that a job of a rule takes."""
-        return self.plan.runtime["threads"] * self._processes(rule)
+        return self.plan.runtime["threads"] * self.processes(rule)
 
     def gpus(self, rule: str) -> int:
         """GPUs that a job of a rule takes."""
-        return self._processes(rule) if self.devices and RULES[rule].gpu else 0
-
-    def _processes(self, rule: str) -> int:
-        return self.plan.runtime["processes"] if RULES[rule].shared else 1
+        return self.processes(rule) if self.devices and RULES[rule].gpu else 0
 
     def command(self) -> str:
         """The command line of a job: the interpreter of this process, or that of the environment that is deployed."""
         deployed = bool(self.workflow.deployment_settings.deployment_method)
-        words = ["python" if deployed else shlex.quote(sys.executable), "-m", JOB]
+        line = f"{'python' if deployed else shlex.quote(sys.executable)} -m {JOB}"
         if Path.cwd() != ROOT:
-            words = ["cd", shlex.quote(str(ROOT)), "&&", *words, "--directory", shlex.quote(str(Path.cwd()))]
-        line = " ".join(words).replace("{", "{{").replace("}", "}}")
-        return f"{line} --log {{log:q}} {{output.provenance:q}}"
+            line = f"cd {shlex.quote(str(ROOT))} && {line} --directory {shlex.quote(str(Path.cwd()))}"
+        return f"{_plain(line)} {{output.provenance:q}}"
 
     def start(self) -> None:
         """Take the lock and leave the plan for the jobs."""
-        if not self.workflow.is_main_process:
-            return
-        try:
-            self._lock, waited = store.lock(wait=not self.config.get("no_wait"))
-            if waited:
-                # What there is to do is known by now to be something else.
-                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-            store.lay_out()
-            store.sweep()
-            shutil.rmtree(store.FAILED, ignore_errors=True)
-            raw_digest.save()
-            plan_file.write(self._asked)
-        except (InputError, OSError) as error:
-            sys.exit(one_line(error))
+        _or_exit(self._start)
         # Said of each output of a job that fails; there is nothing to restore, as nodes are renamed into place.
-        logging.getLogger("snakemake.logging").addFilter(lambda record: "no backup found" not in record.getMessage())
-        if (hint := status.in_dvc_cache(self.plan)) is not None:
-            print(f"dkd: {hint}", file=sys.stderr)
+        logging.getLogger("snakemake.logging").addFilter(lambda line: "no backup found" not in line.getMessage())
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._pass_on(number)
+            _pass_on(number)
 
-    def _pass_on(self, number: int) -> None:
-        """Have a signal end the jobs, too, which Snakemake would wait for."""
-        before: Callable | Any = signal.getsignal(number)
-        if not callable(before):
-            return
-
-        def handle(number: int, frame: Any) -> None:
-            threading.Thread(target=_end_jobs, daemon=True).start()
-            before(number, frame)
-
-        signal.signal(number, handle)
+    def _start(self) -> None:
+        self._lock, waited = store.lock(wait=not self.config.get("no_wait"))
+        if waited:
+            # What there is to do is something else by now.
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        store.lay_out()
+        store.sweep()
+        shutil.rmtree(store.FAILED, ignore_errors=True)
+        raw_digest.save()
+        plan_file.write(self._asked)
+        if hint := status.in_dvc_cache(self.plan):
+            print(f"dkd: {hint}", file=sys.stderr)
 
     def succeed(self) -> None:
         """Publish what is new, and archive what no run asks for."""
         if publish.publish(self.plan):
-            [summary] = self.plan.of("summary")
-            print(Path(summary.folder, "table.txt").read_text(encoding="utf-8"))
+            print(Path(self.plan.of("summary")[0].folder, "table.txt").read_text(encoding="utf-8"))
             print(f"tables and figures: {publish.METRICS}/, page: {publish.REPORT}/{publish.PAGE}")
         store.prune(self.plan)
 
@@ -189,25 +155,38 @@ class Run:
             atexit.register(print, "\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _stamp(node: Node) -> str:
-    return f"{node.folder}/{STAMP}"
+def _or_exit(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except (InputError, OSError) as error:
+        sys.exit(one_line(error))
+
+
+def _plain(text: str) -> str:
+    """Text that Snakemake formats, with its braces standing for themselves."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _pass_on(number: int) -> None:
+    """Have a signal end the jobs as well, which Snakemake would wait for."""
+    before: Any = signal.getsignal(number)
+
+    def handle(number: int, frame: Any) -> None:
+        threading.Thread(target=_end_jobs, daemon=True).start()
+        before(number, frame)
+
+    if callable(before):
+        signal.signal(number, handle)
 
 
 def _end_jobs() -> None:
     """Ask every job of this process to stop, also those that are only just being started."""
     while True:
-        below = psutil.Process().children(recursive=True)
-        jobs = [process for process in below if _is_job(process)]
-        for job in jobs:
-            # Not the processes that a job has forked, which it ends itself.
+        jobs = []
+        for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if job.parent() not in jobs:
-                    job.terminate()
+                # Not the processes that a job has forked, which it ends itself.
+                if JOB in process.cmdline() and process.parent() not in jobs:
+                    jobs.append(process)
+                    process.terminate()
         time.sleep(0.5)
-
-
-def _is_job(process: psutil.Process) -> bool:
-    try:
-        return JOB in process.cmdline()
-    except psutil.NoSuchProcess:
-        return False

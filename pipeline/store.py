@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -26,15 +26,11 @@ from dkd.errors import InputError
 from pipeline.plan import STAMP, Plan
 from pipeline.rules import FOLDERS
 
-ARCHIVE, QUARANTINE = Path(".dkd/archive"), Path(".dkd/quarantine")
-ARCHIVES = (ARCHIVE, Path(".dkd/attic"))
-"""Where archived nodes are looked for; the second is what earlier versions called the first."""
-QUARANTINES = (QUARANTINE, Path(".dkd/damaged"))
-SCRATCH = Path(".dkd/scratch")
-WORK = Path(".dkd/work")
-"""By key: states of unfinished trainings."""
-FAILED = Path(".dkd/failed")
-"""By key: why a node of the last run could not be made, in one line."""
+ARCHIVES = ARCHIVE, _ = Path(".dkd/archive"), Path(".dkd/attic")
+QUARANTINES = QUARANTINE, _ = Path(".dkd/quarantine"), Path(".dkd/damaged")
+"""The second of each is what earlier versions called the first."""
+SCRATCH, WORK, FAILED = Path(".dkd/scratch"), Path(".dkd/work"), Path(".dkd/failed")
+"""The latter two by key: states of unfinished trainings, and why nodes of the last run failed, in one line."""
 RUN_LOCK, JOB_LOCK = Path(".dkd/lock/run"), Path(".dkd/lock/jobs")
 NODE = re.compile(r"(.+)-[0-9a-f]{12}(-[0-9a-f]{6})?")
 """Names of nodes, the latter of those that were set aside: nothing restores them."""
@@ -45,20 +41,17 @@ def lock(wait: bool = True) -> tuple[IO[str], bool]:
 
     Raises InputError where another run holds it and `wait` is false, or where the file system has no locks.
     """
-    file, jobs = _open(RUN_LOCK), _open(JOB_LOCK)
-    waited = not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if waited:
-        holder = _holder()
-        who = f", process {holder['pid']} on {holder['host']}," if holder else ""
-        _wait(file, f"another run{who} is at work in this directory", wait)
+    file, waited = _open(RUN_LOCK), False
+    if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        who = ", process {pid} on {host},".format(**holder) if (holder := _holder()) else ""
+        waited = _wait(file, f"another run{who} is at work in this directory", wait)
     file.truncate(0)
     process = psutil.Process()
     json.dump({"pid": process.pid, "started": process.create_time(), "host": platform.node()}, file)
     file.flush()
-    if not _flock(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        _wait(jobs, "jobs of an earlier run have not ended yet", wait)
-        waited = True
-    jobs.close()
+    with _open(JOB_LOCK) as jobs:
+        if not _flock(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            waited = _wait(jobs, "jobs of an earlier run have not ended yet", wait)
     return file, waited
 
 
@@ -69,23 +62,22 @@ def join() -> IO[str]:
     """
     jobs = _open(JOB_LOCK)
     _flock(jobs, fcntl.LOCK_SH)
-    if (holder := _holder()) and holder["host"] != platform.node():
-        return jobs
-    if holder is None or not _at_work(holder):
+    if not _at_work(holder := _holder()):
         raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
     threading.Thread(target=_end_with, args=(holder,), daemon=True).start()
     return jobs
 
 
-def _at_work(holder: dict) -> bool:
-    try:
+def _at_work(holder: dict[str, Any] | None) -> bool:
+    if holder is None or holder["host"] != platform.node():
+        return holder is not None
+    with contextlib.suppress(psutil.NoSuchProcess):
         run = psutil.Process(holder["pid"])
         return run.create_time() == holder["started"] and run.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return False
 
 
-def _end_with(holder: dict) -> None:
+def _end_with(holder: dict[str, Any]) -> None:
     while _at_work(holder):
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -102,21 +94,19 @@ def _flock(file: IO[str], kind: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        raise InputError(
-            f"{file.name}: this file system has no locks ({error.strerror}); "
-            "put the working directory on one that supports flock"
-        ) from None
+        where, why = file.name, error.strerror
+        raise InputError(f"{where}: no locks on this file system ({why}); work on one that supports flock") from None
     return True
 
 
-def _wait(file: IO[str], why: str, wait: bool) -> None:
+def _wait(file: IO[str], why: str, wait: bool) -> bool:
     if not wait:
         raise InputError(f"{why}; try again when it has ended")
     print(f"dkd: {why}; waiting", file=sys.stderr, flush=True)
-    _flock(file, fcntl.LOCK_EX)
+    return _flock(file, fcntl.LOCK_EX)
 
 
-def _holder() -> dict | None:
+def _holder() -> dict[str, Any] | None:
     try:
         holder = json.loads(RUN_LOCK.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -129,9 +119,14 @@ def slug(folder: str) -> str:
     return folder.replace("/", "__")[-200:]
 
 
+def is_node(folder: Path) -> bool:
+    """Whether a folder holds the last file of a node."""
+    return (folder / STAMP).exists()
+
+
 def find(folder: str) -> Path | None:
     """Where a finished node lies: in its place, or in an archive; None where in neither."""
-    return next((path for path in (Path(folder), *(each / folder for each in ARCHIVES)) if is_node(path)), None)
+    return next(filter(is_node, (Path(folder), *(archive / folder for archive in ARCHIVES))), None)
 
 
 def at(folder: str) -> Path:
@@ -139,9 +134,12 @@ def at(folder: str) -> Path:
     return find(folder) or Path(folder)
 
 
-def is_node(folder: Path) -> bool:
-    """Whether a folder holds the last file of a node."""
-    return (folder / STAMP).exists()
+def nodes(base: Path = Path()) -> Iterator[Path]:
+    """The folders of all nodes that lie under `base`: the working directory, an archive or a quarantine."""
+    for top in FOLDERS:
+        for name, folders, _ in os.walk(base / top):
+            yield from (Path(name, folder) for folder in folders if NODE.fullmatch(folder))
+            folders[:] = [folder for folder in folders if not NODE.fullmatch(folder)]
 
 
 def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
@@ -154,8 +152,8 @@ def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
 
 
 def set_aside(folder: Path, aside: Path = QUARANTINE) -> Path:
-    """Move a folder to `aside`, under a name that nothing restores; returns where it lies then."""
-    base = next((each for each in ARCHIVES if folder.is_relative_to(each)), Path())
+    """Move a node to `aside`, under a name that nothing restores; returns where it lies then."""
+    base = next(filter(folder.is_relative_to, ARCHIVES), Path())
     return _move(folder, aside / f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
 
 
@@ -184,15 +182,15 @@ def sweep() -> None:
     for left in SCRATCH.glob("*"):
         shutil.rmtree(left, ignore_errors=True)
     begun = {path.name: path for path in WORK.glob("*")}
-    for folder in nodes() if begun else ():
-        if folder.name[-12:] in begun and is_node(folder):
-            shutil.rmtree(begun[folder.name[-12:]], ignore_errors=True)
+    for folder in filter(is_node, nodes() if begun else ()):
+        if left := begun.get(folder.name[-12:]):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def lay_out() -> None:
     """Make the folders that DVC records, also those that no run needs."""
-    for top in FOLDERS:
-        if not (gitignore := Path(top, ".gitignore")).is_file():
+    for gitignore in (Path(top, ".gitignore") for top in FOLDERS):
+        if not gitignore.exists():
             gitignore.parent.mkdir(parents=True, exist_ok=True)
             gitignore.touch()
 
@@ -206,12 +204,3 @@ def drop_empty(folder: Path) -> None:
             if str(above) in FOLDERS:
                 break
             above.rmdir()
-
-
-def nodes(base: Path = Path()) -> Iterator[Path]:
-    """The folders of all nodes that lie under `base`: the working directory, or an archive."""
-    for top in FOLDERS:
-        for name, folders, _ in os.walk(base / top):
-            here = [folder for folder in folders if NODE.fullmatch(folder)]
-            yield from (Path(name, folder) for folder in here)
-            folders[:] = [folder for folder in folders if folder not in here]
