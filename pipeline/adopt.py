@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pipeline import provenance, store
 from pipeline.plan import STAMP, Node, Plan
-from pipeline.status import Past, sentence
+from pipeline.status import Past
 
 
 class Outcome(NamedTuple):
@@ -29,7 +29,7 @@ def adopt(plan: Plan, now: str) -> Iterator[Outcome]:
     """Adopt what can be, inputs before what was made from them; `now` is the time that is recorded."""
     past = Past(plan)
     for node in plan.nodes.values():
-        # What lies in the archive under its present key is restored when it is needed.
+        # What lies in an archive under its present key is restored when it is needed.
         if store.find(node.folder) is None and (versions := past.earlier(node)):
             yield _adopt(plan, past, node, versions, now)
 
@@ -40,46 +40,37 @@ def _adopt(plan: Plan, past: Past, node: Node, versions: list[tuple[Path, dict]]
     versions.sort(key=lambda each: each[0].parts[0] == ".dkd")
     refusals = []
     for folder, record in versions:
-        obstacles = _obstacles(plan, past, node, record)
+        obstacles = [*past.params(node, record), *_other_inputs(plan, node, record)]
         if not obstacles and provenance.damage(folder, record["key"], verify=True):
             obstacles = ["its files are not those that were written"]
         if not obstacles:
-            _take_over(plan, past, node, folder, record, now)
-            reasons = [sentence(reason) for reason in past.code_differences(node, record)]
-            return Outcome(node, folder, True, reasons)
+            _take_over(plan, node, folder, record, now)
+            return Outcome(node, folder, True, past.code(node, record))
         refusals.append(Outcome(node, folder, False, obstacles))
     return min(refusals, key=lambda outcome: len(outcome.reasons))
 
 
-def _obstacles(plan: Plan, past: Past, node: Node, record: dict[str, Any]) -> list[str]:
-    """What differs besides code."""
-    found = [each for each in past.differences(node, record) if each["why"] != "code changed"]
-    words = [sentence(each) for each in found if each["why"] == "params changed"]
-    words += [sentence(each) for each in found if each["why"] == "input changed" and each["input"] not in node.inputs]
+def _other_inputs(plan: Plan, node: Node, record: dict[str, Any]) -> Iterator[str]:
+    """The inputs of a node that are neither those of a record nor were adopted from them."""
+    was = {name: (facts["key"], facts["digest"]) for name, facts in record["inputs"].items()}
+    yield from (f"input changed: {name} is none any more" for name in was.keys() - node.inputs.keys())
     for name, source in node.inputs.items():
-        was = record["inputs"].get(name)
+        now = provenance.read(store.at(source.path)) if source.path in plan.nodes else None
+        same = {(each["key"], each["digest"]) for each in [now, *now.get("adopted", [])]} if now else set()
         if source.path not in plan.nodes:
-            same = was is not None and was["key"] == source.key
-        else:
-            same = was is not None and (was["key"], was["digest"]) in _names(provenance.read(store.at(source.path)))
-        if not same:
-            words.append(f"input changed: {name} ({source.path})")
-    return words
+            same = {each for each in was.values() if each[0] == source.key}
+        if was.get(name) not in same:
+            yield f"input changed: {name} ({source.path})"
 
 
-def _names(record: dict[str, Any] | None) -> set[tuple[str, str]]:
-    """Key and digest of a node, now and before each adoption."""
-    return {(each["key"], each["digest"]) for each in [record, *record.get("adopted", [])]} if record else set()
-
-
-def _take_over(plan: Plan, past: Past, node: Node, folder: Path, record: dict[str, Any], now: str) -> None:
+def _take_over(plan: Plan, node: Node, folder: Path, record: dict[str, Any], now: str) -> None:
     """Put the content of an earlier version into the place of a node."""
     scratch = store.SCRATCH / store.slug(node.folder)
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         shutil.copytree(folder, scratch, copy_function=_link, ignore=shutil.ignore_patterns(STAMP))
         before = {name: record[name] for name in ("key", "digest", "code")}
-        changed = {"key": node.key, "inputs": provenance.inputs(plan, node), **past.code(node)}
+        changed = {"key": node.key, "inputs": provenance.inputs(plan, node), "code": plan.code[node.code]}
         adopted = [*record.get("adopted", []), {**before, "when": now}]
         provenance.write(scratch, {**record, **changed, "adopted": adopted})
         store.put(scratch, Path(node.folder))

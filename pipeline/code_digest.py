@@ -53,10 +53,6 @@ class Code:
                 todo += [*self._imports(name), *([name.rpartition(".")[0]] if "." in name else [])]
         return dict(sorted(found.items()))
 
-    def definitions(self, modules: Iterable[str]) -> dict[str, dict[str, str]]:
-        """Module -> names that it defines at its top level -> the first digits of the digest of what each means."""
-        return {name: _definitions(_parsed(self._source(name))[0]) for name in modules}
-
     def _path(self, name: str) -> Path | None:
         """Where a module lies. A folder without __init__.py is a package all the same, one that says nothing."""
         stem = self.root / SOURCES[name.split(".")[0]] / Path(*name.split("."))
@@ -110,28 +106,6 @@ def _binds(source: bytes, name: str) -> bool:
     names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
     star = any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(_parsed(source)[0]))
     return star or bool(names & {name, "__getattr__"}) or name in ("__doc__", "__file__", "__name__", "__path__")
-
-
-def _definitions(tree: ast.Module) -> dict[str, str]:
-    meanings: dict[str, list[str]] = {}
-    for node in tree.body:
-        if not _is_idle(node):
-            meanings.setdefault(_title(node), []).append(_meaning(node))
-    return {title: digest(words)[:8] for title, words in meanings.items()}
-
-
-def _title(node: ast.stmt) -> str:
-    """What people call a statement at the top level of a module."""
-    match node:
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return name
-        case ast.Import() | ast.ImportFrom():
-            return "(imports)"
-        case ast.Assign(targets=targets):
-            return ", ".join(map(ast.unparse, targets))
-        case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
-            return ast.unparse(target)
-    return "(statements)"
 
 
 def _meaning(node: Any) -> str:

@@ -3,7 +3,7 @@
     python -m pipeline.job FOLDER/provenance.json
 
 Started by Snakemake. Knows the plan of the run (`plan_file`), not params.yaml, so that no work can see a param that is
-not in its key. A node that is good already, or lies in the archive, is not made again. A job that fails or is stopped
+not in its key. A node that is good already, or lies in an archive, is not made again. A job that fails or is stopped
 leaves nothing behind but the state of its training, from which the next one goes on.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 from dkd.errors import InputError, one_line
 from pipeline import code_digest, gpus, launch, plan_file, provenance, store
 from pipeline import log as logs
-from pipeline.plan import STAMP, Node, Plan, entries
+from pipeline.plan import Node, Plan, entries
 from pipeline.plan_file import Run
 from pipeline.rules import RULES
 
@@ -36,17 +36,22 @@ def make(run: Run, folder: str) -> None:
     Raises InputError where the plan has no such node, code changed since the plan was made, an input is not there, or
     a file that the rule promises was not written.
     """
-    plan, node, target = run.plan, run.plan.node(folder), Path(folder)
+    plan, node, target, rule = run.plan, run.plan.node(folder), Path(folder), RULES[run.plan.node(folder).rule]
     redo = folder in run.redo
-    if not redo and _good(run, node):
-        return
+    if not redo and (place := store.find(folder)):
+        reason = provenance.damage(place, node.key, node.rule in run.verify)
+        if not (reason := reason or provenance.replaced_input(plan, node, place)):
+            if place != target:
+                store.put(place, target)
+            log.info("unchanged" if place == target else "restored from the archive")
+            return
+        log.info("made again: %s", reason)
     scratch = store.SCRATCH / store.slug(folder)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        rule = RULES[node.rule]
-        number = plan.runtime["processes"] if rule.shared else 1
-        with gpus.taken(gpus.found(plan.runtime["device"]) if rule.gpu else [], number):
+        names = gpus.found(plan.runtime["device"]) if rule.gpu else []
+        with gpus.taken(names, plan.runtime["processes"] if rule.shared else 1):
             record = _work(plan, node, scratch)
         provenance.write(scratch, record)
         store.put(scratch, target, store.ARCHIVE if redo else store.QUARANTINE)
@@ -57,50 +62,22 @@ def make(run: Run, folder: str) -> None:
         store.drop_empty(target)
 
 
-def _good(run: Run, node: Node) -> bool:
-    """Whether the node is there and what it should be; brings it back from the archive."""
-    place, target = store.find(node.folder), Path(node.folder)
-    if place is None:
-        return False
-    reason = provenance.damage(place, node.key, node.rule in run.verify)
-    if reason := reason or provenance.replaced_input(run.plan, node, place):
-        if place == target:
-            log.info("made again: %s; the old one goes to %s", reason, store.QUARANTINE)
-        return False
-    if place != target:
-        store.put(place, target)
-    log.info("unchanged" if place == target else "restored from the archive")
-    return True
-
-
-def _finished(run: Run, node: Node) -> bool:
-    """Whether the node was put into place before the job was asked to stop."""
-    place = Path(node.folder)
-    good = provenance.damage(place, node.key) is None and provenance.replaced_input(run.plan, node, place) is None
-    return good and node.folder not in run.redo
-
-
 def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     """Run the stage into `scratch`; return what provenance.json is to say, but for the files."""
-    inputs = provenance.inputs(plan, node)
+    inputs, modules = provenance.inputs(plan, node), plan.code[node.code]
     _check_code(node)
     importlib.import_module(f"pipeline.stages.{node.rule}")
     # Again: what was edited while it was being imported is not what the key says either.
-    code = _check_code(node)
+    _check_code(node)
     started, clock = _now(), time.monotonic()
     cost = _run(node, plan.runtime, scratch)
-    missing = [name for name in RULES[node.rule].files if not (scratch / name).is_file()]
-    if missing:
+    if missing := [name for name in RULES[node.rule].files if not (scratch / name).is_file()]:
         raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
     seconds = round(time.monotonic() - clock, 2)
     log.info("done in %.0f s", seconds)
     record = {"schema": provenance.SCHEMA, "rule": node.rule, "key": node.key, "params": node.params, "inputs": inputs}
-    modules = plan.code[node.code]
-    record |= {"code": modules, "definitions": code.definitions(modules), **provenance.surroundings()}
-    return {
-        **record,
-        **{"runtime": plan.runtime, "started": started, "finished": _now(), "seconds": seconds, "cost": cost or {}},
-    }
+    record |= {"code": modules, **provenance.surroundings(), "runtime": plan.runtime}
+    return {**record, "started": started, "finished": _now(), "seconds": seconds, "cost": cost or {}}
 
 
 def _run(node: Node, runtime: dict[str, Any], scratch: Path) -> Any:
@@ -114,12 +91,10 @@ def _run(node: Node, runtime: dict[str, Any], scratch: Path) -> Any:
     return importlib.import_module(f"pipeline.stages.{node.rule}").run(params, runtime, inputs, scratch)
 
 
-def _check_code(node: Node) -> code_digest.Code:
-    """The code as it lies on disk, which is that of the plan."""
-    code = code_digest.Code()
-    if code_digest.digest(code.closure(entries(node.rule, node.params))) != node.code:
+def _check_code(node: Node) -> None:
+    """The code as it lies on disk has to be that of the plan."""
+    if code_digest.digest(code_digest.Code().closure(entries(node.rule, node.params))) != node.code:
         raise InputError(f"{node.label}: code changed since the run started; start again")
-    return code
 
 
 def _now() -> str:
@@ -140,23 +115,23 @@ class _Stop:
             # A forked worker: SIGTERM ends it, SIGINT is its parent's affair.
             if number == signal.SIGTERM:
                 os._exit(128 + number)
-            return
-        if self.signal is None:
+        elif self.signal is None:
             self.signal = number
             raise KeyboardInterrupt
 
 
-def _failed(key: str, line: str) -> None:
-    """Leave the reason for whoever reports on the run."""
-    store.FAILED.mkdir(parents=True, exist_ok=True)
-    (store.FAILED / key).write_text(line, encoding="utf-8")
+def _finished(run: Run, node: Node) -> bool:
+    """Whether the node was put into place before the job was asked to stop."""
+    place = Path(node.folder)
+    other = provenance.damage(place, node.key) or provenance.replaced_input(run.plan, node, place)
+    return other is None and node.folder not in run.redo
 
 
 def main() -> int:
     """Make the node that the command line asks for; exit status 0 done, 1 failed, 128 + signal when stopped."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.job", description="Make one node of the plan of a run.")
     parser.add_argument("--directory", type=Path, default=Path(), help="working directory")
-    parser.add_argument("output", type=Path, help=f"{STAMP} of the node, its last file")
+    parser.add_argument("output", type=Path, help="provenance.json of the node, its last file")
     arguments = parser.parse_args()
     stop, node = _Stop(), None
     try:
@@ -164,9 +139,8 @@ def main() -> int:
         run = plan_file.read()
         node = run.plan.node(str(arguments.output.parent))
         logs.begin(node.label, node.log)
-        jobs = store.join()
-        make(run, node.folder)
-        jobs.close()
+        with store.join():
+            make(run, node.folder)
     except BaseException as error:
         if stop.signal is not None:
             # Whatever a library made of the interrupt, it is one.
@@ -175,11 +149,12 @@ def main() -> int:
             print("dkd: stopped; nothing half-made is left", file=sys.stderr)
             return 128 + stop.signal
         log.debug("failed", exc_info=error)
-        line = one_line(error, store.SCRATCH) if isinstance(error, InputError | OSError) else None
+        known = isinstance(error, InputError | OSError)
+        line = one_line(error, store.SCRATCH) if known else f"dkd: {type(error).__name__}: {error}"
         if node is not None:
-            told = line or f"dkd: {type(error).__name__}: {error}"
-            _failed(node.key, f"{told} ({node.label}, log: {node.log})")
-        if line is None:
+            store.FAILED.mkdir(parents=True, exist_ok=True)
+            (store.FAILED / node.key).write_text(f"{line} ({node.label}, log: {node.log})", encoding="utf-8")
+        if not known:
             raise
         print(line, file=sys.stderr)
         return 1

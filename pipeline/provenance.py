@@ -3,12 +3,13 @@
 Knows the file and how to check a folder against it; neither makes nor moves nodes.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,15 @@ from pipeline.plan import STAMP, Node, Plan
 
 SCHEMA = 1
 FIELDS = {"rule": str, "key": str, "params": dict, "inputs": dict, "code": dict, "files": dict, "digest": str}
+OPTIONAL = {"finished": str, "seconds": int | float, "adopted": list}
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "snakemake", "dvc")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """The record in a node's folder; None where there is none or it makes no sense."""
-    try:
+    with contextlib.suppress(OSError):
         state = (folder / STAMP).stat()
-    except OSError:
-        return None
-    return _read(folder.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
+        return _read(folder.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
 
 
 @lru_cache(maxsize=64)
@@ -36,36 +36,21 @@ def _read(folder: Path, *state: int) -> dict[str, Any] | None:
         record = json.loads((folder / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    sound = isinstance(record, dict) and record.get("schema") == SCHEMA
-    sound = sound and all(isinstance(record.get(name), kind) for name, kind in FIELDS.items())
+    kinds = {**FIELDS, **{name: kind for name, kind in OPTIONAL.items() if name in record}}
+    sound = _fits(record, kinds) and record.get("schema") == SCHEMA
     sound = sound and all(_fits(facts, {"size": int, "sha256": str}) for facts in record["files"].values())
     sound = sound and all(_fits(facts, {"key": str, "digest": str}) for facts in record["inputs"].values())
     sound = sound and all(_fits(each, {"key": str, "digest": str, "when": str}) for each in record.get("adopted", []))
     return record if sound else None
 
 
-def _fits(facts: Any, kinds: dict[str, type]) -> bool:
+def _fits(facts: Any, kinds: dict[str, Any]) -> bool:
     return isinstance(facts, dict) and all(isinstance(facts.get(name), kind) for name, kind in kinds.items())
 
 
 def latest(record: dict[str, Any]) -> str:
     """When a node got its present key: made, or adopted."""
     return record["adopted"][-1]["when"] if record.get("adopted") else record.get("finished", "")
-
-
-def digest(folder: Path) -> str | None:
-    """The recorded digest of a node's content; None where no record makes sense."""
-    try:
-        state = (folder / STAMP).stat()
-    except OSError:
-        return None
-    return _digest(folder.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
-
-
-@cache
-def _digest(folder: Path, *state: int) -> str | None:
-    record = read(folder)
-    return record and record["digest"]
 
 
 def damage(folder: Path, key: str, verify: bool = False) -> str | None:
@@ -96,8 +81,8 @@ def replaced_input(plan: Plan, node: Node, folder: Path) -> str | None:
     """
     recorded = (read(folder) or {"inputs": {}})["inputs"]
     for name, source in node.inputs.items():
-        now = digest(store.at(source.path)) if source.path in plan.nodes else None
-        if now is not None and recorded.get(name, {}).get("digest") != now:
+        now = read(store.at(source.path)) if source.path in plan.nodes else None
+        if now and recorded.get(name, {}).get("digest") != now["digest"]:
             return f"its input {source.path} is not the one that it was made from"
     return None
 
@@ -106,10 +91,10 @@ def inputs(plan: Plan, node: Node) -> dict[str, dict[str, str]]:
     """What is recorded of the inputs of a node. Raises InputError where one is not there."""
     found = {}
     for name, source in node.inputs.items():
-        now = digest(store.at(source.path)) if source.path in plan.nodes else source.key
+        now = read(store.at(source.path)) if source.path in plan.nodes else {"digest": source.key}
         if now is None:
             raise InputError(f"input {source.path} is not there any more; start again")
-        found[name] = {"path": source.path, "key": source.key, "digest": now}
+        found[name] = {"path": source.path, "key": source.key, "digest": now["digest"]}
     return found
 
 
@@ -151,8 +136,6 @@ def surroundings() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    try:
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
         done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+        return done.stdout.strip()

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import psutil
 
 from dkd.errors import InputError, one_line
-from pipeline import ROOT, check_dvc_deps, gpus, plan_file, publish, raw_digest, states, status, store
+from pipeline import ROOT, dvc, gpus, plan_file, publish, raw_digest, states, store
 from pipeline import plan as plans
 from pipeline.plan import Node
 from pipeline.rules import RULES, STAGES
@@ -51,7 +51,7 @@ class Run:
 
         plan = plans.build(config.load())
         if DVC_STAGE in os.environ:
-            check_dvc_deps.check(plan)
+            dvc.check_deps(plan)
         return plan
 
     @cached_property
@@ -133,7 +133,7 @@ class Run:
         shutil.rmtree(store.FAILED, ignore_errors=True)
         raw_digest.save()
         plan_file.write(self._asked)
-        if hint := status.in_dvc_cache(self.plan):
+        if hint := dvc.recorded(self.plan):
             print(f"dkd: {hint}", file=sys.stderr)
 
     def succeed(self) -> None:

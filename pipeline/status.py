@@ -1,12 +1,10 @@
 """How the plan stands on disk, in words: which nodes are there, why each other one will be made, what that will cost.
 
-Changes nothing. A missing node is compared with the earlier version of it (a folder at the same place, here or in the
-archive) that differs least. Costs are those that like nodes recorded: an estimate, none where there is no like node.
+Changes nothing. A missing node is compared with the earlier version of it (a folder at the same place, here or in an
+archive) that differs least. Costs are the mean of what nodes of the same rule and data set recorded: an estimate.
 """
 
-import configparser
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache, cached_property
@@ -14,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import humanfriendly
-import yaml
 
-from pipeline import code_digest, provenance, states, store
-from pipeline.plan import STAMP, Node, Plan
-from pipeline.rules import FOLDERS, RULES
+from pipeline import dvc, provenance, states, store
+from pipeline.plan import Node, Plan
+from pipeline.rules import RULES
 
 SHOWN, SAMPLE = 5, 20
-"""How many reasons of a node are shown, and how many like nodes an estimate is the mean of, at most."""
+"""How many reasons of a node are shown, and how many nodes an estimate is the mean of, at most."""
 
 
 class Cost(NamedTuple):
@@ -36,27 +33,24 @@ class Status:
     """What lies on disk when this is made, against a plan. With `verify` every file of every node is read."""
 
     def __init__(self, plan: Plan, verify: bool = False):
-        self.plan = plan
-        self.past = Past(plan)
+        self.plan, self.past = plan, Past(plan)
         self.states = states.find(plan, verify=RULES if verify else ())
-        self.reasons = {folder: self._reasons(folder, state) for folder, state in self.states.items()}
+        self.to_make = [node for node in plan.of() if self.states[node.folder].name in states.TO_MAKE]
 
-    def _reasons(self, folder: str, state: states.State) -> list[dict[str, Any]]:
-        if state.name == "missing":
+    def reasons(self, folder: str) -> list[str]:
+        """Why a node will be made, or looked at again."""
+        name, reason = self.states[folder]
+        if name == "missing":
             return self.past.reasons(self.plan.node(folder))
-        return [{"why": state.name, "what": state.reason}] if state.reason else []
+        return [f"{name}: {reason}"] if reason else []
 
     def count(self, *names: str) -> int:
         """How many nodes are in one of some states."""
         return sum(state.name in names for state in self.states.values())
 
-    def to_make(self) -> list[Node]:
-        """The nodes that the next run makes."""
-        return [self.plan.node(folder) for folder, state in self.states.items() if state.name in states.TO_MAKE]
-
     def cost(self) -> Cost:
-        """What making them is likely to cost."""
-        found = [self.past.cost(node) for node in self.to_make()]
+        """What making nodes is likely to cost."""
+        found = [self.past.cost(node) for node in self.to_make]
         known = [cost for cost in found if cost is not None]
         seconds, size = sum(cost[0] for cost in known), sum(cost[1] for cost in known)
         return Cost(round(seconds, 1), round(size), len(found) - len(known))
@@ -64,182 +58,116 @@ class Status:
     def lines(self) -> Iterator[str]:
         """All of it in words."""
         for folder, state in self.states.items():
-            reasons = self.reasons[folder]
             yield f"{state.name:<8} {folder}"
-            yield from (f"         {sentence(reason)}" for reason in reasons[:SHOWN])
+            reasons = self.reasons(folder)
+            yield from (f"         {reason}" for reason in reasons[:SHOWN])
             if len(reasons) > SHOWN:
                 yield f"         and {len(reasons) - SHOWN} more differences"
         archived = f", {self.count('archived')} more in the archive" if self.count("archived") else ""
         yield f"{self.count('present')} of {len(self.states)} nodes present{archived}"
-        if not (nodes := self.to_make()):
+        if not self.to_make:
             yield "the next run makes nothing"
             return
-        number = Counter(node.rule for node in nodes)
+        number = Counter(node.rule for node in self.to_make)
         counts = ", ".join(f"{number[rule]} {rule}" for rule in RULES if number[rule])
         again = f", and checks {self.count('open')} that were made from them" if self.count("open") else ""
-        yield f"the next run makes {len(nodes)} nodes: {counts}{again}"
-        if hint := in_dvc_cache(self.plan):
+        yield f"the next run makes {len(self.to_make)} nodes: {counts}{again}"
+        if hint := dvc.recorded(self.plan):
             yield hint
-        cost = self.cost()
-        if cost.unknown < len(nodes):
+        if (cost := self.cost()).unknown == len(self.to_make):
+            yield "what that costs is unknown: nothing like it was made here"
+        else:
             time, size = humanfriendly.format_timespan(round(cost.seconds)), humanfriendly.format_size(cost.bytes)
             rest = f"; unknown for {cost.unknown} nodes" if cost.unknown else ""
             yield f"about {time} of work and {size}, estimated from like nodes{rest}"
-        else:
-            yield "what that costs is unknown: nothing like it was made here"
 
     def content(self) -> dict[str, Any]:
         """All of it for programs."""
-        rules = {folder: node.rule for folder, node in self.plan.nodes.items()}
         nodes = [
-            {"folder": folder, "rule": rules[folder], "state": state.name, "reasons": self.reasons[folder]}
-            for folder, state in self.states.items()
+            {"folder": node.folder, "rule": node.rule, "state": self.states[node.folder].name}
+            | {"reasons": self.reasons(node.folder)}
+            for node in self.plan.of()
         ]
-        counts = {"present": self.count("present"), "archived": self.count("archived"), "to_make": len(self.to_make())}
+        counts = {"present": self.count("present"), "archived": self.count("archived"), "to_make": len(self.to_make)}
         return {"nodes": nodes, **counts, "estimate": self.cost()._asdict()}
 
 
-def in_dvc_cache(plan: Plan) -> str | None:
-    """What to do where nodes that are missing are recorded in dvc.lock; None where there are no such nodes."""
-    missing = {node.folder for node in plan.of() if store.find(node.folder) is None}
-    try:
-        stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"].values()
-        outs = [out for stage in stages for out in stage.get("outs", []) if out["path"] in FOLDERS]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return None
-    here = elsewhere = 0
-    for out in outs if missing else ():
-        try:
-            files = json.loads(_cached(out["md5"]).read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError):
-            elsewhere += any(folder.startswith(f"{out['path']}/") for folder in missing)
-            continue
-        for file in files:
-            folder, _, name = f"{out['path']}/{file['relpath']}".rpartition("/")
-            if name == STAMP and folder in missing:
-                here += _cached(file["md5"]).exists()
-                elsewhere += not _cached(file["md5"]).exists()
-    if here:
-        return f"`dvc checkout` brings {here} of {len(missing)} missing nodes back"
-    return "dvc.lock records results that are not here: `dvc pull` may bring them" if elsewhere else None
-
-
-def _cached(md5: str) -> Path:
-    """Where DVC's cache holds a file."""
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-    root = Path(".dvc", config.get("cache", "dir", fallback="cache"))
-    return root / "files" / "md5" / md5[:2] / md5[2:]
-
-
 class Past:
-    """The nodes that lie here and in the archive, whatever plan they are of, and what can be learned from them."""
+    """The nodes that lie here and in archives, whatever plan they are of, and what can be learned from them."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._code = code_digest.Code()
-        self._read = cache(provenance.read)
-        self._mean = cache(self._mean_cost)
-
-    def at(self, place: str) -> list[Path]:
-        """The folders at a place (or of all places below it), those in the archive last."""
-        return self._places.get(place, [])
+        self._read, self._mean = cache(provenance.read), cache(self._mean_cost)
 
     @cached_property
-    def _places(self) -> dict[str, list[Path]]:
+    def _folders(self) -> dict[str, list[Path]]:
+        """By place, and by rule and data set; those in archives last."""
         found = defaultdict(list)
         for base in (Path(), *store.ARCHIVES):
             for path in filter(store.is_node, store.nodes(base)):
-                for key in _likeness(store.NODE.fullmatch(path.relative_to(base).as_posix())[1]):
-                    found[key].append(path)
+                place = store.NODE.fullmatch(path.relative_to(base).as_posix())[1]
+                found[place].append(path)
+                found[_kind(place)].append(path)
         return found
 
     def earlier(self, node: Node) -> list[tuple[Path, dict[str, Any]]]:
         """The other versions of a node, with their records."""
-        found = [(path, self._read(path)) for path in self.at(node.place) if path.name != Path(node.folder).name]
-        return [(path, record) for path, record in found if record is not None]
+        paths = [path for path in self._folders[node.place] if path.name != Path(node.folder).name]
+        return [(path, record) for path in paths if (record := self._read(path)) is not None]
 
-    def reasons(self, node: Node) -> list[dict[str, Any]]:
+    def reasons(self, node: Node) -> list[str]:
         """Why a node is not there: what differs from the version of it that differs least, the latest of those."""
         versions = sorted((record for _, record in self.earlier(node)), key=provenance.latest, reverse=True)
-        found = min((self.differences(node, record) for record in versions), key=len, default=None)
-        return found or [{"why": "never made"}]
+        found = [[*self.params(node, each), *self.code(node, each), *self.inputs(node, each)] for each in versions]
+        return min(found, key=len, default=[]) or ["never made, or removed"]
 
-    def differences(self, node: Node, record: dict[str, Any]) -> list[dict[str, Any]]:
-        """What in params, code and inputs a node does not share with the record of an earlier version."""
+    def params(self, node: Node, record: dict[str, Any]) -> list[str]:
+        """Which params differ from those of a record."""
         old, new = _flat(record["params"]), _flat(node.params)
-        keys = {name: facts["key"] for name, facts in record["inputs"].items()}
-        inputs = _changed(keys, {name: source.key for name, source in node.inputs.items()})
-        paths = {name: node.inputs[name].path if name in node.inputs else None for name in inputs}
         return [
-            *({"why": "params changed", "key": k, "old": old.get(k), "new": new.get(k)} for k in _changed(old, new)),
-            *self.code_differences(node, record),
-            *({"why": "input changed", "input": name, "path": path} for name, path in paths.items()),
+            f"params changed: {key}: {_short(old.get(key))} -> {_short(new.get(key))}" for key in _changed(old, new)
         ]
 
-    def code_differences(self, node: Node, record: dict[str, Any]) -> list[dict[str, Any]]:
-        """The modules, and of each what it defines, that do not mean what they did when `record` was written."""
-        old, new = record["code"], self.plan.code[node.code]
-        before, names = record.get("definitions", {}), _changed(old, new)
-        now = self._code.definitions(name for name in names if name in new)
-        changed = {name: _changed(before.get(name, {}), now.get(name, {})) for name in names}
-        return [{"why": "code changed", "module": name, "definitions": each} for name, each in changed.items()]
+    def code(self, node: Node, record: dict[str, Any]) -> list[str]:
+        """Which modules do not mean what they did when the record was written."""
+        return [f"code changed: {name}" for name in _changed(record["code"], self.plan.code[node.code])]
 
-    def code(self, node: Node) -> dict[str, Any]:
-        """What provenance.json says of a node's code."""
-        modules = self.plan.code[node.code]
-        return {"code": modules, "definitions": self._code.definitions(modules)}
+    def inputs(self, node: Node, record: dict[str, Any]) -> list[str]:
+        """Which inputs have another key."""
+        old = {name: facts["key"] for name, facts in record["inputs"].items()}
+        changed = _changed(old, {name: source.key for name, source in node.inputs.items()})
+        now = {name: f"now {source.path}" for name, source in node.inputs.items()}
+        return [f"input changed: {name} is {now.get(name, 'none any more')}" for name in changed]
 
     def cost(self, node: Node) -> tuple[float, float] | None:
-        """Mean seconds and bytes of the nodes most like one; None where none is like it."""
-        return next((self._mean(key) for key in _likeness(node.place) if self.at(key)), None)
+        """Mean seconds and bytes of nodes like one; None where there is none."""
+        return self._mean(_kind(node.place))
 
-    def _mean_cost(self, key: str) -> tuple[float, float] | None:
-        records = [record for path in self.at(key)[:SAMPLE] if (record := self._read(path))]
-        if not records:
-            return None
+    def _mean_cost(self, kind: str) -> tuple[float, float] | None:
+        records = [record for path in self._folders[kind][:SAMPLE] if (record := self._read(path))]
         sizes = [sum(file["size"] for file in record["files"].values()) for record in records]
-        return sum(record.get("seconds", 0.0) for record in records) / len(records), sum(sizes) / len(sizes)
+        seconds = [record.get("seconds", 0.0) for record in records]
+        return (sum(seconds) / len(records), sum(sizes) / len(records)) if records else None
 
 
-def _likeness(place: str) -> list[str]:
-    """A place, the same with any seed, then ever wider, up to its data set: whom a node is like, most first."""
-    [top] = [top for top in FOLDERS if place.startswith(f"{top}/")]
-    keys = [place, re.sub(r"s\d+$", "s*", place)]
-    while (place := place.rpartition("/")[0]) != top:
-        keys.append(place)
-    return list(dict.fromkeys(keys))
+def _kind(place: str) -> str:
+    """The rule's folder and the data set that are in a place."""
+    [top] = [rule.folder for rule in RULES.values() if place.startswith(f"{rule.folder}/")]
+    return f"{top}/{place.removeprefix(f'{top}/').split('/')[0]}/"
 
 
 def _flat(params: Any, above: str = "") -> dict[str, Any]:
     """Params by dotted key, as JSON holds them."""
     if not isinstance(params, dict) or not params:
         return {above: json.loads(json.dumps(params))}
-    return {
-        key: value
-        for name, part in params.items()
-        for key, value in _flat(part, f"{above}.{name}" if above else name).items()
-    }
+    parts = [_flat(part, f"{above}.{name}" if above else name) for name, part in params.items()]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The keys that have another value, or are in one of both only."""
     absent = object()
     return [key for key in sorted(before.keys() | now.keys()) if before.get(key, absent) != now.get(key, absent)]
-
-
-def sentence(reason: dict[str, Any]) -> str:
-    """One reason in words."""
-    match reason:
-        case {"why": "params changed", "key": key, "old": old, "new": new}:
-            return f"params changed: {key}: {_short(old)} -> {_short(new)}"
-        case {"why": "code changed", "module": module, "definitions": names}:
-            return f"code changed: {module}: {', '.join(names) or 'the order of its statements'}"
-        case {"why": "input changed", "input": name, "path": path}:
-            return f"input changed: {name} is {'none any more' if path is None else f'now {path}'}"
-        case {"why": "damaged" | "stale" | "open" as why, "what": what}:
-            return f"{why}: {what}"
-    return "never made, or removed"
 
 
 def _short(value: Any) -> str:

@@ -4,28 +4,12 @@ from pathlib import Path
 
 from dkd import train
 from dkd.methods import joint
+from pipeline.stages import training
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Checkpoint and train.csv; inputs: data, index, tasks, weights where the backbone starts from a file."""
     weights = {"pretrained": str(inputs["weights"])} if "weights" in inputs else {}
-    return train.fit(
-        method=joint,
-        data=inputs["data"],
-        index=inputs["index"] / "index.csv",
-        tasks=inputs["tasks"] / "tasks.json",
-        step=0,
-        out=out,
-        seed=params["seed"],
-        recipe=train.Recipe(**params["recipe"]),
-        weights={},
-        model={**params["model"], **weights},
-        device=runtime["device"],
-        threads=runtime["threads"],
-        workers=runtime["workers"],
-        micro=runtime["micro_batch"],
-        cache=runtime["image_cache"],
-        state=Path(runtime["work"]),
-        save_minutes=runtime["save_minutes"],
-        board=Path(runtime["board"]) if runtime["tensorboard"] else None,
-    )
+    recipe, model = train.Recipe(**params["recipe"]), {**params["model"], **weights}
+    common = training(params, runtime, inputs, out)
+    return train.fit(method=joint, step=0, recipe=recipe, weights={}, model=model, **common)

@@ -3,18 +3,11 @@
 from pathlib import Path
 
 from dkd import memory
+from pipeline.stages import pictures
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """memory.json and masks/; inputs: data, index, tasks, checkpoint, after the first time also memory."""
-    return memory.build(
-        data=inputs["data"],
-        index=inputs["index"] / "index.csv",
-        tasks=inputs["tasks"] / "tasks.json",
-        folder=inputs["checkpoint"],
-        before=inputs.get("memory"),
-        out=out,
-        device=runtime["device"],
-        threads=runtime["threads"],
-        **params,
-    )
+    machine = {name: runtime[name] for name in ("device", "threads")}
+    given = {**pictures(inputs), **params, **machine}
+    return memory.build(folder=inputs["checkpoint"], before=inputs.get("memory"), out=out, **given)

@@ -1,0 +1,68 @@
+"""What DVC watches and what it has recorded, read from its files: dvc.yaml, dvc.lock, and its cache."""
+
+import configparser
+import json
+from pathlib import Path
+
+import yaml
+
+from dkd.datasets import catalog
+from dkd.errors import InputError
+from pipeline import store
+from pipeline.plan import STAMP, Plan
+from pipeline.rules import FOLDERS
+
+STAGE = "data"
+
+
+def check_deps(plan: Plan, file: Path = Path("dvc.yaml")) -> None:
+    """Raise InputError that says what to add to dvc.yaml where a change of raw data would go unnoticed.
+
+    DVC looks at its stages' `deps` only, and follows no link in them.
+    """
+    deps = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"][STAGE]["deps"]
+    watched = [Path(dep if isinstance(dep, str) else next(iter(dep))).resolve() for dep in deps]
+    for node in plan.of("index"):
+        root = Path(node.inputs["data"].path)
+        for part in () if str(root) in plan.nodes else catalog.PARTS[node.params["format"]]:
+            place = (root / part).resolve()
+            if not any(place.is_relative_to(dep) for dep in watched):
+                link = "" if place.is_relative_to(root.resolve()) else f", and `- {place}`, where the link leads"
+                add = f"add `- {root.resolve()}` to the deps of its stage {STAGE}{link}"
+                raise InputError(f"{file} does not watch the raw data {root / part}: {add}")
+
+
+def recorded(plan: Plan) -> str | None:
+    """What to do where nodes that are missing are recorded in dvc.lock; None where there are no such nodes."""
+    missing = {node.folder for node in plan.of() if store.find(node.folder) is None}
+    try:
+        stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"].values()
+        outs = [
+            (out["path"], out["md5"]) for stage in stages for out in stage.get("outs", []) if out["path"] in FOLDERS
+        ]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return None
+    here = elsewhere = 0
+    for path, md5 in outs if missing else ():
+        try:
+            files = json.loads(_cached(md5).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            elsewhere += any(folder.startswith(f"{path}/") for folder in missing)
+            continue
+        found = [_cached(file["md5"]).exists() for file in files if _folder(path, file["relpath"]) in missing]
+        here, elsewhere = here + found.count(True), elsewhere + found.count(False)
+    if here:
+        return f"`dvc checkout` brings {here} of {len(missing)} missing nodes back"
+    return "dvc.lock records results that are not here: `dvc pull` may bring them" if elsewhere else None
+
+
+def _folder(path: str, relpath: str) -> str | None:
+    """The node whose last file this is."""
+    return f"{path}/{relpath}".removesuffix(f"/{STAMP}") if relpath.endswith(f"/{STAMP}") else None
+
+
+def _cached(md5: str) -> Path:
+    """Where DVC's cache holds a file."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+    return Path(".dvc", config.get("cache", "dir", fallback="cache"), "files", "md5", md5[:2], md5[2:])
