@@ -50,7 +50,7 @@ def find(
             state = State("damaged", damage)
         elif node.folder in redo:
             state = State("stale", "it is to be made anew")
-        elif reason := provenance.replaced_input(plan, node, place, store.at):
+        elif reason := provenance.replaced_input(plan, node, place):
             state = State("stale", reason)
         elif again:
             state = State("open", f"its input {again} is made again; it is kept if that comes out the same")
