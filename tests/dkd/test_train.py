@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -266,31 +265,6 @@ def test_classes_not_learned_yet_are_background_or_void(prepared, base, tmp_path
     judge(prepared, base.folder, 0, tmp_path, unseen="ignore")
     known = np.load(tmp_path / "confusion.npz")["paper"]
     assert np.array_equal(whole[1:], known[1:]) and whole[0].sum() > known[0].sum()
-
-
-SHARE = """
-import sys
-from pathlib import Path
-from dkd import evaluate
-data, index, tasks, folder, out = map(Path, sys.argv[1:])
-options = {"base": 4, "crop": 24, "unseen": "background", "count_background": True, "absent": "leave_out"}
-evaluate.evaluate(
-    data=data, index=index, tasks=tasks, folder=folder, step=0, out=out, device="cpu", threads=1, **options
-)
-"""
-
-
-@pytest.mark.slow
-def test_several_processes_count_every_picture_once(prepared, base, tmp_path):
-    judge(prepared, base.folder, 0, tmp_path, crop=24)
-    alone = (tmp_path / "metrics.json").read_bytes()
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "share.py").write_text(SHARE)
-    paths = [*prepared.values(), base.folder, tmp_path / "shared"]
-    # Eight pictures for three processes.
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
-    subprocess.run([*command, tmp_path / "share.py", *paths], check=True)
-    assert (tmp_path / "shared" / "metrics.json").read_bytes() == alone
 
 
 def test_warm_up_rises_before_the_decay():
