@@ -63,7 +63,7 @@ def test_the_base_is_written_whole(base):
     assert all(float(row["total"]) == pytest.approx(float(row["mbce"]) + float(row["ac"]), rel=1e-5) for row in history)
     learned = json.loads((base.folder / "step.json").read_text())
     assert learned["order"] == [1, 2, 3, 4] and learned["sizes"] == [4] and learned["class_names"][5] == "ring"
-    # 23 of the 24 pictures show a class of the base; three do not fill a batch of four.
+    # 22 of the 24 pictures show a class of the base; two do not fill a batch of four.
     assert base.cost["iterations"] == 2 * 5 and base.cost["images"] == 40
 
 
@@ -156,6 +156,18 @@ def test_a_method_without_what_it_needs_is_one_line(missing, prepared, base, tmp
     vars(mine).update({name: part for name, part in parts.items() if name != missing})
     with pytest.raises(InputError, match=rf"^dkd\.methods\.mine: {missing} is missing; "):
         fit_step(prepared, tmp_path / "out", base.folder, mine)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch": 64}, "step 0: 22 training pictures are fewer than a batch of 64; lower train.batch"),
+        ({"precision": "fp16"}, "train.precision: fp16 needs a CUDA device"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_one_line(changes, words, prepared, tmp_path):
+    with pytest.raises(InputError, match=words):
+        fit_base(prepared, tmp_path / "out", recipe=RECIPE._replace(**changes))
 
 
 def test_mixed_precision_trains(prepared, base, tmp_path):
