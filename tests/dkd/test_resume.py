@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from multiprocessing import forkserver
 from types import SimpleNamespace
 
 import pytest
@@ -287,17 +288,26 @@ def share(rank, port, prepared, out, method, dies, changes):
     out.with_name(f"{out.name}-{rank}.json").write_text(json.dumps(losses))
 
 
-def in_two(prepared, out, method="joint", dies=None, **changes):
-    """Train in two processes, the second of which may die; the exit statuses, and the mean total of every iteration."""
-    # Forks of a process that has loaded torch and used it for nothing.
+@pytest.fixture(scope="module")
+def forks():
+    """Starts forks of a process that has loaded torch and used it for nothing."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        # Where that process finds what it loads: the code under test, not what is installed.
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+    return context
+
+
+def in_two(forks, prepared, out, method="joint", dies=None, **changes):
+    """Train in two processes, the second of which may die; the exit statuses, and the mean total of every iteration."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     out.parent.mkdir(exist_ok=True)
     given = [(rank, port, prepared, out, method, dies if rank else None, changes) for rank in (0, 1)]
-    ranks = [context.Process(target=share, args=arguments, daemon=True) for arguments in given]
+    ranks = [forks.Process(target=share, args=arguments, daemon=True) for arguments in given]
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -308,7 +318,7 @@ def in_two(prepared, out, method="joint", dies=None, **changes):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(prepared, alone, tmp_path):
+def test_two_processes_have_the_losses_of_one(forks, prepared, alone, tmp_path):
     """With frozen batch norms as they are; at the base with synchronised ones, and without dropout's random numbers."""
     step = {"previous": alone.folder, "recipe": LONG._replace(epochs=7, lr=0.001)}
     for method, options in ((dkd, step), (joint, {"model": {**SPEC, "dropout": 0.0}})):
@@ -319,20 +329,20 @@ def test_two_processes_have_the_losses_of_one(prepared, alone, tmp_path):
             watch(method, lambda total, one=one: one.append(total.item()) or total),
             **options,
         )
-        codes, two = in_two(prepared, tmp_path / f"{name}2", name, **options)
+        codes, two = in_two(forks, prepared, tmp_path / f"{name}2", name, **options)
         one = torch.tensor(one, dtype=torch.float64)
         assert codes == [0, 0] and len(one) >= 20 and one.std() > 0.1
         assert (one - two).abs().max() < 1e-5, name
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_two_were_and_say_so_where_one_was(prepared, tmp_path, caplog):
-    assert in_two(prepared, tmp_path / "undisturbed")[0] == [0, 0]
+def test_two_processes_go_on_where_two_were_and_say_so_where_one_was(forks, prepared, tmp_path, caplog):
+    assert in_two(forks, prepared, tmp_path / "undisturbed")[0] == [0, 0]
     state = {"state": tmp_path / "state", "save_minutes": 1e-9}
-    codes, _ = in_two(prepared, tmp_path / "died", dies=8, **state)
+    codes, _ = in_two(forks, prepared, tmp_path / "died", dies=8, **state)
     assert codes[0] and codes[1] == DIED
     shutil.copytree(tmp_path / "state", tmp_path / "copy")
-    codes, losses = in_two(prepared, tmp_path / "again", **state)
+    codes, losses = in_two(forks, prepared, tmp_path / "again", **state)
     assert codes == [0, 0] and len(losses) == 20 - 7
     for name in ("model.safetensors", "train.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
