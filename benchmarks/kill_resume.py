@@ -2,9 +2,11 @@
 
     python benchmarks/kill_resume.py
     python benchmarks/kill_resume.py --kills 3 --epochs 2
+    python benchmarks/kill_resume.py --kills 2 --epochs 2 --trainings
 
 Both make all nodes of a small plan through Snakemake in folders of their own: data, three trainings, evaluations,
-tables. Where a run ends before all kills are spent, the next begins from nothing. Every file of every node but its
+tables. With --trainings these are two on fewer pictures, each is killed once it has saved a state, and nothing comes
+after them. Where a run ends before all kills are spent, the next begins from nothing. Every file of every node but its
 provenance is compared byte by byte; exit status 1 where one differs.
 """
 
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 SAVE_SECONDS = 0.5
 
 
-def lay_out(place: Path, epochs: int) -> Path:
+def lay_out(place: Path, epochs: int, trainings: bool) -> Path:
     """A folder to run in: the default data set with a plan of one run."""
     place.mkdir()
     content = {
@@ -34,15 +36,45 @@ def lay_out(place: Path, epochs: int) -> Path:
         "increment": {"epochs": epochs},
         "runtime": {"device": "cpu", "save_minutes": SAVE_SECONDS / 60},
     }
+    if trainings:
+        content["runs"][0]["scenario"] = "4-2"
+        content["data"] = {"shapes": {"train": 120, "val": 30}}
+        # After every iteration.
+        content["runtime"]["save_minutes"] = 1e-9
     (place / "params.yaml").write_text(yaml.safe_dump(content))
     return place
 
 
-def start(place: Path) -> subprocess.Popen:
+def start(place: Path, trainings: bool) -> subprocess.Popen:
     """The run, which goes on where the last one was killed."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", str(place)]
+    command += ["--until", "increment"] if trainings else []
     output = (place / "output.txt").open("a")
     return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+
+def goes_on(run: subprocess.Popen, seconds: float) -> bool:
+    """Whether it still runs so many seconds later."""
+    try:
+        run.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def states(place: Path) -> list[Path]:
+    """What unfinished trainings have saved."""
+    return list(place.glob(".dkd/work/*/state.pt"))
+
+
+def saves(run: subprocess.Popen, place: Path, done: Counter) -> bool:
+    """Wait until a training of a kind that is not yet `done` has saved a state; False where the run ends before."""
+    while run.poll() is None:
+        kind = busy_with(place)
+        if kind.startswith("checkpoints/") and kind not in done and states(place):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def kill(run: subprocess.Popen) -> None:
@@ -97,12 +129,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of every training")
     parser.add_argument("--within", type=float, default=30, help="most seconds from a start to the kill")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--trainings", action="store_true", help="kill two small trainings, not at random moments")
     options = parser.parse_args()
     moments, at = random.Random(options.seed), Counter()
     with TemporaryDirectory() as scratch:
-        alone = lay_out(Path(scratch, "alone"), options.epochs)
+        alone = lay_out(Path(scratch, "alone"), options.epochs, options.trainings)
         begun = time.monotonic()
-        run = start(alone)
+        run = start(alone, options.trainings)
         finish(run, alone)
         seconds = time.monotonic() - begun
         expected = content(alone)
@@ -111,17 +144,21 @@ def main() -> None:
         rounds = resumed = 0
         differing: list[str] = []
         while at.total() < options.kills:
+            if options.trainings and rounds == 3:
+                sys.exit(f"{rounds} runs, and of their trainings only these could be killed with a state: {[*at]}")
             rounds += 1
-            place = lay_out(Path(scratch, f"killed{rounds}"), options.epochs)
-            run = start(place)
+            place = lay_out(Path(scratch, f"killed{rounds}"), options.epochs, options.trainings)
+            run = start(place, options.trainings)
             while at.total() < options.kills:
-                try:
-                    run.wait(moments.uniform(0, options.within))
+                within = moments.uniform(0, options.within)
+                if not (saves(run, place, at) if options.trainings else goes_on(run, within)):
                     break
-                except subprocess.TimeoutExpired:
-                    at[busy_with(place)] += 1
-                    kill(run)
-                    run = start(place)
+                kind = busy_with(place)
+                kill(run)
+                # One that has ended meanwhile has nothing to go on from.
+                if states(place) or not options.trainings:
+                    at[kind] += 1
+                run = start(place, options.trainings)
             finish(run, place)
             output = (place / "output.txt").read_text()
             resumed += output.count("goes on after iteration")

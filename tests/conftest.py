@@ -1,12 +1,16 @@
 """Marks and places shared by all tests."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+# Before torch is loaded, and for all that tests start: threads of several processes on the same cores wait for each
+# other, and a step takes twice as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):

@@ -64,6 +64,9 @@ def explained(hint: str) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError):
         raise InputError(f"out of memory: {hint}") from None
+    except (ConnectionError, EOFError) as error:
+        # What a process that loads pictures had sent can't be fetched any more.
+        raise InputError(_gone(type(error).__name__)) from None
     except (InputError, OSError) as error:
         if "in DataLoader worker process" not in str(error):
             raise
@@ -74,8 +77,9 @@ def explained(hint: str) -> Iterator[None]:
         if "can't allocate memory" in words:
             raise InputError(f"out of memory: {hint}") from None
         if "DataLoader worker" in words:
-            reason = words.split("(", 1)[-1].strip().rstrip(".")
-            raise InputError(
-                f"a process that loads pictures is gone ({reason}; mostly for want of memory): lower runtime.workers"
-            ) from None
+            raise InputError(_gone(words.split("(", 1)[-1].strip().rstrip("."))) from None
         raise
+
+
+def _gone(reason: str) -> str:
+    return f"a process that loads pictures is gone ({reason}; mostly for want of memory): lower runtime.workers"

@@ -71,23 +71,27 @@ def test_a_stopped_training_goes_on_with_the_same_call(drawn, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_torchrun_trains_and_evaluates_in_two_processes(drawn, tmp_path, monkeypatch):
+def test_torchrun_trains_in_two_processes_and_evaluates_in_three(drawn, tmp_path, monkeypatch):
     index, tasks = tmp_path / "index.csv", tmp_path / "tasks.json"
     run(monkeypatch, "index", drawn, "--out", index, "--name", "shapes")
     run(monkeypatch, "split", index, "--scenario", "4,2", "--out", tasks)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "dkd.cli"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     files = ["--data", drawn, "--index", index, "--tasks", tasks]
-    calls = [
-        ["train", *files, "--step", "0", *SETTINGS, "--out", tmp_path / "base"],
-        ["evaluate", tmp_path / "base", *files, *SETTINGS, "--out", tmp_path / "results"],
-    ]
-    for call in calls:
-        done = subprocess.run(
-            [*torchrun, *call], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": SOURCE}
-        )
+    judged = ["evaluate", tmp_path / "base", *files, *SETTINGS, "--set", "evaluate.crop=24"]
+    # Eight pictures for three processes.
+    calls = {
+        2: ["train", *files, "--step", "0", *SETTINGS, "--out", tmp_path / "base"],
+        3: [*judged, "--out", tmp_path / "results"],
+    }
+    for processes, call in calls.items():
+        command = [*torchrun, f"--nproc-per-node={processes}", "-m", "dkd.cli", *call]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": SOURCE})
         assert done.returncode == 0, done.stderr
     assert done.stdout.count("paper: all ") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"index.csv", "index.json", "tasks.json", "base", "results"}
+    run(monkeypatch, *judged, "--out", tmp_path / "alone")
+    for name in ("metrics.json", "confusion.npz"):
+        assert (tmp_path / "results" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 def test_from_pictures_to_a_table(drawn, tmp_path, monkeypatch, capsys):

@@ -410,6 +410,14 @@ RUN_TEXT = "{dataset: shapes, scenario: 4-1, method: dkd}"
         ),
         (f"runs: [{RUN_TEXT}]\nmethods: {{dkd: {{kdd: 1.0}}}}\n", "methods.dkd.kdd: unknown key; did you mean 'kd'?"),
         (
+            f"runs: [{RUN_TEXT}]\nmethods: {{dkd-m: {{memory: 0}}}}\n",
+            "methods.dkd-m.memory: input should be greater than",
+        ),
+        (
+            f"runs: [{RUN_TEXT}]\nmethods: {{dkd-m: {{confidence: 7}}}}\n",
+            "methods.dkd-m.confidence: input should be less",
+        ),
+        (
             "runs: [{dataset: shapes, scenario: 4-1, method: kd, set: {base: {lr: -1.0}}}]\n",
             "runs[0].set.base.lr: input",
         ),

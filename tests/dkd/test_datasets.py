@@ -1,5 +1,7 @@
 """The embedded data set, the index and the reader."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -145,3 +147,23 @@ def test_cityscapes_counts_its_classes_from_zero(tmp_path):
         InputError, match=r"ulm_1_gtFine_labelTrainIds.png: label 19 is outside .* \(0..18, 255 = void\)"
     ):
         index.build(tmp_path, "cityscapes", names, places, catalog.STORED["cityscapes"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda image, mask: image.unlink(), "train_00003.jpg: image is missing"),
+        (lambda image, mask: mask.unlink(), "train_00003.png: mask is missing"),
+        (lambda image, mask: os.truncate(image, 5), "train_00003.png: image can't be read"),
+        (lambda image, mask: os.truncate(mask, 60), "train_00003.png: mask can't be"),
+        (
+            lambda image, mask: Image.open(mask).crop((0, 0, 32, 20)).save(mask),
+            "mask is 32x20 pixels, its image images/train_00003.png 32x32",
+        ),
+    ],
+)
+def test_a_picture_that_cannot_be_indexed_is_one_line(pictures, damage, words):
+    damage(pictures / "images" / "train_00003.png", pictures / "masks" / "train_00003.png")
+    with pytest.raises(InputError) as caught:
+        index.build(pictures, "x", catalog.class_names("folder", pictures), catalog.places("folder", pictures))
+    assert words in str(caught.value) and "\n" not in str(caught.value)

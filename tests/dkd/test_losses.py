@@ -305,8 +305,7 @@ def test_gradients_are_those_of_finite_differences(void):
     assert torch.autograd.gradcheck(lambda x: losses.auxiliary(x, (7, 8)), x)
 
 
-@pytest.mark.parametrize("classes", [20, 50])
-@pytest.mark.parametrize("spread", [0.1, 4.0])
+@pytest.mark.parametrize(("classes", "spread"), [(20, 4.0), (50, 0.1)])
 def test_single_precision_at_real_size(classes, spread):
     """Held to the plain form in double precision: in single precision that form itself is off by up to 1e-5."""
     x, y, labels = drawn(1, classes, (32, 32), (512, 512), spread=spread, dtype=torch.float32)

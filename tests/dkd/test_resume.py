@@ -1,19 +1,22 @@
 """Trainings that are stopped, killed, or meet a fault: what is kept, what goes on, and what is said."""
 
+import itertools
 import json
 import logging
 import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from multiprocessing import forkserver
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from dkd import resume, signals, train
+from dkd import devices, resume, signals, train
 from dkd.errors import InputError
 from dkd.methods import dkd, joint
 from tests.dkd.conftest import RECIPE, SPEC
@@ -21,23 +24,33 @@ from tests.dkd.conftest import RECIPE, SPEC
 LONG = RECIPE._replace(epochs=4)
 
 
-def fit(prepared, out, method=joint, **changes):
-    """Base or, with `previous`, step 1; returns the bytes of what was made, and the cost."""
+def learn(prepared, out, method=joint, **changes):
+    """Train base or, with `previous`, step 1; returns the cost."""
     out.mkdir(exist_ok=True)
     later = "previous" in changes
     options = {"recipe": LONG._replace(lr=0.001) if later else LONG, "seed": 0, "device": "cpu", "threads": 1}
     options |= {"weights": {"kd": 5.0, "dkd": 5.0, "ac": 1.0}} if later else {"weights": {}, "model": SPEC}
-    cost = train.fit(method=method, step=int(later), out=out, **{**prepared, **options, **changes})
+    return train.fit(method=method, step=int(later), out=out, **{**prepared, **options, **changes})
+
+
+def fit(prepared, out, method=joint, **changes):
+    """As `learn`; returns the bytes of what was made, and the cost."""
+    cost = learn(prepared, out, method, **changes)
     return [(out / name).read_bytes() for name in ("model.safetensors", "train.csv")], cost
 
 
 def meddle(method, at, act):
     """The method, but something happens in its loss for the `at`-th time, which `act` may change."""
-    calls = iter(range(1, 1000))
+    calls = itertools.count(1)
+    return watch(method, lambda total: act(total) if next(calls) == at else total)
+
+
+def watch(method, look):
+    """The method, but its loss is what `look` makes of it."""
 
     def loss(*given, **weights):
         total, terms = method.loss(*given, **weights)
-        return (act(total) if next(calls) == at else total), terms
+        return look(total), terms
 
     return SimpleNamespace(__name__=method.__name__, TEACHER=method.TEACHER, loss=loss)
 
@@ -226,6 +239,12 @@ def test_a_killed_loader_process_is_one_line(prepared, tmp_path):
         fit(prepared, tmp_path / "out", meddle(joint, 1, kill), workers=2)
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError(), BrokenPipeError(32, "broken")])
+def test_a_loader_process_that_is_gone_while_it_hands_over_is_the_same_line(error):
+    with pytest.raises(InputError, match=r"^a process that loads pictures is gone \("), devices.explained(""):
+        raise error
+
+
 def test_a_fault_in_a_loader_process_is_the_line_that_it_is_without(prepared, pictures, tmp_path):
     for path in pictures.glob("images/*"):
         path.write_bytes(b"no picture")
@@ -255,75 +274,83 @@ def test_signals_wait_for_the_end_of_the_block_and_do_what_they_did_before(stopp
     signal.signal(signal.SIGINT, stopping)
 
 
-TWO = """
-import json, logging, os, sys
-from pathlib import Path
-from types import SimpleNamespace
-import torch
-from dkd import train
-from dkd.methods import dkd, joint
-from tests.dkd.conftest import RECIPE, SPEC
-data, index, tasks, out, previous = [Path(word) if word else None for word in sys.argv[1:6]]
-options = json.loads(sys.argv[6])
-method, losses, dies = (dkd if previous else joint), [], options.pop("dies", None)
-logging.basicConfig()
-options["state"] = Path(options["state"]) if "state" in options else None
-def loss(*given, **weights):
-    total, terms = method.loss(*given, **weights)
-    losses.append(total.item())
-    if len(losses) == dies and os.environ["RANK"] == "1":
-        os._exit(9)
-    return total, terms
-train.fit(
-    method=SimpleNamespace(__name__=method.__name__, TEACHER=method.TEACHER, loss=loss),
-    data=data, index=index, tasks=tasks, step=int(bool(previous)), out=out, seed=0,
-    recipe=RECIPE._replace(epochs=7 if previous else 4, lr=0.001 if previous else 0.01),
-    weights={"kd": 5.0, "dkd": 5.0, "ac": 1.0} if previous else {},
-    model=None if previous else {**SPEC, **options.pop("model", {})},
-    previous=previous, device="cpu", threads=1, **options,
-)
-Path(f"{out}-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(losses))
-"""
+DIED = 9
 
 
-def several(prepared, out, processes, previous=None, **options):
-    """Train in so many processes; what they print."""
-    out.mkdir(parents=True)
-    out.with_name("two.py").write_text(TWO)
-    command = [sys.executable]
-    if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command += [out.with_name("two.py"), *prepared.values(), out, previous or ""]
-    command.append(json.dumps(options, default=str))
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+def share(rank, port, prepared, out, method, dies, changes):
+    """What one of two processes does: train, and write the total of every iteration down; dies at iteration `dies`."""
+    here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    here |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in here.items()})
+    losses = []
+
+    def look(total):
+        losses.append(total.item())
+        if len(losses) == dies:
+            os._exit(DIED)
+        return total
+
+    learn(prepared, out, watch({"joint": joint, "dkd": dkd}[method], look), **changes)
+    out.with_name(f"{out.name}-{rank}.json").write_text(json.dumps(losses))
 
 
-def losses_of(prepared, out, processes, **options):
-    """Total of every iteration, its mean over processes."""
-    done = several(prepared, out, processes, **options)
-    assert done.returncode == 0, done.stderr
-    parts = [json.loads(out.with_name(f"{out.name}-{rank}.json").read_text()) for rank in range(processes)]
-    return torch.tensor(parts, dtype=torch.float64).mean(0)
+@pytest.fixture(scope="module")
+def forks():
+    """Starts forks of a process that has loaded torch and used it for nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        # Where that process finds what it loads: the code under test, not what is installed.
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+    return context
+
+
+def in_two(forks, prepared, out, method="joint", dies=None, **changes):
+    """Train in two processes, the second of which may die; the exit statuses, and the mean total of every iteration."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out.parent.mkdir(exist_ok=True)
+    given = [(rank, port, prepared, out, method, dies if rank else None, changes) for rank in (0, 1)]
+    ranks = [forks.Process(target=share, args=arguments, daemon=True) for arguments in given]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(120)
+    files = [out.with_name(f"{out.name}-{rank}.json") for rank in (0, 1)]
+    losses = [json.loads(file.read_text()) for file in files if file.exists()]
+    return [rank.exitcode for rank in ranks], torch.tensor(losses, dtype=torch.float64).mean(0)
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(prepared, alone, tmp_path):
+def test_two_processes_have_the_losses_of_one(forks, prepared, alone, tmp_path):
     """With frozen batch norms as they are; at the base with synchronised ones, and without dropout's random numbers."""
-    for name, options in (("step", {"previous": alone.folder}), ("base", {"model": {"dropout": 0.0}})):
-        one, two = (losses_of(prepared, tmp_path / name / str(number), number, **options) for number in (1, 2))
-        assert len(one) >= 20 and one.std() > 0.1
+    step = {"previous": alone.folder, "recipe": LONG._replace(epochs=7, lr=0.001)}
+    for method, options in ((dkd, step), (joint, {"model": {**SPEC, "dropout": 0.0}})):
+        one, name = [], method.__name__.rpartition(".")[2]
+        learn(
+            prepared,
+            tmp_path / f"{name}1",
+            watch(method, lambda total, one=one: one.append(total.item()) or total),
+            **options,
+        )
+        codes, two = in_two(forks, prepared, tmp_path / f"{name}2", name, **options)
+        one = torch.tensor(one, dtype=torch.float64)
+        assert codes == [0, 0] and len(one) >= 20 and one.std() > 0.1
         assert (one - two).abs().max() < 1e-5, name
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_two_were_and_say_so_where_one_was(prepared, tmp_path):
-    losses_of(prepared, tmp_path / "undisturbed", 2)
+def test_two_processes_go_on_where_two_were_and_say_so_where_one_was(forks, prepared, tmp_path, caplog):
+    assert in_two(forks, prepared, tmp_path / "undisturbed")[0] == [0, 0]
     state = {"state": tmp_path / "state", "save_minutes": 1e-9}
-    assert several(prepared, tmp_path / "died", 2, dies=8, **state).returncode
+    codes, _ = in_two(forks, prepared, tmp_path / "died", dies=8, **state)
+    assert codes[0] and codes[1] == DIED
     shutil.copytree(tmp_path / "state", tmp_path / "copy")
-    assert len(losses_of(prepared, tmp_path / "again", 2, **state)) == 20 - 7
+    codes, losses = in_two(forks, prepared, tmp_path / "again", **state)
+    assert codes == [0, 0] and len(losses) == 20 - 7
     for name in ("model.safetensors", "train.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
-    done = several(prepared, tmp_path / "one", 1, state=tmp_path / "copy")
-    assert done.returncode == 0 and "the state was saved by 2 x cpu, this is 1 x cpu: goes on with other" in done.stderr
+    learn(prepared, tmp_path / "one", state=tmp_path / "copy")
+    assert "the state was saved by 2 x cpu, this is 1 x cpu: goes on with other" in caplog.text

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -64,7 +63,7 @@ def test_the_base_is_written_whole(base):
     assert all(float(row["total"]) == pytest.approx(float(row["mbce"]) + float(row["ac"]), rel=1e-5) for row in history)
     learned = json.loads((base.folder / "step.json").read_text())
     assert learned["order"] == [1, 2, 3, 4] and learned["sizes"] == [4] and learned["class_names"][5] == "ring"
-    # 23 of the 24 pictures show a class of the base; three do not fill a batch of four.
+    # 22 of the 24 pictures show a class of the base; two do not fill a batch of four.
     assert base.cost["iterations"] == 2 * 5 and base.cost["images"] == 40
 
 
@@ -157,6 +156,18 @@ def test_a_method_without_what_it_needs_is_one_line(missing, prepared, base, tmp
     vars(mine).update({name: part for name, part in parts.items() if name != missing})
     with pytest.raises(InputError, match=rf"^dkd\.methods\.mine: {missing} is missing; "):
         fit_step(prepared, tmp_path / "out", base.folder, mine)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch": 64}, "step 0: 22 training pictures are fewer than a batch of 64; lower train.batch"),
+        ({"precision": "fp16"}, "train.precision: fp16 needs a CUDA device"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_one_line(changes, words, prepared, tmp_path):
+    with pytest.raises(InputError, match=words):
+        fit_base(prepared, tmp_path / "out", recipe=RECIPE._replace(**changes))
 
 
 def test_mixed_precision_trains(prepared, base, tmp_path):
@@ -266,31 +277,6 @@ def test_classes_not_learned_yet_are_background_or_void(prepared, base, tmp_path
     judge(prepared, base.folder, 0, tmp_path, unseen="ignore")
     known = np.load(tmp_path / "confusion.npz")["paper"]
     assert np.array_equal(whole[1:], known[1:]) and whole[0].sum() > known[0].sum()
-
-
-SHARE = """
-import sys
-from pathlib import Path
-from dkd import evaluate
-data, index, tasks, folder, out = map(Path, sys.argv[1:])
-options = {"base": 4, "crop": 24, "unseen": "background", "count_background": True, "absent": "leave_out"}
-evaluate.evaluate(
-    data=data, index=index, tasks=tasks, folder=folder, step=0, out=out, device="cpu", threads=1, **options
-)
-"""
-
-
-@pytest.mark.slow
-def test_several_processes_count_every_picture_once(prepared, base, tmp_path):
-    judge(prepared, base.folder, 0, tmp_path, crop=24)
-    alone = (tmp_path / "metrics.json").read_bytes()
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "share.py").write_text(SHARE)
-    paths = [*prepared.values(), base.folder, tmp_path / "shared"]
-    # Eight pictures for three processes.
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
-    subprocess.run([*command, tmp_path / "share.py", *paths], check=True)
-    assert (tmp_path / "shared" / "metrics.json").read_bytes() == alone
 
 
 def test_warm_up_rises_before_the_decay():

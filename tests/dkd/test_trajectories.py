@@ -132,7 +132,6 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
 @pytest.mark.slow
 def test_four_steps_of_an_increment_are_those_of_the_release(golden):
     case = golden("trajectories.json")["inc_15-1"]
-    torch.set_num_threads(2)
     student, optimizer, history, norms = four_steps(case, dkd.loss)
     for found, known in zip(history, case["iterations"], strict=True):
         assert terms(found) == pytest.approx(terms(known), rel=1e-5)

@@ -6,13 +6,15 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
 from PIL import Image
 
-from tests.conftest import ROOT
+from dkd import scenario, tasks
+from dkd.datasets import index as index_file
+from tests.conftest import ROOT, SHARED
+from tests.dkd.test_cli import run
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 WIDTH = 64
@@ -47,8 +49,6 @@ def lay_out(root, tables, places):
 
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory):
-    from tests.conftest import SHARED
-
     tables = [SHARED / "data" / "class_tables" / f"voc2012_{name}.txt" for name in ("train_aug", "val")]
     lists = "ImageSets/Segmentation"
     places = [("JPEGImages", "SegmentationClassAug", f"{lists}/{name}.txt") for name in ("trainaug", "val")]
@@ -59,8 +59,6 @@ def voc(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ade(tmp_path_factory):
-    from tests.conftest import SHARED
-
     names = ("training", "validation")
     tables = [SHARED / "data" / "class_tables" / f"ade20k_{name}.txt" for name in names]
     places = [(f"images/{name}", f"annotations/{name}", None) for name in names]
@@ -69,42 +67,28 @@ def ade(tmp_path_factory):
     return root
 
 
-def dkd(*words):
-    """Seconds that a command took."""
-    started = time.monotonic()
-    path = f"{ROOT / 'src'}:{ROOT}"
-    command = [sys.executable, "-c", "from dkd.cli import main; main()", *map(str, words)]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": path})
-    return time.monotonic() - started
-
-
 def digest(ids):
     return {"images": len(ids), "sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest()}
 
 
-def test_voc_lists_come_out_as_published(voc, golden, tmp_path):
+def test_voc_lists_come_out_as_published(voc, golden, tmp_path, monkeypatch):
     index = tmp_path / "index.csv"
-    assert dkd("index", voc, "--format", "voc", "--out", index) < 60
+    run(monkeypatch, "index", voc, "--format", "voc", "--out", index)
     known, found = golden("splits.json"), {}
-    for scenario in SCENARIOS["voc2012"]:
+    for name in SCENARIOS["voc2012"]:
         for setting in ("overlap", "disjoint"):
-            out = tmp_path / f"{scenario}-{setting}.json"
-            # The command itself, with the start of Python and of its libraries, which takes longer than the split.
-            assert dkd("split", index, "--scenario", scenario, "--setting", setting, "--out", out) < 10
+            out = tmp_path / f"{name}-{setting}.json"
+            run(monkeypatch, "split", index, "--scenario", name, "--setting", setting, "--out", out)
             for step in json.loads(out.read_text())["steps"]:
                 for split in ("train", "val", "test"):
-                    found[f"voc2012/{setting}/{scenario}/{split}/{step['step']}"] = digest(step[split])
+                    found[f"voc2012/{setting}/{name}/{split}/{step['step']}"] = digest(step[split])
     assert len(known) > 60 and {key: found[key] for key in known} == known
 
 
-def test_ade_lists_leave_out_what_shows_nothing(ade, tmp_path):
-    from dkd import scenario, tasks
-    from dkd.datasets import index as index_file
-
-    dkd("index", ade, "--format", "ade20k", "--out", tmp_path / "index.csv")
+def test_ade_lists_leave_out_what_shows_nothing(ade, tmp_path, monkeypatch):
+    run(monkeypatch, "index", ade, "--format", "ade20k", "--out", tmp_path / "index.csv")
     table = index_file.read(tmp_path / "index.csv")
     assert len(table.rows) == 22_210 and len(table.class_names) == 151
-    started = time.monotonic()
     for name in SCENARIOS["ade20k"]:
         sizes = scenario.step_sizes(name, 150)
         for setting in tasks.SETTINGS:
@@ -112,7 +96,6 @@ def test_ade_lists_leave_out_what_shows_nothing(ade, tmp_path):
             assert len(steps) == len(sizes) and all(step["train"] and step["test"] for step in steps)
             if (name, setting) == ("100-50", "overlap"):
                 assert len(steps[0]["train"]) == 20_210 - 18
-    assert time.monotonic() - started < 16, "a second for each split"
 
 
 def test_the_plan_of_the_paper_has_each_base_once(voc, tmp_path):
