@@ -1,18 +1,19 @@
 # Everything runs in .venv, made from the project's own files; nothing else has to be set up.
 PYTHON ?= python3
-CORES ?= $(shell nproc)
+CORES ?= $(shell PYTHONPATH=src $(PYTHON) -m dkd.cores 2>/dev/null)
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: run test test-all browser-test bench lint
+.PHONY: run test slow-test browser-test bench lint
 
 run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
 
 test: lint  ## lint and the tests of every day
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not browser"
+	$(PYTEST) -m "not slow and not gpu and not browser"
 
-test-all: lint  ## all tests but those that need a GPU or a browser
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not browser"
+slow-test: .venv/installed  ## the tests that take longer, of real runs mostly
+	$(PYTEST) -m "slow and not gpu and not browser"
 
 browser-test: .venv/installed  ## the page in Chromium, which is installed on Debian where it is missing
 	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }
@@ -25,7 +26,7 @@ bench: .venv/installed  ## the performance table of README.md, in some minutes
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile pipeline/rules
+	$(BIN)/snakefmt --check Snakefile
 	$(BIN)/snakemake --lint
 
 .venv/installed: pyproject.toml constraints.txt

@@ -7,5 +7,5 @@ until [ -x "$folder/.venv/bin/snakemake" ] || [ "$folder" = / ]; do
     folder=$(dirname "$folder")
 done
 PATH="$folder/.venv/bin:$PATH"
-snakemake --cores "${DKD_CORES:-all}" "$@"
+snakemake --cores "${DKD_CORES:-$(PYTHONPATH=src python -m dkd.cores)}" "$@"
 python -m pipeline prune
