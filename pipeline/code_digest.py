@@ -81,13 +81,13 @@ class Code:
         return self._modules[name]
 
     def _imports(self, module: "_Module") -> Iterator[str]:
-        for node in ast.walk(module.tree):
-            where = f"{module.path}, line {getattr(node, 'lineno', 0)}"
+        for node in _import_statements(module.tree):
+            where = f"{module.path}, line {node.lineno}"
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     if alias.name.split(".")[0] in SOURCES:
                         yield from self._existing(alias.name, where)
-            elif isinstance(node, ast.ImportFrom):
+            else:
                 base = _absolute(node, module, where)
                 if base.split(".")[0] in SOURCES:
                     yield from self._existing(base, where)
@@ -103,7 +103,7 @@ class Code:
         for name in names:
             if self._path(f"{base}.{name}"):
                 yield f"{base}.{name}"
-            elif name != "*" and not _binds(self._module(base).tree, name):
+            elif name != "*" and not {name, "*", "__getattr__"} & _bound(self._module(base).tree):
                 raise InputError(f"{where}: imports {name} from {base}, which has no such name")
 
 
@@ -120,6 +120,12 @@ def _parsed(source: bytes) -> tuple[ast.Module, str]:
     return tree, hashlib.sha256(_meaning(tree).encode()).hexdigest()
 
 
+@cache
+def _import_statements(tree: ast.Module) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@cache
 def _definitions(tree: ast.Module) -> dict[str, str]:
     meanings: dict[str, list[str]] = {}
     for node in tree.body:
@@ -154,8 +160,9 @@ def _absolute(node: ast.ImportFrom, module: _Module, where: str) -> str:
     return ".".join([*package[: len(package) - climb], *([node.module] if node.module else [])])
 
 
-def _binds(tree: ast.Module, name: str) -> bool:
-    """Whether a module could have `name`: bound anywhere in it, or brought by a star or by __getattr__."""
+@cache
+def _bound(tree: ast.Module) -> set[str]:
+    """The names that a module could have: bound anywhere in it; with "*" or "__getattr__" it could have any."""
     bound = {"__doc__", "__file__", "__name__", "__path__", "__spec__"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -164,7 +171,7 @@ def _binds(tree: ast.Module, name: str) -> bool:
             bound.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             bound |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-    return bool(bound & {name, "*", "__getattr__"})
+    return bound
 
 
 def _meaning(node: Any) -> str:
