@@ -18,6 +18,7 @@ from pipeline.plan import STAMP, Node, Plan
 
 SCHEMA = 1
 FIELDS = {"rule": str, "key": str, "params": dict, "inputs": dict, "code": dict, "files": dict, "digest": str}
+OPTIONAL = {"definitions": dict, "finished": str, "seconds": int | float, "adopted": list}
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "snakemake", "dvc")
 
 
@@ -38,6 +39,7 @@ def _read(folder: Path, *state: int) -> dict[str, Any] | None:
         return None
     sound = isinstance(record, dict) and record.get("schema") == SCHEMA
     sound = sound and all(isinstance(record.get(name), kind) for name, kind in FIELDS.items())
+    sound = sound and all(isinstance(record[name], kind) for name, kind in OPTIONAL.items() if name in record)
     sound = sound and all(_fits(facts, {"size": int, "sha256": str}) for facts in record["files"].values())
     sound = sound and all(_fits(facts, {"key": str, "digest": str}) for facts in record["inputs"].values())
     sound = sound and all(_fits(each, {"key": str, "digest": str, "when": str}) for each in record.get("adopted", []))
