@@ -25,7 +25,7 @@ bench: .venv/installed  ## the performance table of README.md, in some minutes
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile pipeline/rules
+	$(BIN)/snakefmt --check Snakefile
 	$(BIN)/snakemake --lint
 
 .venv/installed: pyproject.toml constraints.txt
