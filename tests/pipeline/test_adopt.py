@@ -59,9 +59,9 @@ def test_a_second_edit_adopts_what_was_adopted(edited):
 
 
 def test_the_attic_is_looked_through(edited):
-    keep.prune(edited.plan)
+    store.prune(edited.plan)
     outcomes = run(edited)
-    assert len(outcomes) == 11 and all(each.adopted and each.old.is_relative_to(keep.ATTIC) for each in outcomes)
+    assert len(outcomes) == 11 and all(each.adopted and each.old.is_relative_to(store.ARCHIVE) for each in outcomes)
     assert edited.make() == []
 
 
@@ -115,7 +115,7 @@ def test_damaged_versions_are_refused(edited):
 
 
 def test_of_two_versions_the_one_in_use_last_is_taken(edited):
-    keep.prune(edited.plan)
+    store.prune(edited.plan)
     edited.edit("src/dkd/losses.py", "EDITED = True", "EDITED = 'again'")
     edited.make()
     [latest] = edited.plan.of("base")
@@ -124,5 +124,5 @@ def test_of_two_versions_the_one_in_use_last_is_taken(edited):
 
 
 def test_what_a_run_is_making_is_left_to_it(edited):
-    with keep.lock(edited.folder(BASE)):
+    with store.lock(edited.folder(BASE)):
         assert not any(outcome.node.rule == "base" for outcome in run(edited))

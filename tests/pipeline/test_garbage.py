@@ -20,12 +20,12 @@ def attic(workplace):
     """Seven nodes of seed 0 in the attic; the plan is that of seed 1."""
     workplace.make()
     workplace.params(runs=[{**SHAPES, "seed": 1}])
-    keep.prune(workplace.plan)
+    store.prune(workplace.plan)
     return workplace
 
 
 def stored():
-    return sorted(keep.nodes(keep.ATTIC))
+    return sorted(store.nodes(store.ARCHIVE))
 
 
 def test_what_lies_there_longer_than_days_goes(attic):
@@ -45,7 +45,7 @@ def test_age_is_the_time_in_the_attic_not_that_of_the_work(workplace):
     for path in Path("results").rglob("*"):
         lie_since(path, WEEK)
     workplace.params(runs=[{**SHAPES, "seed": 1}])
-    keep.prune(workplace.plan)
+    store.prune(workplace.plan)
     assert garbage.collect(workplace.plan, days=1, size=None) == []
 
 
@@ -57,12 +57,12 @@ def test_the_oldest_go_beyond_a_size(attic):
     gone = garbage.collect(attic.plan, days=None, size=sum(sizes.values()) - 1)
     assert [waste.path for waste in gone] == before[-1:]
     garbage.collect(attic.plan, days=None, size=0)
-    assert stored() == [] and keep.ATTIC.is_dir()
+    assert stored() == [] and store.ARCHIVE.is_dir()
 
 
 def test_what_the_plan_or_a_live_run_asks_for_stays(attic, monkeypatch):
     base = next(path for path in stored() if "base" in path.parts)
-    monkeypatch.setattr(plans, "in_use", lambda: {str(base.relative_to(keep.ATTIC))})
+    monkeypatch.setattr(plans, "in_use", lambda: {str(base.relative_to(store.ARCHIVE))})
     garbage.collect(attic.plan, days=0, size=0)
     assert stored() == [base]
     monkeypatch.undo()
@@ -74,16 +74,16 @@ def test_what_the_plan_or_a_live_run_asks_for_stays(attic, monkeypatch):
 
 def test_what_a_job_holds_stays(attic):
     held = stored()[0]
-    with keep.lock(str(held.relative_to(keep.ATTIC))):
+    with store.lock(str(held.relative_to(store.ARCHIVE))):
         garbage.collect(attic.plan, days=None, size=0)
         assert stored() == [held]
 
 
 def test_damaged_folders_go_too_and_nothing_else(attic):
     node = Path(attic.folder("made/shapes"))
-    keep.set_aside(node)
-    [aside] = keep.DAMAGED.glob("data/made/shapes-*")
-    notes = keep.DAMAGED / "notes.txt"
+    store.set_aside(node)
+    [aside] = store.QUARANTINE.glob("data/made/shapes-*")
+    notes = store.QUARANTINE / "notes.txt"
     notes.write_text("mine")
     assert garbage.collect(attic.plan, days=1, size=None) == []
     lie_since(aside, WEEK)
@@ -100,12 +100,12 @@ def test_states_of_trainings_that_nobody_asks_for_go(attic):
     wanted = attic.folder("base/shapes/overlap/4/s1")[-12:]
     [unwanted] = [path.name[-12:] for path in stored() if path.name.startswith("s0-") and "checkpoints" in str(path)]
     for key in (wanted, unwanted):
-        (keep.WORK / key).mkdir(parents=True)
-        (keep.WORK / key / "state.pt").write_bytes(b"x" * 5)
-        lie_since(keep.WORK / key, WEEK)
+        (store.WORK / key).mkdir(parents=True)
+        (store.WORK / key / "state.pt").write_bytes(b"x" * 5)
+        lie_since(store.WORK / key, WEEK)
     gone = garbage.collect(attic.plan, days=6, size=None)
-    assert [(waste.path, waste.size) for waste in gone] == [(keep.WORK / unwanted, 5)]
-    assert [path.name for path in keep.WORK.iterdir()] == [wanted]
+    assert [(waste.path, waste.size) for waste in gone] == [(store.WORK / unwanted, 5)]
+    assert [path.name for path in store.WORK.iterdir()] == [wanted]
 
 
 def test_files_that_lie_elsewhere_too_free_nothing(attic):
@@ -121,10 +121,10 @@ def test_old_plans_and_scratch_of_the_dead_go(attic):
     for name, age in (("old", WEEK), ("new", 0)):
         (plans.PLANS / f"{name}.json").write_text("{}")
         lie_since(plans.PLANS / f"{name}.json", age)
-    (keep.SCRATCH / "dead").mkdir(parents=True)
+    (store.SCRATCH / "dead").mkdir(parents=True)
     garbage.collect(attic.plan, days=100, size=None)
     assert [path.stem for path in plans.PLANS.iterdir()] == ["new"]
-    assert not list(keep.SCRATCH.iterdir())
+    assert not list(store.SCRATCH.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -265,15 +265,15 @@ def test_few_plans_are_kept_and_those_in_use_always(build, monkeypatch):
 
 
 def test_stages_see_neither_plan_nor_config():
-    for stage in (plans.fingerprint.ROOT / "pipeline" / "stages").glob("*.py"):
+    for stage in (plans.ROOT / "pipeline" / "stages").glob("*.py"):
         method = {"method": "dkd"}
-        modules = plans.fingerprint.Code().closure(plans.entries(stage.stem, method))
+        modules = plans.code_digest.Code().closure(plans.entries(stage.stem, method))
         assert not {"dkd.config", "dkd.cli", "pipeline.plan", "pipeline.node"} & modules.keys(), stage
 
 
 def test_a_method_is_not_in_the_code_of_another():
     closure = {
-        name: set(plans.fingerprint.Code().closure(plans.entries("increment", {"method": name})))
+        name: set(plans.code_digest.Code().closure(plans.entries("increment", {"method": name})))
         for name in ("kd", "dkd")
     }
     assert "dkd.methods.dkd" not in closure["kd"] and "dkd.methods.kd" not in closure["dkd"]
@@ -323,9 +323,9 @@ def test_weights_from_a_file_count_by_content(build, tmp_path):
 
 def test_code_that_makes_results_opens_no_files_of_its_own():
     """Presets and other package data are no part of the fingerprint: only the config reads them, into params."""
-    code = plans.fingerprint.Code()
-    stages = [path.stem for path in (plans.fingerprint.ROOT / "pipeline" / "stages").glob("[a-z]*.py")]
-    methods = [path.stem for path in (plans.fingerprint.ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")]
+    code = plans.code_digest.Code()
+    stages = [path.stem for path in (plans.ROOT / "pipeline" / "stages").glob("[a-z]*.py")]
+    methods = [path.stem for path in (plans.ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")]
     modules = {
         name
         for stage in stages

@@ -54,7 +54,7 @@ def test_the_version_that_differs_least_explains(made):
     made.make()
     made.params(runs=[SHAPES], increment={"lr": 0.5, "epochs": 4})
     assert stand(made, STEP) == ("missing", ["params changed: recipe.epochs: 3 -> 4"])
-    keep.prune(made.plan)
+    store.prune(made.plan)
     assert stand(made, STEP) == ("missing", ["params changed: recipe.epochs: 3 -> 4"])
 
 
@@ -82,9 +82,9 @@ def test_damage_is_found_by_size_and_by_content(made):
 
 def test_tidy_that_verifies_sets_aside_what_a_run_makes_again(made, capsys):
     Path(made.folder(STEP), "step.json").write_text(Path(made.folder(STEP), "step.json").read_text().upper())
-    keep.tidy(made.plan)
+    store.tidy(made.plan)
     assert made.make() == []
-    keep.tidy(made.plan, verify=True)
+    store.tidy(made.plan, verify=True)
     assert "step.json does not hold what was written" in capsys.readouterr().err
     assert len(made.make()) == 8
     assert not Status(made.plan, verify=True).to_make()
@@ -93,14 +93,14 @@ def test_tidy_that_verifies_sets_aside_what_a_run_makes_again(made, capsys):
 def test_what_lies_in_the_attic_is_kept_and_costs_nothing(made):
     old = made.plan
     made.params(runs=[{**SHAPES, "seed": 1}])
-    keep.prune(made.plan)
+    store.prune(made.plan)
     status = Status(old)
     assert status.count("present") == 4 and status.count("kept") == 11
     assert "4 of 15 nodes present, 11 more in the attic" in list(status.lines())
     assert status.cost() == Cost(0, 0, 0)
     assert not Path(next(iter(old.of("base"))).folder).exists(), "status changes nothing"
     # What was damaged there is no help.
-    [kept] = keep.ATTIC.glob(f"checkpoints/{BASE}-*")
+    [kept] = store.ARCHIVE.glob(f"checkpoints/{BASE}-*")
     shutil.rmtree(kept)
     kept.mkdir()
     assert Status(old).count("kept") == 0 and len(Status(old).to_make()) == 11
@@ -165,8 +165,8 @@ def test_the_command_says_by_its_exit_status_whether_there_is_damage(made):
 
 
 def test_definitions_are_what_people_call_them():
-    tree = fingerprint.ast.parse("import os\nX: int = 1\na, b = c.d = 1, 2\nclass K: pass\nif X:\n  Y = 1\n'says'\n")
-    assert list(fingerprint._definitions(tree)) == ["(imports)", "X", "(a, b), c.d", "K", "(statements)"]
+    tree = code_digest.ast.parse("import os\nX: int = 1\na, b = c.d = 1, 2\nclass K: pass\nif X:\n  Y = 1\n'says'\n")
+    assert list(code_digest._definitions(tree)) == ["(imports)", "X", "(a, b), c.d", "K", "(statements)"]
 
 
 def test_amounts_are_in_units_of_people():

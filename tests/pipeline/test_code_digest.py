@@ -40,7 +40,7 @@ else: continue
 
 
 def meaning(source):
-    return fingerprint._meaning(ast.parse(source))
+    return code_digest._meaning(ast.parse(source))
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def checkout(tmp_path):
         for name, source in {"src/dkd/__init__.py": "", "pipeline/__init__.py": "", **modules}.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(source)
-        return fingerprint.Code(tmp_path).closure(entries)
+        return code_digest.Code(tmp_path).closure(entries)
 
     return write
 
 
 def test_syntax_means_the_same_to_every_python():
     # The value was the same under Python 3.11, 3.12 and 3.13 when this was written.
-    assert fingerprint.digest(meaning(SYNTAX))[:16] == "b46eb54ff0e75849"
+    assert code_digest.digest(meaning(SYNTAX))[:16] == "b46eb54ff0e75849"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_an_edit_changes_the_key_of_what_reaches_it_and_of_nothing_else(tmp_path
         imports[source].add(target)
     paths = {}
     for name, lines in sources.items():
-        stem = root / fingerprint.SOURCES[name.split(".")[0]] / name.replace(".", "/")
+        stem = root / code_digest.SOURCES[name.split(".")[0]] / name.replace(".", "/")
         paths[name] = stem / "__init__.py" if name == "dkd.p" else stem.with_name(f"{stem.name}.py")
         paths[name].parent.mkdir(parents=True, exist_ok=True)
         paths[name].write_text("\n".join(lines))
@@ -211,12 +211,12 @@ def test_an_edit_changes_the_key_of_what_reaches_it_and_of_nothing_else(tmp_path
         if (name := todo.pop()) and name not in reached:
             reached.add(name)
             todo += [name.rpartition(".")[0], *imports[name]]
-    before = fingerprint.Code(root).closure([entry])
+    before = code_digest.Code(root).closure([entry])
     assert set(before) == reached
     paths[edited].write_text(f'"Says."\n# more\n{paths[edited].read_text()}\n\n')
-    assert fingerprint.Code(root).closure([entry]) == before
+    assert code_digest.Code(root).closure([entry]) == before
     paths[edited].write_text(paths[edited].read_text().replace("VALUE = 1", "VALUE = 2"))
-    after = fingerprint.Code(root).closure([entry])
+    after = code_digest.Code(root).closure([entry])
     assert {name for name in reached if before[name] != after[name]} == {edited} & reached
 
 
@@ -226,7 +226,7 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     for top in ("src", "pipeline"):
         shutil.copytree(ROOT / top, root / top, ignore=shutil.ignore_patterns("__pycache__"))
-    code = fingerprint.Code(root)
+    code = code_digest.Code(root)
     methods = [path.stem for path in (root / "src/dkd/methods").glob("[a-z]*.py")]
     kinds = [(path.stem, None) for path in (root / "pipeline/stages").glob("[a-z]*.py") if path.stem != "increment"]
     kinds += [("increment", method) for method in methods]
@@ -265,7 +265,7 @@ def test_an_edit_anywhere_in_the_project_changes_the_nodes_that_run_it_and_no_ot
     try:
         for text, edited in ((ast.unparse(ast.parse(source)), set()), (ast.unparse(tree), {name})):
             path.write_text(f"# said differently\n{text}")
-            code = fingerprint.Code(root)
+            code = code_digest.Code(root)
             for (rule, method), before in reached.items():
                 after = code.closure(plans.entries(rule, {"method": method}))
                 assert {each for each in before if before[each] != after[each]} == edited & before.keys()

@@ -21,14 +21,14 @@ def left_behind():
     return (
         {str(path) for path in Path().rglob("*") if path.is_file()}
         - {"params.yaml"}
-        - {str(path) for path in keep.LOCK.glob("*")}
+        - {str(path) for path in store.LOCK.glob("*")}
     )
 
 
 def test_every_node_is_made_once(workplace):
     assert workplace.make() == list(workplace.plan.nodes)
     assert workplace.make() == []
-    assert not list(keep.SCRATCH.glob("*"))
+    assert not list(store.SCRATCH.glob("*"))
 
 
 def test_a_stage_sees_its_params_its_inputs_and_the_runtime(workplace):
@@ -42,7 +42,7 @@ def test_a_stage_sees_its_params_its_inputs_and_the_runtime(workplace):
     places = {"work": f".dkd/work/{index[-12:]}", "board": f"logs/tensorboard/{index}"}
     assert runtime == {**workplace.plan.runtime, **places}
     assert inputs == {"data": Path(draw)}
-    assert out.parent == keep.SCRATCH
+    assert out.parent == store.SCRATCH
 
 
 def test_which_gpus_a_rule_has_and_in_how_many_processes(workplace, monkeypatch):
@@ -94,7 +94,7 @@ def test_jobs_do_not_load_the_config():
     """So that a param that is not in a node's key is out of reach."""
     code = "import sys; from pipeline import node; print([m for m in sys.modules if m in ('dkd.config', 'pydantic')])"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=fingerprint.ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
 
@@ -111,7 +111,7 @@ def test_provenance_says_what_a_node_was_made_from_and_holds(workplace):
     assert record["files"] == {"a": {"size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}}
     assert record["cost"] == {"images": 7}
     assert "pipeline.stages.draw" in record["code"] and "dkd.datasets.shapes" in record["code"]
-    assert fingerprint.digest(record["code"]) == planned.code
+    assert code_digest.digest(record["code"]) == planned.code
     assert record["versions"].keys() == {"python", *provenance.LIBRARIES}
     assert record["git"].keys() == {"commit", "dirty"}
     assert record["started"] <= record["finished"] and record["seconds"] >= 0
@@ -154,7 +154,7 @@ def test_promised_files_must_be_there(workplace):
 
 def test_scratch_of_a_killed_job_is_emptied_first(workplace):
     draw = workplace.folder("made/shapes")
-    old = keep.SCRATCH / keep.slug(draw) / "half"
+    old = store.SCRATCH / store.slug(draw) / "half"
     old.parent.mkdir(parents=True)
     old.write_text("half")
     workplace.make(draw)
@@ -189,14 +189,14 @@ node.make(plan.thaw(Path(file)), folder, ["a"])
 def test_killed_at_any_moment_a_node_is_there_or_is_not(workplace, moment):
     draw = workplace.folder("made/shapes")
     command = [sys.executable, "-c", KILLED, moment, str(plans.freeze(workplace.plan)), draw]
-    path = f"{fingerprint.ROOT}:{fingerprint.ROOT / 'src'}"
+    path = f"{ROOT}:{ROOT / 'src'}"
     assert subprocess.run(command, env={**os.environ, "PYTHONPATH": path}).returncode == -signal.SIGKILL
     assert Path(draw, plans.STAMP).exists() == (moment == "renamed")
-    assert [work.name for work in keep.WORK.iterdir()] == [draw[-12:]]
+    assert [work.name for work in store.WORK.iterdir()] == [draw[-12:]]
     assert workplace.make(draw) == ([] if moment == "renamed" else [draw])
     assert Path(draw, "a" if moment == "renamed" else "classes.txt").exists()
-    keep.sweep()
-    assert not list(keep.WORK.iterdir()) and not list(keep.SCRATCH.iterdir())
+    store.sweep()
+    assert not list(store.WORK.iterdir()) and not list(store.SCRATCH.iterdir())
 
 
 def test_the_state_of_an_unfinished_node_stays(workplace):
@@ -209,8 +209,8 @@ def test_the_state_of_an_unfinished_node_stays(workplace):
     workplace.stage("draw", fail)
     with pytest.raises(InputError):
         workplace.make(draw)
-    keep.prune(workplace.plan)
-    assert [work.name for work in keep.WORK.iterdir()] == [draw[-12:]]
+    store.prune(workplace.plan)
+    assert [work.name for work in store.WORK.iterdir()] == [draw[-12:]]
 
 
 def test_an_unfinished_folder_in_the_way_is_set_aside(workplace):
@@ -219,7 +219,7 @@ def test_an_unfinished_folder_in_the_way_is_set_aside(workplace):
     Path(draw, "notes.txt").write_text("mine")
     workplace.make(draw)
     assert not Path(draw, "notes.txt").exists()
-    assert [path.read_text() for path in keep.DAMAGED.rglob("notes.txt")] == ["mine"]
+    assert [path.read_text() for path in store.QUARANTINE.rglob("notes.txt")] == ["mine"]
 
 
 def test_a_finished_folder_is_left_alone(workplace):
@@ -243,7 +243,7 @@ def test_a_missing_input_is_named(workplace):
 
 def test_code_that_changed_since_the_plan_was_made_is_refused(workplace, monkeypatch):
     draw = workplace.folder("made/shapes")
-    monkeypatch.setattr(fingerprint.Code, "closure", lambda self, entries: {"pipeline.stages.draw": "edited"})
+    monkeypatch.setattr(code_digest.Code, "closure", lambda self, entries: {"pipeline.stages.draw": "edited"})
     with pytest.raises(InputError, match="draw shapes: code changed since the run started; start again"):
         workplace.make(draw)
     assert workplace.made == []
