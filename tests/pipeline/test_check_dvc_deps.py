@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from dkd.errors import InputError
-from pipeline import ROOT, outside
+from pipeline import ROOT, check_dvc_deps
 
 
 @pytest.fixture

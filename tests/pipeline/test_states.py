@@ -119,7 +119,7 @@ def test_what_was_made_from_other_content_is_stale(made):
     stale |= {"panels/shapes/overlap/4+1/dkd-s0", "report/page"}
     for everything in (True, False):
         assert places(made, "stale", everything=everything) == stale
-        assert places(made, "open", everything=everything) == MADE_FROM_STEP - stale 
+        assert places(made, "open", everything=everything) == MADE_FROM_STEP - stale
     assert state(made, STEP).reason == f"its input {made.folder(BASE)} is not the one that it was made from"
 
 
