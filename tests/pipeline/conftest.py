@@ -4,15 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from types import ModuleType
 
 import pytest
 import yaml
 
 from dkd import config
-from pipeline import ROOT, code_digest, job, plan_file, raw_digest
+from pipeline import ROOT, code_digest, job, plan_file, provenance, raw_digest
 from pipeline import plan as plans
 from pipeline.rules import RULES
+
+# Asks git, which takes longer than the rest of a job whose stage is a stand-in.
+surroundings = cache(provenance.surroundings)
 
 
 class Workplace:
@@ -79,6 +83,9 @@ class Workplace:
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(provenance, "surroundings", surroundings)
+    # No power fails while tests run.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     return Workplace(tmp_path, monkeypatch)
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_what_is_written_is_read_and_says_what_the_folder_holds(node):
     assert record["files"]["classes.txt"] == {"size": 10, "sha256": digest}
     assert provenance.digest(node) == record["digest"]
     assert provenance.damage(node, KEY, verify=True) is None
+
+
+def test_all_of_a_node_is_written_through_to_the_disk(node, monkeypatch):
+    (node / STAMP).unlink()
+    flushed = set()
+    monkeypatch.setattr(provenance.os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
+    provenance.write(node, RECORD)
+    assert flushed == {path.stat().st_ino for path in [node, *node.rglob("*")]}
 
 
 def test_the_digest_follows_from_key_and_content(node):
