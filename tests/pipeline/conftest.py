@@ -1,45 +1,22 @@
 """A plan whose stages are stand-ins, in a folder of its own."""
 
+import os
 import shutil
+import subprocess
 import sys
+from functools import cache
 from types import ModuleType
 
 import pytest
 import yaml
 
 from dkd import config
-from pipeline import ROOT, fingerprint
-from pipeline import node as nodes
+from pipeline import ROOT, code_digest, job, plan_file, provenance, raw_digest
 from pipeline import plan as plans
+from pipeline.rules import RULES
 
-WRITES = {
-    "draw": ("classes.txt", "splits/train.txt"),
-    "index": ("index.csv", "index.json"),
-    "split": ("tasks.json",),
-    "base": ("model.safetensors", "step.json", "train.csv"),
-    "increment": ("model.safetensors", "step.json", "train.csv"),
-    "memory": ("memory.json",),
-    "evaluate": ("metrics.json", "confusion.npz"),
-    "panels": ("panels.json", "sheet.png"),
-    "summary": (
-        *("summary.json", "groups.json", "table.txt"),
-        *("steps.csv", "classes.csv", "groups.csv", "differences.csv"),
-    ),
-    "page": (
-        "index.html",
-        "miou.png",
-        "classes.png",
-        "forgetting.png",
-        "confusion.png",
-        "training.png",
-        "drift.png",
-        "forgetting.csv",
-        "confusion.csv",
-        "training.csv",
-        "drift.csv",
-        "cost.csv",
-    ),
-}
+# Asks git, which takes longer than the rest of a job whose stage is a stand-in.
+surroundings = cache(provenance.surroundings)
 
 
 class Workplace:
@@ -49,7 +26,7 @@ class Workplace:
         self.path, self.monkeypatch = path, monkeypatch
         self.made = []
         self.params(runs=[{"dataset": "shapes", "scenario": "4-1", "method": "dkd"}])
-        for rule in WRITES:
+        for rule in RULES:
             self.stage(rule, self._write(rule))
 
     def params(self, **content):
@@ -62,7 +39,7 @@ class Workplace:
         if not copy.exists():
             for top in ("src", "pipeline"):
                 shutil.copytree(ROOT / top, copy / top, ignore=shutil.ignore_patterns("__pycache__"))
-            self.monkeypatch.setattr(fingerprint.Code.__init__, "__defaults__", (copy,))
+            self.monkeypatch.setattr(code_digest.Code.__init__, "__defaults__", (copy,))
         path = copy / name
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
@@ -73,12 +50,16 @@ class Workplace:
         module.run = run
         self.monkeypatch.setitem(sys.modules, module.__name__, module)
 
-    def _write(self, rule):
+    def write(self, rule, text):
+        """From now on the stage of `rule` writes `text` into all of its files."""
+        self.stage(rule, self._write(rule, text))
+
+    def _write(self, rule, text=None):
         def run(params, runtime, inputs, out):
             self.made.append(out.name.replace("__", "/"))
-            for name in WRITES[rule]:
+            for name in RULES[rule].files:
                 (out / name).parent.mkdir(exist_ok=True)
-                (out / name).write_text(f"{name} of {out.name}")
+                (out / name).write_text(text or f"{name} of {out.name}")
 
         return run
 
@@ -87,16 +68,51 @@ class Workplace:
         [folder] = [folder for folder, node in self.plan.nodes.items() if node.place.endswith(place)]
         return folder
 
-    def make(self, *folders):
-        """Make some nodes of the plan, all unless told; return those that were missing."""
+    def run(self, redo=(), verify=()):
+        """What the jobs of a run of this plan know."""
+        return plan_file.Run(self.plan, {}, list(redo), list(verify))
+
+    def make(self, *folders, **options):
+        """Make some nodes of the plan, all unless told; return those that were worked on."""
         self.made.clear()
         for folder in folders or self.plan.nodes:
-            nodes.make(self.plan, folder, list(WRITES[self.plan.node(folder).rule]))
+            job.make(self.run(**options), folder)
         return self.made
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(plans.ENV, "")
+    monkeypatch.setattr(provenance, "surroundings", surroundings)
+    # No power fails while tests run.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     return Workplace(tmp_path, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _raw_data_unread(monkeypatch):
+    monkeypatch.setattr(raw_digest, "_unsaved", {})
+    monkeypatch.setattr(raw_digest, "_trusted", True)
+
+
+@pytest.fixture
+def start():
+    """Start a program that imports this checkout, in the working directory; it is killed when the test ends."""
+    started = []
+
+    def start(code, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

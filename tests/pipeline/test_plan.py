@@ -1,5 +1,4 @@
-import json
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -7,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from snakemake.io import PeriodicityDetector
 
 from dkd import config
 from dkd.errors import InputError
 from pipeline import plan as plans
+from pipeline.rules import RULES
 
 FIRST = {"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "seed": 0}
 
@@ -63,31 +66,6 @@ def test_a_run_is_laid_out_in_order(build):
     for position, node in enumerate(plan.nodes.values()):
         for source in node.inputs.values():
             assert source.path in list(plan.nodes)[:position]
-
-
-def called(plan):
-    """What tables call the method of each run."""
-    return {run["name"]: run["method"] for run in plan.of("summary")[0].params["runs"]}
-
-
-def test_runs_that_differ_in_more_than_seed_and_order_are_told_apart(build):
-    plain = {"method": ["finetune", "dkd"], "seed": [0, 1], "order": ["default", "reversed"]}
-    assert set(called(build(plain)).values()) == {"finetune", "dkd"}
-    found = called(
-        build(
-            plain,
-            {"method": "dkd", "name": "no-dkd", "set": {"methods": {"dkd": {"dkd": 0.0, "start": "random"}}}},
-            {"method": "dkd", "name": "faster", "set": {"increment": {"lr": 0.5}}},
-            {"method": "dkd", "scenario": "4-2", "name": "other", "set": {"increment": {"lr": 0.5}}},
-            {"method": "finetune", "name": "same", "set": {"evaluate": {"protocol": "full_image"}}, "seed": 2},
-        )
-    )
-    lr = next(iter(build({"method": "dkd"}).of("increment"))).params["recipe"]["lr"]
-    assert found["no-dkd"] == f"dkd[dkd=0.0 increment.lr={lr} start=random]"
-    assert found["faster"] == "dkd[dkd=5.0 increment.lr=0.5 start=auxiliary]"
-    assert found["shapes_4-1_overlap_dkd_s0_default"] == f"dkd[dkd=5.0 increment.lr={lr} start=auxiliary]"
-    assert found["other"] == "dkd" and found["same"] == "finetune[evaluate.protocol=full_image]"
-    assert len(set(found.values())) == 6
 
 
 def test_labels_are_for_people(build):
@@ -218,62 +196,120 @@ def test_raw_data_enters_by_its_content(build, folder_data):
     assert changed(plan, build(run, data={"root": str(moved)})) == ALL - {"draw"}
 
 
-def test_a_frozen_plan_thaws_as_it_was(build, monkeypatch):
-    monkeypatch.delenv(plans.ENV, raising=False)
-    with pytest.raises(InputError, match="no run to belong to"):
-        plans.thaw()
-    plan = build({"method": ["dkd", "joint"]})
-    monkeypatch.setenv(plans.ENV, "")
-    path = plans.freeze(plan)
-    assert plans.thaw() == plan
+def test_a_folder_that_nobody_planned_is_refused(build):
+    plan = build({"method": "dkd"})
     # Another seed or method is none of a job's business: the params of this plan are all it can ask for.
-    with pytest.raises(InputError, match="is not what the current params, data and code ask for"):
-        plans.thaw().node("checkpoints/base/shapes/overlap/4/s9-000000000000")
-    path.unlink()
-    with pytest.raises(InputError, match="is gone; start again"):
-        plans.thaw()
+    with pytest.raises(InputError, match="s9-000000000000 is not part of the plan of the current params, data and cod"):
+        plan.node("checkpoints/base/shapes/overlap/4/s9-000000000000")
 
 
-def test_few_plans_are_kept_and_those_in_use_always(build, monkeypatch):
-    monkeypatch.setenv(plans.ENV, "")
-    held = build({"method": "dkd", "seed": 99})
-    plans.PLANS.mkdir(parents=True)
-    code = f"""if True:
-        import os, sys
-        sys.path[:0] = {sys.path!r}
-        os.chdir({str(Path.cwd())!r})
-        from dkd import config
-        from pipeline import plan
-        plan.freeze(plan.build(config.load()))
-        print(flush=True), input()"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        other.stdout.readline()
-        [path] = plans.PLANS.glob("*")
-        os.utime(path, (1, 1))
-        for number in range(30):
-            old = plans.PLANS / f"{number}.json"
-            old.write_text(json.dumps({"runtime": {}, "code": {}, "nodes": []}))
-            os.utime(old, (2, 2))
-        mine = plans.freeze(build({"method": "dkd"}))
-        left = set(plans.PLANS.glob("*"))
-        assert {path, mine} < left and len(left) == plans.PLANS_KEPT + 1
-        assert folders(held) <= plans.in_use()
-        other.communicate("\n")
-    assert not folders(held, "base") & plans.in_use()
+@pytest.mark.parametrize(
+    ("sizes", "name"),
+    [
+        ([4], "4"),
+        ([4, 1, 1], "4+1+1"),
+        ([100, 10, 10, 10, 10, 10], "100+10+10+10+10+10"),
+        ([2, *[1] * 18], "2+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1"),
+        ([100, *[1] * 20], "100+1x20"),
+        ([5] * 30, "5x30"),
+        ([10, *[1] * 10, 2, *[3] * 9], "10+1x10+2+3x9"),
+    ],
+)
+def test_scenarios_have_short_names(sizes, name):
+    assert plans._scope(sizes) == plans._scope(tuple(sizes)) == name
+
+
+def test_scenarios_of_many_different_sizes_are_named_by_a_digest():
+    sizes = [1, 2] * 20
+    assert re.fullmatch(r"1\+2\+1\+\.\.\.40-[0-9a-f]{8}", plans._scope(sizes))
+    assert plans._scope(sizes) != plans._scope([*sizes[:-2], 2, 1])
+
+
+def scenarios():
+    """Step sizes of scenarios as they are used, and of some that nobody would think of, with all of their beginnings"""
+    whole = [
+        [2, *[1] * 18],
+        [15, *[1] * 5],
+        [5] * 30,
+        [100, *[1] * 50],
+        [100, *[1] * 20],
+        [50, *[50] * 2],
+        [1, *[1] * 252],
+        [10, *[1] * 243],
+        [1, 2] * 84,
+        [2, 1] * 84,
+        [1, 1, 2] * 63,
+        [1, 11] * 21,
+        [11, 1] * 21,
+        [111] * 2,
+        list(range(1, 22)),
+        list(range(22, 0, -1)),
+    ]
+    return {tuple(sizes[:end]) for sizes in whole for end in range(1, len(sizes) + 1)}
+
+
+def test_no_two_scenarios_share_a_name():
+    assert len({plans._scope(sizes) for sizes in scenarios()}) == len(scenarios()) > 1000
+
+
+def unfit(place):
+    """What keeps a node from lying at `place`, a name below the folder of its rule, for Snakemake or a file system."""
+    return [part for part in f"{place}-0123456789ab".split("/") if len(part.encode()) >= 255] or (
+        PeriodicityDetector().is_periodic(place)
+    )
+
+
+def test_names_of_scenarios_fit_file_systems_and_snakemake():
+    for sizes in scenarios():
+        for place in (f"own/overlap/{plans._scope(sizes)}", f"own/overlap/{plans._scope(sizes)}/dkd-s0"):
+            assert not unfit(place), place
+    assert unfit(f"own/overlap/{'+1' * 20}") and unfit("1" * 255)
+
+
+@settings(deadline=None, max_examples=300)
+@given(some.data())
+def test_any_scenario_has_a_name_that_fits_and_is_its_own(data):
+    sizes = data.draw(some.lists(some.sampled_from([1, 2, 5, 11, 100, 120]), min_size=1, max_size=253))
+    assert not unfit(f"own/overlap/{plans._scope(sizes)}")
+    other, place = list(sizes), data.draw(some.integers(0, len(sizes) - 1))
+    match data.draw(some.sampled_from(["change", "add", "remove", "swap"])):
+        case "change":
+            other[place] += 1
+        case "add":
+            other.insert(place, sizes[place])
+        case "remove":
+            del other[place]
+        case "swap":
+            other[place], other[0] = other[0], other[place]
+    assert other == sizes or plans._scope(other) != plans._scope(sizes)
+
+
+@pytest.mark.parametrize(
+    ("classes", "scenario", "steps"),
+    [(20, "2-1", 19), (150, "5-5", 30), (120, "100-1", 21), (253, "1-1", 253), (253, [253], 1), (60, [1, 2] * 20, 40)],
+)
+def test_every_node_of_a_long_scenario_has_a_place_of_its_own_that_fits(build, folder_data, classes, scenario, steps):
+    names = "".join(f"class{number}\n" for number in range(classes + 1))
+    (folder_data / "classes.txt").write_text(names)
+    run = {"dataset": "own", "scenario": scenario, "method": "dkd"}
+    plan = build(run, data={"root": str(folder_data)})
+    assert len(plan.of("increment")) == steps - 1 and len(plan.of("evaluate")) == steps
+    assert len(places(plan)) == len(plan.nodes)
+    for node in plan.of():
+        top = RULES[node.rule].folder
+        assert node.place.startswith(f"{top}/") and not unfit(node.place[len(top) + 1 :]), node.place
 
 
 def test_stages_see_neither_plan_nor_config():
-    for stage in (plans.fingerprint.ROOT / "pipeline" / "stages").glob("*.py"):
+    for stage in (plans.ROOT / "pipeline" / "stages").glob("*.py"):
         method = {"method": "dkd"}
-        modules = plans.fingerprint.Code().closure(plans.entries(stage.stem, method))
-        assert not {"dkd.config", "dkd.cli", "pipeline.plan", "pipeline.node"} & modules.keys(), stage
+        modules = plans.code_digest.Code().closure(plans.entries(stage.stem, method))
+        assert not {"dkd.config", "dkd.cli", "pipeline.plan", "pipeline.job"} & modules.keys(), stage
 
 
 def test_a_method_is_not_in_the_code_of_another():
     closure = {
-        name: set(plans.fingerprint.Code().closure(plans.entries("increment", {"method": name})))
+        name: set(plans.code_digest.Code().closure(plans.entries("increment", {"method": name})))
         for name in ("kd", "dkd")
     }
     assert "dkd.methods.dkd" not in closure["kd"] and "dkd.methods.kd" not in closure["dkd"]
@@ -322,10 +358,10 @@ def test_weights_from_a_file_count_by_content(build, tmp_path):
 
 
 def test_code_that_makes_results_opens_no_files_of_its_own():
-    """Presets and other package data are no part of the fingerprint: only the config reads them, into params."""
-    code = plans.fingerprint.Code()
-    stages = [path.stem for path in (plans.fingerprint.ROOT / "pipeline" / "stages").glob("[a-z]*.py")]
-    methods = [path.stem for path in (plans.fingerprint.ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")]
+    """Presets and other package data are no part of the digest: only the config reads them, into params."""
+    code = plans.code_digest.Code()
+    stages = [path.stem for path in (plans.ROOT / "pipeline" / "stages").glob("[a-z]*.py")]
+    methods = [path.stem for path in (plans.ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")]
     modules = {
         name
         for stage in stages

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import subprocess
@@ -5,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from pipeline import ROOT, fingerprint, keep, provenance
-from pipeline import plan as plans
-from pipeline.status import Cost, Status, sentence, span, volume
+from pipeline import ROOT, provenance, store
+from pipeline.plan import STAMP
+from pipeline.rules import RULES
+from pipeline.status import Cost, Status, in_dvc_cache, sentence, span, volume
 
 SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
@@ -23,13 +26,13 @@ def made(workplace):
 
 def stand(workplace, place, **options):
     """State of a node, and why."""
-    [found] = [each for each in Status(workplace.plan, **options).standings if each.node.place.endswith(place)]
-    return found.state, [sentence(reason) for reason in found.reasons]
+    status, folder = Status(workplace.plan, **options), workplace.folder(place)
+    return status.states[folder].name, [sentence(reason) for reason in status.reasons[folder]]
 
 
 def test_what_is_there_is_present(made):
     status = Status(made.plan)
-    assert {(state, str(reasons)) for _, state, reasons in status.standings} == {("present", "[]")}
+    assert status.count("present") == len(status.states) == 15 and not any(status.reasons.values())
     assert list(status.lines())[-2:] == ["15 of 15 nodes present", "the next run makes nothing"]
 
 
@@ -54,7 +57,7 @@ def test_the_version_that_differs_least_explains(made):
     made.make()
     made.params(runs=[SHAPES], increment={"lr": 0.5, "epochs": 4})
     assert stand(made, STEP) == ("missing", ["params changed: recipe.epochs: 3 -> 4"])
-    keep.prune(made.plan)
+    store.prune(made.plan)
     assert stand(made, STEP) == ("missing", ["params changed: recipe.epochs: 3 -> 4"])
 
 
@@ -66,51 +69,63 @@ def test_changed_code_is_named_by_module_and_definition(workplace):
     assert stand(workplace, BASE)[0] == "present"
 
 
-def test_damage_is_found_by_size_and_by_content(made):
+def test_damage_and_what_may_follow_from_it_are_told(made):
     path = Path(made.folder(STEP), "step.json")
     right = path.read_text()
     path.write_text(right.upper())
     assert stand(made, STEP) == ("present", [])
     assert stand(made, STEP, verify=True) == ("damaged", ["damaged: step.json does not hold what was written"])
-    [line] = stand(made, "results/shapes/overlap/4+1/dkd-s0", verify=True)[1]
-    assert line == f"damaged: its input {made.folder(STEP)} is missing"
+    result = "results/shapes/overlap/4+1/dkd-s0"
+    line = f"open: its input {made.folder(STEP)} is made again; it is kept if that comes out the same"
+    assert stand(made, result, verify=True) == ("open", [line])
     path.write_text(right[:-1])
-    assert stand(made, STEP)[0] == "damaged"
+    status = Status(made.plan)
+    assert [node.folder for node in status.to_make()] == [made.folder(STEP)]
+    lines = list(status.lines())
+    assert f"damaged  {made.folder(STEP)}" in lines and f"open     {made.folder(result)}" in lines
+    assert "the next run makes 1 nodes: 1 increment, and checks 7 that were made from them" in lines
     assert path.read_text() == right[:-1], "status changes nothing"
-    assert len(Status(made.plan).to_make()) == 8
+    content = status.content()
+    [found] = [node for node in content["nodes"] if node["folder"] == made.folder(result)]
+    assert found["state"] == "open" and found["reasons"][0]["why"] == "open"
+    assert content["present"] == 7 and content["to_make"] == 1
 
 
-def test_tidy_that_verifies_sets_aside_what_a_run_makes_again(made, capsys):
-    Path(made.folder(STEP), "step.json").write_text(Path(made.folder(STEP), "step.json").read_text().upper())
-    keep.tidy(made.plan)
-    assert made.make() == []
-    keep.tidy(made.plan, verify=True)
-    assert "step.json does not hold what was written" in capsys.readouterr().err
-    assert len(made.make()) == 8
-    assert not Status(made.plan, verify=True).to_make()
+def test_what_was_made_from_other_content_is_stale(made):
+    Path(made.folder(BASE)).rename("elsewhere")
+    made.write("base", "trained again")
+    made.make(made.folder(BASE))
+    reason = f"stale: its input {made.folder(BASE)} is not the one that it was made from"
+    assert stand(made, STEP) == ("stale", [reason])
+    assert len(Status(made.plan).to_make()) == 5
 
 
-def test_what_lies_in_the_attic_is_kept_and_costs_nothing(made):
+def test_what_lies_in_the_archive_is_restored_and_costs_nothing(made):
     old = made.plan
     made.params(runs=[{**SHAPES, "seed": 1}])
-    keep.prune(made.plan)
+    store.prune(made.plan)
     status = Status(old)
-    assert status.count("present") == 4 and status.count("kept") == 11
-    assert "4 of 15 nodes present, 11 more in the attic" in list(status.lines())
+    assert status.count("present") == 4 and status.count("archived") == 11
+    lines = list(status.lines())
+    assert lines[-2:] == ["4 of 15 nodes present, 11 more in the archive", "the next run makes nothing"]
+    assert f"archived {old.of('base')[0].folder}" in lines
     assert status.cost() == Cost(0, 0, 0)
-    assert not Path(next(iter(old.of("base"))).folder).exists(), "status changes nothing"
+    content = status.content()
+    assert (content["present"], content["archived"], content["to_make"]) == (4, 11, 0)
+    assert not Path(old.of("base")[0].folder).exists(), "status changes nothing"
     # What was damaged there is no help.
-    [kept] = keep.ATTIC.glob(f"checkpoints/{BASE}-*")
+    [kept] = store.ARCHIVE.glob(f"checkpoints/{BASE}-*")
     shutil.rmtree(kept)
     kept.mkdir()
-    assert Status(old).count("kept") == 0 and len(Status(old).to_make()) == 11
+    status = Status(old)
+    assert [node.rule for node in status.to_make()] == ["base"] and status.count("open") == 10
 
 
 def test_costs_are_those_of_like_nodes(made):
     for folder, node in made.plan.nodes.items():
         record = provenance.read(Path(folder))
         record["seconds"] = {"increment": 100, "base": 7}.get(node.rule, 1)
-        Path(folder, plans.STAMP).write_text(json.dumps(record))
+        Path(folder, STAMP).write_text(json.dumps(record))
     size = sum(file["size"] for file in provenance.read(Path(made.folder(BASE)))["files"].values())
     made.params(runs=[{**SHAPES, "seed": [0, 1]}])
     status = Status(made.plan)
@@ -161,12 +176,69 @@ def test_the_command_says_by_its_exit_status_whether_there_is_damage(made):
     assert ask()[0] == 0
     status, text, error = ask("--verify", "--json")
     assert status == 1 and "tidy --verify" in error
-    assert sum(node["state"] == "damaged" for node in json.loads(text)["nodes"]) == 11
+    states = [node["state"] for node in json.loads(text)["nodes"]]
+    assert states.count("damaged") == 1 and states.count("open") == 10
 
 
-def test_definitions_are_what_people_call_them():
-    tree = fingerprint.ast.parse("import os\nX: int = 1\na, b = c.d = 1, 2\nclass K: pass\nif X:\n  Y = 1\n'says'\n")
-    assert list(fingerprint._definitions(tree)) == ["(imports)", "X", "(a, b), c.d", "K", "(statements)"]
+def lay_out_dvc(workplace, *rules, cache=".dvc/cache", cached=lambda name: True):
+    """dvc.lock and the cache of DVC as it leaves them for the nodes of some rules, of which those `cached` are there"""
+
+    def put(text):
+        md5 = hashlib.md5(text.encode()).hexdigest()
+        path = Path(cache, "files", "md5", md5[:2], md5[2:])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return md5, path
+
+    stages = {}
+    for rule in rules:
+        top, entries = RULES[rule].folder, []
+        for node in workplace.plan.of(rule):
+            for name in (*RULES[rule].files, STAMP):
+                md5, path = put(f"{node.folder}/{name}")
+                entries.append({"md5": md5, "relpath": f"{node.folder}/{name}".removeprefix(f"{top}/")})
+                if not cached(name):
+                    path.unlink()
+        md5, path = put(json.dumps(entries))
+        path.rename(f"{path}.dir")
+        outs = [{"path": top, "md5": f"{md5}.dir"}, {"path": "metrics/steps.csv", "md5": "0" * 32}]
+        stages[RULES[rule].stage] = {"cmd": "true", "outs": outs}
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def test_results_in_the_cache_of_dvc_are_pointed_at(workplace):
+    assert in_dvc_cache(workplace.plan) is None
+    lay_out_dvc(workplace, "base", "increment")
+    assert in_dvc_cache(workplace.plan) == "`dvc checkout` brings 3 of 15 missing nodes back"
+    assert "`dvc checkout` brings 3 of 15 missing nodes back" in list(Status(workplace.plan).lines())
+    workplace.make()
+    assert in_dvc_cache(workplace.plan) is None
+
+
+@pytest.mark.parametrize("file", ["config", "config.local"])
+def test_the_cache_of_dvc_may_lie_elsewhere(workplace, file):
+    lay_out_dvc(workplace, "base", cache="elsewhere/cache")
+    assert in_dvc_cache(workplace.plan) == "dvc.lock records results that are not here: `dvc pull` may bring them"
+    Path(".dvc").mkdir()
+    Path(".dvc", file).write_text("[cache]\n    dir = ../elsewhere/cache\n['remote \"r\"']\n    url = a%b\n")
+    assert in_dvc_cache(workplace.plan) == "`dvc checkout` brings 1 of 15 missing nodes back"
+
+
+def test_results_that_dvc_recorded_elsewhere_are_named(workplace):
+    lay_out_dvc(workplace, "base", cached=lambda name: name != STAMP)
+    assert in_dvc_cache(workplace.plan) == "dvc.lock records results that are not here: `dvc pull` may bring them"
+
+
+def test_results_of_other_plans_are_no_help(workplace):
+    lay_out_dvc(workplace, "base")
+    workplace.params(runs=[{**SHAPES, "seed": 1}])
+    assert in_dvc_cache(workplace.plan) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "stages: 3", "stages: {base: 3}", "stages: {base: {outs: [3]}}"])
+def test_a_lock_file_that_makes_no_sense_is_passed_over(workplace, text):
+    Path("dvc.lock").write_text(text)
+    assert in_dvc_cache(workplace.plan) is None
 
 
 def test_amounts_are_in_units_of_people():

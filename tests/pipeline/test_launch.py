@@ -15,7 +15,7 @@ import pytest
 from dkd.config import Runtime
 from dkd.datasets import shapes
 from dkd.errors import InputError
-from pipeline import ROOT, processes
+from pipeline import ROOT, launch
 from tests.dkd.conftest import RECIPE, SPEC, prepare
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def train(inputs, tmp_path):
         params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=epochs, **recipe)._asdict()}
         runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
         runtime |= {"save_minutes": 0.002, "work": str(tmp_path / "work")}
-        return processes.run("base", "base", params, runtime, inputs, tmp_path / "out", tmp_path / "work" / "processes")
+        return launch.run("base", "base", params, runtime, inputs, tmp_path / "out", tmp_path / "work" / "processes")
 
     return train
 
@@ -56,7 +56,7 @@ def when_saved(tmp_path, act):
 
 def ranks():
     """Processes of trainings, by rank."""
-    found = [each for each in psutil.process_iter() if "pipeline.processes" in _command(each)]
+    found = [each for each in psutil.process_iter() if "pipeline.launch" in _command(each)]
     return {int(each.environ()["RANK"]): each for each in found if each.status() != psutil.STATUS_ZOMBIE}
 
 
@@ -108,14 +108,14 @@ ORPHAN = """
 import json, sys
 from pathlib import Path
 from dkd.config import Runtime
-from pipeline import processes
+from pipeline import launch
 from tests.dkd.conftest import RECIPE, SPEC
 work, inputs = Path(sys.argv[1]), {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
 work.joinpath("out").mkdir()
 params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=100_000)._asdict()}
 runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
 runtime |= {"save_minutes": 0.002, "work": str(work / "work")}
-processes.run("base", "base", params, runtime, inputs, work / "out", work / "work" / "processes")
+launch.run("base", "base", params, runtime, inputs, work / "out", work / "work" / "processes")
 """
 
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from dkd.errors import InputError
-from pipeline import ROOT, outside
+from pipeline import ROOT, dvc
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def watch(*deps):
 
 def test_data_in_its_usual_place_is_watched(pictures):
     watch()
-    outside.check(pictures("data/raw/own"))
+    dvc.check_deps(pictures("data/raw/own"))
 
 
 @pytest.mark.parametrize("link", [None, "data/raw/own"])
@@ -43,11 +43,11 @@ def test_data_elsewhere_must_be_named(pictures, tmp_path, link):
     plan = pictures("elsewhere/own", link)
     watch()
     with pytest.raises(InputError, match=rf"does not watch .*own/classes.txt: add `- {tmp_path}/elsewhere/own` to"):
-        outside.check(plan)
+        dvc.check_deps(plan)
     watch(str(tmp_path / "elsewhere"))
-    outside.check(plan)
+    dvc.check_deps(plan)
     watch({"elsewhere/own": {"cache": False}})
-    outside.check(plan)
+    dvc.check_deps(plan)
 
 
 def test_parts_that_are_links_must_be_named_too(pictures, tmp_path):
@@ -56,11 +56,11 @@ def test_parts_that_are_links_must_be_named_too(pictures, tmp_path):
     (tmp_path / "data/raw/own/masks").rename(tmp_path / "masks")
     (tmp_path / "data/raw/own/masks").symlink_to(tmp_path / "masks")
     with pytest.raises(InputError, match=rf"`- {tmp_path}/masks`, where the link leads"):
-        outside.check(plan)
+        dvc.check_deps(plan)
     watch("masks")
-    outside.check(plan)
+    dvc.check_deps(plan)
 
 
 def test_drawn_data_needs_nothing(workplace):
     watch()
-    outside.check(workplace.plan)
+    dvc.check_deps(workplace.plan)

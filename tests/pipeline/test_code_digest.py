@@ -1,5 +1,4 @@
 import ast
-import os
 import shutil
 from collections import defaultdict
 
@@ -8,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from dkd.errors import InputError
-from pipeline import ROOT, fingerprint
+from pipeline import ROOT, code_digest
 from pipeline import plan as plans
 
 SYNTAX = '''
@@ -40,7 +39,7 @@ else: continue
 
 
 def meaning(source):
-    return fingerprint._meaning(ast.parse(source))
+    return code_digest._meaning(ast.parse(source))
 
 
 @pytest.fixture
@@ -51,14 +50,14 @@ def checkout(tmp_path):
         for name, source in {"src/dkd/__init__.py": "", "pipeline/__init__.py": "", **modules}.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(source)
-        return fingerprint.Code(tmp_path).closure(entries)
+        return code_digest.Code(tmp_path).closure(entries)
 
     return write
 
 
 def test_syntax_means_the_same_to_every_python():
     # The value was the same under Python 3.11, 3.12 and 3.13 when this was written.
-    assert fingerprint.digest(meaning(SYNTAX))[:16] == "b46eb54ff0e75849"
+    assert code_digest.digest(meaning(SYNTAX))[:16] == "b46eb54ff0e75849"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +76,48 @@ def test_syntax_means_the_same_to_every_python():
 )
 def test_comments_docstrings_and_layout_mean_nothing(one, other):
     assert meaning(one) == meaning(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("raise InputError('a')", "raise InputError(f'b {c}', d)"),
+        ("raise InputError('a') from None", "raise InputError() from None"),
+        ("return_ = InputError('a')", "return_ = InputError(message=b)"),
+        ("raise errors.InputError('a')", "raise errors.InputError('b')"),
+        ("log.info('a')", "log.info('b %s', c)"),
+        ("log.debug('a')", "log.debug('b')"),
+        ("log.warning('a')", "log.warning('b')"),
+        ("log.error('a')", "log.error('b', exc_info=c)"),
+        ("log.exception('a')", "log.exception('b')"),
+    ],
+)
+def test_words_of_errors_and_of_logs_mean_nothing(one, other):
+    assert meaning(one) == meaning(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("raise InputError('a')", "raise ValueError('a')"),
+        ("raise InputError('a')", "raise"),
+        ("raise InputError('a')", "pass"),
+        ("raise InputError('a') from None", "raise InputError('a') from b"),
+        ("raise InputError('a')", "InputError('a')"),
+        ("if a > 1: raise InputError('a')", "if a > 2: raise InputError('a')"),
+        ("raise ValueError('a')", "raise ValueError('b')"),
+        ("log.info('a')", "log.warning('a')"),
+        ("log.info('a')", "pass"),
+        ("log.log(1, 'a')", "log.log(1, 'b')"),
+        ("log(a)", "log(b)"),
+        ("math.log(a)", "math.log(b)"),
+        ("x.log.info(a)", "x.log.info(b)"),
+        ("other.info(a)", "other.info(b)"),
+        ("class InputError(A): x = 1", "class InputError(A): x = 2"),
+    ],
+)
+def test_which_error_is_raised_and_when_means_something(one, other):
+    assert meaning(one) != meaning(other)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +243,7 @@ def test_an_edit_changes_the_key_of_what_reaches_it_and_of_nothing_else(tmp_path
         imports[source].add(target)
     paths = {}
     for name, lines in sources.items():
-        stem = root / fingerprint.SOURCES[name.split(".")[0]] / name.replace(".", "/")
+        stem = root / code_digest.SOURCES[name.split(".")[0]] / name.replace(".", "/")
         paths[name] = stem / "__init__.py" if name == "dkd.p" else stem.with_name(f"{stem.name}.py")
         paths[name].parent.mkdir(parents=True, exist_ok=True)
         paths[name].write_text("\n".join(lines))
@@ -211,12 +252,12 @@ def test_an_edit_changes_the_key_of_what_reaches_it_and_of_nothing_else(tmp_path
         if (name := todo.pop()) and name not in reached:
             reached.add(name)
             todo += [name.rpartition(".")[0], *imports[name]]
-    before = fingerprint.Code(root).closure([entry])
+    before = code_digest.Code(root).closure([entry])
     assert set(before) == reached
     paths[edited].write_text(f'"Says."\n# more\n{paths[edited].read_text()}\n\n')
-    assert fingerprint.Code(root).closure([entry]) == before
+    assert code_digest.Code(root).closure([entry]) == before
     paths[edited].write_text(paths[edited].read_text().replace("VALUE = 1", "VALUE = 2"))
-    after = fingerprint.Code(root).closure([entry])
+    after = code_digest.Code(root).closure([entry])
     assert {name for name in reached if before[name] != after[name]} == {edited} & reached
 
 
@@ -226,7 +267,7 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     for top in ("src", "pipeline"):
         shutil.copytree(ROOT / top, root / top, ignore=shutil.ignore_patterns("__pycache__"))
-    code = fingerprint.Code(root)
+    code = code_digest.Code(root)
     methods = [path.stem for path in (root / "src/dkd/methods").glob("[a-z]*.py")]
     kinds = [(path.stem, None) for path in (root / "pipeline/stages").glob("[a-z]*.py") if path.stem != "increment"]
     kinds += [("increment", method) for method in methods]
@@ -265,7 +306,7 @@ def test_an_edit_anywhere_in_the_project_changes_the_nodes_that_run_it_and_no_ot
     try:
         for text, edited in ((ast.unparse(ast.parse(source)), set()), (ast.unparse(tree), {name})):
             path.write_text(f"# said differently\n{text}")
-            code = fingerprint.Code(root)
+            code = code_digest.Code(root)
             for (rule, method), before in reached.items():
                 after = code.closure(plans.entries(rule, {"method": method}))
                 assert {each for each in before if before[each] != after[each]} == edited & before.keys()
@@ -273,69 +314,16 @@ def test_an_edit_anywhere_in_the_project_changes_the_nodes_that_run_it_and_no_ot
         path.write_text(source)
 
 
-@pytest.fixture
-def pictures(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    root = tmp_path / "raw"
-    (root / "images").mkdir(parents=True)
-    (root / "images" / "a.png").write_bytes(b"a")
-    (root / "images" / "b.png").write_bytes(b"b")
-    (root / "classes.txt").write_text("background\n")
-    return root
+def test_definitions_are_what_people_call_them():
+    tree = ast.parse("import os\nX: int = 1\na, b = c.d = 1, 2\nclass K: pass\nif X:\n  Y = 1\n'says'\n")
+    assert list(code_digest._definitions(tree)) == ["(imports)", "X", "(a, b), c.d", "K", "(statements)"]
 
 
-PARTS = ("classes.txt", "images")
-
-
-def test_raw_data_is_its_content_wherever_it_lies(pictures):
-    before = fingerprint.raw(pictures, PARTS)
-    (pictures / "notes.txt").write_text("no part of the data set")
-    (pictures / "images" / ".hidden").write_text("nor is this")
-    moved = pictures.rename(pictures.with_name("elsewhere"))
-    assert fingerprint.raw(moved, reversed(PARTS)) == before
-
-
-@pytest.mark.parametrize("change", ["content", "name", "more", "fewer", "swapped"])
-def test_a_change_of_raw_data_is_seen(pictures, change):
-    before = fingerprint.raw(pictures, PARTS)
-    a, b = pictures / "images" / "a.png", pictures / "images" / "b.png"
-    if change == "content":
-        a.write_bytes(b"c")
-    elif change == "name":
-        a.rename(a.with_name("c.png"))
-    elif change == "more":
-        a.with_name("c.png").write_bytes(b"")
-    elif change == "fewer":
-        a.unlink()
-    else:
-        a.write_bytes(b"b"), b.write_bytes(b"a")
-    assert fingerprint.raw(pictures, PARTS) != before
-
-
-def test_unchanged_files_are_read_once(pictures, monkeypatch):
-    for path in pictures.rglob("*.*"):
-        os.utime(path, (1, 1))
-    read = []
-    digest = fingerprint.file_digest
-    monkeypatch.setattr(fingerprint, "file_digest", lambda path: read.append(path.name) or digest(path))
-    first = fingerprint.raw(pictures, PARTS)
-    assert sorted(read) == ["a.png", "b.png", "classes.txt"]
-    os.utime(pictures / "images" / "a.png", (2, 2))
-    read.clear()
-    assert fingerprint.raw(pictures, PARTS) == first
-    assert read == ["a.png"]
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"images/a.png": 3}', '{"images/a.png": [1, 2, 3, null]}'])
-def test_a_spoilt_cache_is_ignored(pictures, content):
-    before = fingerprint.raw(pictures, PARTS)
-    [cache] = fingerprint.RAW_CACHE.glob("*")
-    cache.write_text(content)
-    assert fingerprint.raw(pictures, PARTS) == before
-
-
-def test_missing_raw_data_is_named(pictures):
-    with pytest.raises(InputError, match=r"not found at nowhere: put it there, or set data\.root"):
-        fingerprint.raw(pictures.relative_to(pictures.parent).with_name("nowhere"), PARTS)
-    with pytest.raises(InputError, match="raw has no masks: the data set is incomplete"):
-        fingerprint.raw(pictures, ("masks",))
+def test_code_is_that_of_the_disk_now(checkout, tmp_path):
+    modules = {"src/dkd/a.py": "X = 1", "src/dkd/b.py": "X = 1"}
+    checkout(modules, "dkd.a")
+    code = code_digest.Code(tmp_path)
+    before = code.definitions(["dkd.a"])
+    (tmp_path / "src/dkd/a.py").write_text("X = 2")
+    assert code.definitions(["dkd.a"]) == before, "one instance reads each module once"
+    assert code_digest.Code(tmp_path).definitions(["dkd.a"]) != before

@@ -1,0 +1,251 @@
+"""What the Snakefile asks of a run; how Snakemake goes on from there is tested in tests/workflow."""
+
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from snakemake.settings.types import DAGSettings, DeploymentSettings
+from snakemake.utils import format as snakemake_format
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+from pipeline import ROOT, gpus, plan_file, provenance, publish, run, store
+from pipeline.plan import STAMP
+from pipeline.rules import RULES, STAGES
+
+SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
+BASE = "base/shapes/overlap/4/s0"
+STEP = "increment/shapes/overlap/4+1/dkd-s0"
+
+
+@pytest.fixture
+def begin(workplace, monkeypatch):
+    """A run with some of Snakemake's options, as the Snakefile begins it."""
+    monkeypatch.delenv(run.DVC_STAGE, raising=False)
+    begun = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    filters = list(logging.getLogger("snakemake.logging").filters)
+
+    def begin(main=True, config=None, deployment=(), **settings):
+        workflow = SimpleNamespace(
+            is_main_process=main,
+            dag_settings=DAGSettings(**settings),
+            deployment_settings=DeploymentSettings(set(deployment)),
+            global_resources={},
+        )
+        begun.append(run.Run(workflow, config or {}))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        if each._lock:
+            each._lock.close()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    logging.getLogger("snakemake.logging").filters = filters
+
+
+def test_a_run_asks_for_the_last_file_of_every_node(workplace, begin):
+    current = begin()
+    assert current.stamps(RULES) == [f"{folder}/{STAMP}" for folder in workplace.plan.nodes]
+    assert current.stamps(STAGES["base"]) == [f"{workplace.folder(BASE)}/{STAMP}"]
+    assert current.again(RULES) == []
+
+
+def test_a_missing_node_needs_its_inputs_and_a_good_one_does_not(workplace, begin):
+    step, base = workplace.folder(STEP), workplace.folder(BASE)
+    assert f"{base}/{STAMP}" in begin().inputs(step) and len(begin().inputs(step)) == 4
+    workplace.make()
+    assert begin().inputs(step) == begin().inputs_again(step) == []
+    Path(base).rename("elsewhere")
+    # All of the run: the base is made, and then it is seen whether the step is to be made again.
+    assert f"{base}/{STAMP}" in begin().inputs(step)
+    # The step alone, which is good.
+    assert begin(targets={f"{step}/{STAMP}"}).inputs(step) == []
+
+
+def test_what_is_there_but_not_good_is_made_again(workplace, begin):
+    workplace.make()
+    step = workplace.folder(STEP)
+    Path(step, "step.json").unlink()
+    current = begin()
+    files = current.again(["increment"])
+    last = workplace.folder("increment/shapes/overlap/4+1+1/dkd-s0")
+    assert files == [f".dkd/again/{step[-12:]}", f".dkd/again/{last[-12:]}"]
+    assert current.inputs_again(step) == files[:1]
+    assert current.inputs_again(last) == files[::-1]
+    # What has no last file is made by Snakemake of its own accord.
+    Path(step, STAMP).unlink()
+    assert begin().inputs_again(step) == []
+
+
+def test_what_is_forced_is_made_anew_by_node_by_rule_or_all(workplace, begin):
+    workplace.make()
+    step, last = workplace.folder(STEP), workplace.folder("increment/shapes/overlap/4+1+1/dkd-s0")
+    assert begin()._asked.redo == []
+    assert begin(forcerun={f"{step}/{STAMP}"})._asked.redo == [step]
+    assert begin(forcerun={"increment"})._asked.redo == [step, last]
+    assert begin(forceall=True)._asked.redo == list(workplace.plan.nodes)
+    assert begin(targets={f"{step}/{STAMP}"}, forcetargets=True)._asked.redo == [step]
+    assert begin(targets={f"{step}/{STAMP}"})._asked.redo == []
+    assert begin(forcerun={"increment"})._asked.states[step] == "stale"
+
+
+def test_under_dvc_what_a_stage_records_is_read(workplace, begin, monkeypatch):
+    workplace.make()
+    Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    path = Path(workplace.folder(BASE), "step.json")
+    path.write_text(path.read_text().upper())
+    monkeypatch.setenv(run.DVC_STAGE, "increment")
+    assert begin()._asked.states[workplace.folder(BASE)] == "present"
+    monkeypatch.setenv(run.DVC_STAGE, "dvc.yaml:base")
+    current = begin()
+    assert current._asked.states[workplace.folder(BASE)] == "damaged" and current._asked.verify == ["base"]
+
+
+def test_under_dvc_raw_data_that_it_does_not_watch_is_named(workplace, begin, monkeypatch, tmp_path):
+    root = tmp_path / "own"
+    for part in ("images", "masks", "splits"):
+        (root / part).mkdir(parents=True)
+    (root / "classes.txt").write_text("background\na\nb\n")
+    own = {"dataset": "own", "scenario": "1-1", "method": "dkd", "set": {"data": {"root": "own"}}}
+    workplace.params(runs=[own])
+    Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    begin()
+    monkeypatch.setenv(run.DVC_STAGE, "data")
+    with pytest.raises(SystemExit, match=r"^dkd: dvc\.yaml does not watch the raw data own/classes\.txt"):
+        begin()
+
+
+def test_what_is_published_but_outdated_is_published(workplace, begin):
+    workplace.make()
+    page = workplace.folder("report/page")
+    assert begin().again(["page"]) == [f".dkd/again/{page[-12:]}"]
+    assert begin().again(["summary"]) == []
+    publish.publish(workplace.plan)
+    assert begin().again(RULES) == []
+
+
+def test_reading_the_workflow_writes_nothing(workplace, begin):
+    workplace.make()
+    Path(workplace.folder(STEP), "step.json").unlink()
+    before = {path: path.lstat().st_mtime_ns for path in Path().rglob("*")}
+    current = begin()
+    current.stamps(RULES), current.again(RULES), current.command()
+    for folder in workplace.plan.nodes:
+        current.inputs(folder), current.inputs_again(folder)
+    assert {path: path.lstat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin):
+    for left in (store.FAILED, store.SCRATCH):
+        (left / "0").mkdir(parents=True)
+    current = begin(forcerun={"base"})
+    current.start()
+    assert json.loads(store.RUN_LOCK.read_text())["pid"] == os.getpid()
+    assert plan_file.read() == current._asked and plan_file.read().redo == [workplace.folder(BASE)]
+    assert not store.FAILED.exists() and not list(store.SCRATCH.iterdir())
+    # A job that runs on another machine knows the run from that file, whatever params.yaml says by then.
+    Path("params.yaml").unlink()
+    job = begin(main=False)
+    assert job.plan == workplace.plan and job._asked == current._asked
+    job.start()
+    assert job._lock is None
+
+
+def test_a_second_run_that_does_not_want_to_wait_ends_in_one_line(begin):
+    begin().start()
+    with pytest.raises(SystemExit, match=r"^dkd: another run, process .* is at work in this directory; try again when"):
+        begin(config={"no_wait": 1}).start()
+
+
+def test_params_that_do_not_work_end_the_process_with_one_line(begin):
+    Path("params.yaml").write_text("runs: 3")
+    with pytest.raises(SystemExit, match=r"^dkd: params.yaml: runs: expected a list"):
+        begin()
+
+
+def test_a_folder_that_nobody_planned_ends_the_process_with_one_line(begin):
+    with pytest.raises(SystemExit, match=r"^dkd: results/a-000000000000 is not part of the plan"):
+        begin().inputs("results/a-000000000000")
+
+
+def test_jobs_take_as_many_cores_and_gpus_as_they_have_processes(workplace, begin, monkeypatch):
+    workplace.params(runs=[SHAPES], runtime={"threads": 3, "processes": 2})
+    monkeypatch.setenv(gpus.VISIBLE, "a,b,c")
+    current = begin()
+    assert current.workflow.global_resources == {"gpu": 3}
+    assert [current.threads(rule) for rule in ("index", "base", "panels")] == [3, 6, 3]
+    assert [current.gpus(rule) for rule in ("index", "base", "panels")] == [0, 2, 1]
+    monkeypatch.setenv(gpus.VISIBLE, "")
+    current = begin()
+    assert current.workflow.global_resources == {} and not any(current.gpus(rule) for rule in RULES)
+
+
+@pytest.fixture
+def awkward(tmp_path, monkeypatch):
+    """A working directory with a name that shells and format strings have ways of their own with."""
+    place = tmp_path / "my work {1}"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def test_the_command_of_a_job_makes_its_node(workplace, begin, awkward):
+    runs = [{**SHAPES, "set": {"data": {"shapes": {"size": 32, "train": 6, "val": 2}}}}]
+    Path("params.yaml").write_text(yaml.safe_dump({"runs": runs}))
+    current = begin()
+    current.start()
+    [draw] = current.plan.of("draw")
+    files = SimpleNamespace(provenance=f"{draw.folder}/{STAMP}")
+    line = snakemake_format(current.command(), log="logs/a b.log", output=files)
+    done = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "draw shapes: done" in done.stderr and Path("logs/a b.log").is_file()
+    assert provenance.damage(Path(draw.folder), draw.key, verify=True) is None
+    assert set(provenance.read(Path(draw.folder))["files"]) > set(RULES["draw"].files)
+
+
+def test_the_command_names_the_interpreter_of_this_process_or_of_the_environment(begin, monkeypatch):
+    assert f" {shlex.quote(sys.executable)} -m pipeline.job --directory " in begin().command()
+    assert "&& python -m pipeline.job " in begin(deployment=[DeploymentMethod.CONDA]).command()
+
+
+def test_a_run_that_succeeds_publishes_and_archives(workplace, begin, capsys):
+    workplace.make()
+    old = workplace.folder(BASE)
+    workplace.params(runs=[{**SHAPES, "seed": 1}])
+    workplace.make()
+    begin().succeed()
+    table = Path(workplace.folder("summary/report"), "table.txt").read_text()
+    assert capsys.readouterr().out == f"{table}\ntables and figures: metrics/, page: report/index.html\n"
+    assert not publish.outdated(workplace.plan) and Path(store.ARCHIVE, old, STAMP).exists()
+    begin().succeed()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_fails_says_why_as_its_last_lines(workplace, begin, monkeypatch):
+    last = []
+    monkeypatch.setattr(run.atexit, "register", lambda do, text, **options: last.append(text))
+    current = begin()
+    current.fail()
+    assert last == [], "nothing failed but Snakemake itself"
+    store.FAILED.mkdir(parents=True)
+    for place in (BASE, STEP):
+        (store.FAILED / workplace.folder(place)[-12:]).write_text("dkd: no memory (base, log: a.log)")
+    current.fail()
+    page = "page of what there is, with what failed: report/index.html"
+    assert last.pop() == f"{page}\ndkd: no memory (base, log: a.log)"
+    assert Path("report/index.html").is_file()
+    workplace.stage("page", lambda *given: 1 / 0)
+    current.fail()
+    assert (
+        last.pop() == "dkd: no page could be made of what there is: division by zero\ndkd: no memory (base, log: a.log)"
+    )
