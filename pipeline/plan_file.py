@@ -5,7 +5,8 @@ Knows the file only; `store.lock` sees to it that there is one run.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import uuid
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dkd.errors import InputError
@@ -25,6 +26,8 @@ class Run:
     """Folders to make anew."""
     verify: list[str]
     """Rules whose existing nodes are checked byte by byte."""
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    """Tells what this run asks for from what a killed one left behind."""
 
 
 def write(run: Run) -> None:
@@ -45,4 +48,4 @@ def read() -> Run:
     for folder, facts in content["plan"]["nodes"].items():
         facts["inputs"] = {name: Source(*source) for name, source in facts["inputs"].items()}
         plan.nodes[folder] = Node(**facts)
-    return Run(plan, content["states"], content["redo"], content["verify"])
+    return Run(plan, content["states"], content["redo"], content["verify"], content["name"])

@@ -88,7 +88,7 @@ class Run:
         found = [file for node in self.plan.of(*rules) for file in self._again(node)]
         if "page" in rules and not found and publish.outdated(self.plan):
             [page] = self.plan.of("page")
-            found.append(f"{AGAIN}/{page.key}")
+            found.append(self._ask_again(page))
         return found
 
     def inputs(self, folder: str) -> list[str]:
@@ -106,7 +106,10 @@ class Run:
 
     def _again(self, node: Node) -> list[str]:
         bad = self._asked.states[node.folder] in ("damaged", "stale", "open")
-        return [f"{AGAIN}/{node.key}"] if bad and Path(_stamp(node)).exists() else []
+        return [self._ask_again(node)] if bad and Path(_stamp(node)).exists() else []
+
+    def _ask_again(self, node: Node) -> str:
+        return f"{AGAIN}/{self._asked.name}/{node.key}"
 
     def _node(self, folder: str) -> Node:
         try:
@@ -145,7 +148,8 @@ class Run:
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
             store.lay_out()
             store.sweep()
-            shutil.rmtree(store.FAILED, ignore_errors=True)
+            for left in (store.FAILED, Path(AGAIN)):
+                shutil.rmtree(left, ignore_errors=True)
             raw_digest.save()
             plan_file.write(self._asked)
         except (InputError, OSError) as error:
