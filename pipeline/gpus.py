@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 
 from dkd.errors import InputError
@@ -50,7 +51,7 @@ def taken(names: list[str], number: int) -> Iterator[str | None]:
     before = os.environ.get(VISIBLE)
     with ExitStack() as stack:
         told = False
-        while len(held := [name for name in names if _hold(stack, name)][:number]) < number:
+        while len(held := list(islice((name for name in names if _hold(stack, name)), number))) < number:
             # All or none: of two jobs that each hold a part, neither would ever begin.
             stack.close()
             if not told:
