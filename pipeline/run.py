@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from snakemake.jobs import Job
 
 from dkd.errors import InputError, one_line
 from pipeline import ROOT, check_dvc_deps, gpus, plan_file, publish, raw_digest, states, status, store
@@ -48,6 +49,9 @@ class Run:
             self.devices = gpus.found(self.plan.runtime["device"])
         except (InputError, OSError) as error:
             sys.exit(one_line(error))
+        # Snakemake refuses to make anew what is write-protected, as links into DVC's cache are. Nodes are replaced by a
+        # rename, which needs no right to write to their files.
+        Job.check_protected_output = _allow
         if self.devices and "gpu" not in workflow.global_resources:
             # As many jobs at once as have GPUs of their own; --resources says otherwise.
             workflow.global_resources["gpu"] = len(self.devices)
@@ -195,6 +199,10 @@ class Run:
 
 def _stamp(node: Node) -> str:
     return f"{node.folder}/{STAMP}"
+
+
+async def _allow(job: Job) -> None:
+    pass
 
 
 def _end_jobs() -> None:
