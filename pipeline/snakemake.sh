@@ -6,6 +6,8 @@ folder=$PWD
 until [ -x "$folder/.venv/bin/snakemake" ] || [ "$folder" = / ]; do
     folder=$(dirname "$folder")
 done
-PATH="$folder/.venv/bin:$PATH"
-snakemake --cores "${DKD_CORES:-all}" "$@"
-python -m pipeline prune
+# By its place, not by PATH, which can't hold a folder with a colon.
+bin=${folder%/}/.venv/bin/
+[ -x "${bin}snakemake" ] || bin=
+"${bin}snakemake" --cores "${DKD_CORES:-all}" "$@"
+"${bin}python" -m pipeline prune
