@@ -5,6 +5,7 @@ import pytest
 from .conftest import DATA, EVERYTHING, NOTHING, copy
 
 
+@pytest.mark.slow
 def test_scenarios_of_many_steps_can_be_planned_and_split(begun):
     """100-1 has 21 steps, 2-1 has 119: names that repeat a piece, or list all sizes, are refused or too long."""
     root = begun.path / "data" / "raw" / "own"
@@ -30,15 +31,18 @@ def test_scenarios_of_many_steps_can_be_planned_and_split(begun):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", ["snakemake", "dvc"])
-def test_a_checkout_can_lie_anywhere(_begun, tmp_path, tool):
+def test_a_checkout_can_lie_anywhere(_begun, tmp_path):
     place = copy(_begun, tmp_path / """with {braces}, a:colon, 'quo"tes' and {{more}}""")
-    if tool == "dvc":
-        place.dvc("repro", "--single-item", "data")
-        assert place.ran() == sorted(DATA[:2])
-        return
     assert "good condition" in place.snakemake("--lint")
     place.snakemake()
     assert place.ran() == sorted(EVERYTHING)
     assert NOTHING in place.snakemake()
     assert "15 of 15 nodes present" in place.pipeline("status")
+
+
+@pytest.mark.slow
+def test_dvc_runs_in_a_checkout_whose_path_can_be_part_of_no_variable(_begun, tmp_path):
+    """Braces are left out: DVC itself fails there."""
+    place = copy(_begun, tmp_path / """a:colon, 'quo"tes'""")
+    place.dvc("repro", "--single-item", "data")
+    assert place.ran() == sorted(DATA[:2])

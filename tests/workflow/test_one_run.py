@@ -15,7 +15,7 @@ OTHER = {"increment": {"lr": 0.002}}
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "params", "made"),
-    [(SNAKEMAKE, {"increment": {"lr": 0.003}}, LATER), (DVC, OTHER, [])],
+    [(SNAKEMAKE, {"increment": {"lr": 0.003}}, LATER), ((*DVC, "--single-item", "report"), OTHER, [])],
     ids=["snakemake with other params", "dvc"],
 )
 def test_a_second_run_waits_for_the_first_and_then_makes_what_is_left(finished, other, params, made):

@@ -1,7 +1,6 @@
 """Experiments, raw data of one's own, and users with few rights."""
 
 import json
-import shutil
 
 import pytest
 
@@ -9,7 +8,7 @@ from .conftest import FROM_BASE, LATER, NOTHING, SUMMARY, bases
 
 
 @pytest.mark.slow
-def test_experiments_run_in_place_in_queues_and_elsewhere(finished):
+def test_experiments_run_in_place_in_a_queue_and_elsewhere(finished):
     """`dvc exp run -S` and `--temp` from a shell that knows of no environment; `--queue`, whose worker needs one."""
     plain = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
     active = {"PATH": f"{finished.path}/.venv/bin:{plain['PATH']}"}
@@ -18,13 +17,12 @@ def test_experiments_run_in_place_in_queues_and_elsewhere(finished):
     output = finished.dvc("exp", "run", "-n", "faster", "-S", "increment.lr=0.002", **plain)
     assert "faster" in output
     assert finished.ran() == sorted(LATER)
-    for name, decimals in (("two", 2), ("four", 4)):
-        finished.dvc("exp", "run", "--queue", "-n", name, "-S", f"report.decimals={decimals}", **active)
+    finished.dvc("exp", "run", "--queue", "-n", "four", "-S", "report.decimals=4", **active)
     finished.dvc("exp", "run", "--run-all", **active)
-    assert finished.ran() == sorted([*SUMMARY, *SUMMARY])
+    assert finished.ran() == SUMMARY
     [_, commit] = json.loads(finished.dvc("exp", "show", "--json"))
     found = {each["name"]: each["revs"][0]["data"] for each in commit["experiments"] if each["name"]}
-    assert {"faster", "two", "four"} < found.keys()
+    assert {"faster", "four"} < found.keys()
     assert found["faster"]["params"]["params.yaml"]["data"]["increment"] == {"lr": 0.002}
     assert found["four"]["metrics"]["metrics/groups.json"]["data"]["group"]["decimals"] == 4
 
@@ -45,21 +43,21 @@ def test_raw_data_under_dvc_travels_and_its_changes_are_seen(finished, tmp_path)
     finished.params(runs=OWN, data={"root": "data/raw/own"})
     finished.dvc("add", "data/raw/own")
     assert "data/raw/own.dvc" in finished.git("status", "--porcelain", "-uall")
-    finished.dvc("repro")
+    finished.snakemake()
     assert len(finished.ran()) == 11
-    finished.agrees()
-    finished.commit("own pictures")
+    finished.dvc("commit", "--force")
     finished.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
     finished.dvc("push")
+    finished.commit("own pictures")
     clone = finished.clone(tmp_path / "clone")
-    shutil.copy(finished.path / ".dvc" / "config", clone.path / ".dvc" / "config")
     clone.dvc("pull")
     assert (clone.path / "data" / "raw" / "own" / "masks" / "a").read_text() == "a"
-    clone.agrees()
-    lay_pictures(finished.path / "data" / "raw" / "own", "b")
-    finished.dvc("repro")
-    assert len(finished.ran()) == 11
-    finished.agrees()
+    assert NOTHING in clone.snakemake()
+    assert "up to date" in clone.dvc("repro")
+    lay_pictures(clone.path / "data" / "raw" / "own", "b")
+    assert "modified:           data/raw" in clone.dvc("status", "data")
+    clone.snakemake()
+    assert len(clone.ran()) == 11
 
 
 @pytest.mark.slow
@@ -76,11 +74,10 @@ def test_raw_data_outside_is_watched_by_both_tools(finished, tmp_path):
     finished.dvc("repro")
     assert len(finished.ran()) == 11
     finished.agrees()
-    for words, tool in (("b", "dvc"), ("c", "snakemake")):
-        lay_pictures(root, words)
-        finished.tool(tool)
-        assert len(finished.ran()) == 11
-        finished.agrees()
+    lay_pictures(root, "b")
+    assert f"modified:           {root}" in finished.dvc("status", "data")
+    finished.snakemake()
+    assert len(finished.ran()) == 11
 
 
 @pytest.mark.slow
@@ -108,4 +105,5 @@ def test_a_user_without_rights_gets_along_with_read_only_files(finished, unprivi
     assert NOTHING in finished.snakemake()
     assert "folders deleted" in finished.pipeline("gc", "--max-size", "0")
     assert not list(finished.path.glob(".dkd/archive/*/*")) and not list(finished.path.glob(".dkd/quarantine/*/*"))
-    finished.agrees()
+    finished.dvc("commit", "--force")
+    assert "up to date" in finished.dvc("status")
