@@ -14,6 +14,7 @@ RUN = Run(workflow, config)
 wildcard_constraints:
     place=".+",
     key="[0-9a-f]{12}",
+    run="[0-9a-f]{12}",
 
 
 localrules:
@@ -80,9 +81,9 @@ for name, facts in RULES.items():
 # Snakemake makes what is missing. This file, asked for, has a node made that is there but is not what it should be.
 rule again:
     output:
-        temp(touch(".dkd/again/{key}")),
+        temp(touch(".dkd/again/{run}/{key}")),
     log:
-        "logs/again/{key}.log",
+        "logs/again/{run}-{key}.log",
     conda:
         RUN.environment
     message:

@@ -72,9 +72,7 @@ class Code:
     def _imports(self, importer: str) -> Iterator[str]:
         path = self._path(importer)
         package = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
-        for node in ast.walk(_parsed(self._source(importer))[0]):
-            if not isinstance(node, ast.Import | ast.ImportFrom):
-                continue
+        for node in _import_statements(self._source(importer)):
             where = f"{path}, line {node.lineno}"
             for alias in node.names:
                 module, name = alias.name, ""
@@ -90,7 +88,7 @@ class Code:
                 yield module
                 if name and self._path(f"{module}.{name}"):
                     yield f"{module}.{name}"
-                elif name not in ("", "*") and not _binds(self._source(module), name):
+                elif name not in ("", "*") and not {name, "*", "__getattr__"} & _bound(self._source(module)):
                     raise InputError(f"{where}: imports {name} from {module}, which has no such name")
 
 
@@ -100,12 +98,18 @@ def _parsed(source: bytes) -> tuple[ast.Module, str]:
     return tree, hashlib.sha256(_meaning(tree).encode()).hexdigest()
 
 
-def _binds(source: bytes, name: str) -> bool:
-    """Whether a module could have `name`: bound at its top level, or brought by a star or by __getattr__."""
+@cache
+def _import_statements(source: bytes) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(_parsed(source)[0]) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@cache
+def _bound(source: bytes) -> set[str]:
+    """The names that a module has at its top level; with "*" or "__getattr__" it could have any."""
     symbols = symtable.symtable(source, "", "exec").get_symbols()
     names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
-    star = any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(_parsed(source)[0]))
-    return star or bool(names & {name, "__getattr__"}) or name in ("__doc__", "__file__", "__name__", "__path__")
+    names |= {alias.name for node in _import_statements(source) for alias in node.names if alias.name == "*"}
+    return names | {"__doc__", "__file__", "__name__", "__path__"}
 
 
 def _meaning(node: Any) -> str:

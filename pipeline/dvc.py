@@ -46,10 +46,10 @@ def recorded(plan: Plan) -> str | None:
     for path, md5 in outs if missing else ():
         try:
             files = json.loads(_cached(md5).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = [_cached(file["md5"]).exists() for file in files if _folder(path, file["relpath"]) in missing]
+        except (OSError, ValueError, KeyError, TypeError):
             elsewhere += any(folder.startswith(f"{path}/") for folder in missing)
             continue
-        found = [_cached(file["md5"]).exists() for file in files if _folder(path, file["relpath"]) in missing]
         here, elsewhere = here + found.count(True), elsewhere + found.count(False)
     if here:
         return f"`dvc checkout` brings {here} of {len(missing)} missing nodes back"

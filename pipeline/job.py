@@ -45,7 +45,7 @@ def make(run: Run, folder: str) -> None:
                 store.put(place, target)
             log.info("unchanged" if place == target else "restored from the archive")
             return
-        log.info("made again: %s", reason)
+        log.info("made again: %s%s", reason, f"; the old one goes to {store.QUARANTINE}" if place == target else "")
     scratch = store.SCRATCH / store.slug(folder)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)

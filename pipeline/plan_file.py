@@ -5,7 +5,8 @@ Knows the file only; `store.lock` sees to it that there is one run.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import uuid
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from dkd.errors import InputError
@@ -16,15 +17,17 @@ FILE = Path(".dkd/plan.json")
 
 @dataclass
 class Run:
-    """What the jobs of a run have to know."""
+    """What the jobs of a run have to know.
+
+    By folder, the name of each node's state when the run began (`states.State`); folders to make anew; rules whose
+    existing nodes are checked byte by byte; a name, so that nothing that a killed run left is taken for this one's.
+    """
 
     plan: Plan
     states: dict[str, str]
-    """By folder: the name of each node's state when the run began (`states.State`)."""
     redo: list[str]
-    """Folders to make anew."""
     verify: list[str]
-    """Rules whose existing nodes are checked byte by byte."""
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
 def write(run: Run) -> None:
@@ -41,8 +44,8 @@ def read() -> Run:
         content = json.loads(FILE.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{FILE} is not readable: jobs are started by snakemake, without --no-hooks") from None
-    plan = Plan(content["plan"]["runtime"], code=content["plan"]["code"])
-    for folder, facts in content["plan"]["nodes"].items():
-        facts["inputs"] = {name: Source(*source) for name, source in facts["inputs"].items()}
-        plan.nodes[folder] = Node(**facts)
-    return Run(plan, content["states"], content["redo"], content["verify"])
+    plan = Plan(**content.pop("plan"))
+    for folder, facts in plan.nodes.items():
+        inputs = {name: Source(*source) for name, source in facts.pop("inputs").items()}
+        plan.nodes[folder] = Node(**facts, inputs=inputs)
+    return Run(plan, **content)

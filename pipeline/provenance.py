@@ -36,8 +36,8 @@ def _read(folder: Path, *state: int) -> dict[str, Any] | None:
         record = json.loads((folder / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    kinds = {**FIELDS, **{name: kind for name, kind in OPTIONAL.items() if name in record}}
-    sound = _fits(record, kinds) and record.get("schema") == SCHEMA
+    sound = _fits(record, FIELDS) and record.get("schema") == SCHEMA
+    sound = sound and _fits(record, {name: kind for name, kind in OPTIONAL.items() if name in record})
     sound = sound and all(_fits(facts, {"size": int, "sha256": str}) for facts in record["files"].values())
     sound = sound and all(_fits(facts, {"key": str, "digest": str}) for facts in record["inputs"].values())
     sound = sound and all(_fits(each, {"key": str, "digest": str, "when": str}) for each in record.get("adopted", []))

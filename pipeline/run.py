@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from snakemake.jobs import Job
 
 from dkd.errors import InputError, one_line
 from pipeline import ROOT, dvc, gpus, plan_file, publish, raw_digest, states, store
@@ -26,7 +27,7 @@ from pipeline import plan as plans
 from pipeline.plan import Node
 from pipeline.rules import RULES, STAGES
 
-AGAIN, JOB, DVC_STAGE = ".dkd/again", "pipeline.job", "DVC_STAGE"
+JOB, DVC_STAGE = "pipeline.job", "DVC_STAGE"
 T = TypeVar("T")
 
 
@@ -38,12 +39,16 @@ class Run:
 
     def __init__(self, workflow: Any, config: dict[str, Any]):
         self.workflow, self.config, self.main = workflow, config, workflow.is_main_process
+        self._lock: Any = None
         self.plan = _or_exit(self._build if self.main else lambda: plan_file.read().plan)
         self.devices = gpus.found(self.plan.runtime["device"])
         if self.devices and "gpu" not in workflow.global_resources:
             # As many jobs at once as have GPUs of their own; --resources says otherwise.
             workflow.global_resources["gpu"] = len(self.devices)
         self.environment = _plain(f"{ROOT}/pipeline/environment.yaml")
+        # Snakemake refuses to make anew what is write-protected, as links into DVC's cache are. Nodes are replaced by a
+        # rename, which needs no right to write to their files.
+        Job.check_protected_output = _allow
 
     def _build(self) -> plans.Plan:
         # Jobs are started without it.
@@ -76,7 +81,7 @@ class Run:
         """What has those nodes of some rules made that are there but not good; and has outdated copies published."""
         found = [file for node in self.plan.of(*rules) for file in self._again(node)]
         if "page" in rules and not found and publish.outdated(self.plan):
-            found = [f"{AGAIN}/{self.plan.of('page')[0].key}"]
+            found = [self._ask_again(self.plan.of("page")[0])]
         return found
 
     def inputs(self, folder: str) -> list[str]:
@@ -93,7 +98,10 @@ class Run:
 
     def _again(self, node: Node) -> list[str]:
         bad = self._asked.states[node.folder] in ("damaged", "stale", "open") and Path(node.stamp).exists()
-        return [f"{AGAIN}/{node.key}"] if bad else []
+        return [self._ask_again(node)] if bad else []
+
+    def _ask_again(self, node: Node) -> str:
+        return f"{store.AGAIN}/{self._asked.name}/{node.key}"
 
     def processes(self, rule: str) -> int:
         """Processes that a job of a rule has."""
@@ -153,6 +161,10 @@ class Run:
                 # Whatever it is, the reasons of the run matter more.
                 lines.insert(0, f"dkd: no page could be made of what there is: {error}")
             atexit.register(print, "\n".join(lines), file=sys.stderr, flush=True)
+
+
+async def _allow(job: Job) -> None:
+    pass
 
 
 def _or_exit(call: Callable[[], T]) -> T:

@@ -6,6 +6,8 @@ folder=$PWD
 until [ -x "$folder/.venv/bin/snakemake" ] || [ "$folder" = / ]; do
     folder=$(dirname "$folder")
 done
-PATH="$folder/.venv/bin:$PATH"
-snakemake --cores "${DKD_CORES:-$(PYTHONPATH=src python -m dkd.cores)}" "$@"
-python -m pipeline prune
+# By its place, not by PATH, which can't hold a folder with a colon.
+bin=${folder%/}/.venv/bin/
+[ -x "${bin}snakemake" ] || bin=
+"${bin}snakemake" --cores "${DKD_CORES:-$(PYTHONPATH=src "${bin}python" -m dkd.cores)}" "$@"
+"${bin}python" -m pipeline prune

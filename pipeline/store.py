@@ -32,6 +32,8 @@ QUARANTINES = QUARANTINE, _ = Path(".dkd/quarantine"), Path(".dkd/damaged")
 SCRATCH, WORK, FAILED = Path(".dkd/scratch"), Path(".dkd/work"), Path(".dkd/failed")
 """The latter two by key: states of unfinished trainings, and why nodes of the last run failed, in one line."""
 RUN_LOCK, JOB_LOCK = Path(".dkd/lock/run"), Path(".dkd/lock/jobs")
+AGAIN = Path(".dkd/again")
+"""Files by which a run asks Snakemake for nodes that are there but not good."""
 NODE = re.compile(r"(.+)-[0-9a-f]{12}(-[0-9a-f]{6})?")
 """Names of nodes, the latter of those that were set aside: nothing restores them."""
 
@@ -179,7 +181,7 @@ def prune(plan: Plan) -> None:
 
 def sweep() -> None:
     """Delete scratch of killed jobs, and states of trainings that have finished."""
-    for left in SCRATCH.glob("*"):
+    for left in (*SCRATCH.glob("*"), AGAIN):
         shutil.rmtree(left, ignore_errors=True)
     begun = {path.name: path for path in WORK.glob("*")}
     for folder in filter(is_node, nodes() if begun else ()):

@@ -34,7 +34,7 @@ def good(plan):
 def test_a_chain_of_nodes_is_kept_under_its_new_keys(edited):
     outcomes = run(edited)
     assert [outcome.adopted for outcome in outcomes] == [True] * 11
-    assert outcomes[0].node.rule == "base" and outcomes[0].reasons == ["code changed: dkd.losses: EDITED"]
+    assert outcomes[0].node.rule == "base" and outcomes[0].reasons == ["code changed: dkd.losses"]
     assert edited.make() == []
     assert good(edited.plan)
     # The old ones stay, so that going back costs nothing either.

@@ -314,16 +314,11 @@ def test_an_edit_anywhere_in_the_project_changes_the_nodes_that_run_it_and_no_ot
         path.write_text(source)
 
 
-def test_definitions_are_what_people_call_them():
-    tree = ast.parse("import os\nX: int = 1\na, b = c.d = 1, 2\nclass K: pass\nif X:\n  Y = 1\n'says'\n")
-    assert list(code_digest._definitions(tree)) == ["(imports)", "X", "(a, b), c.d", "K", "(statements)"]
-
-
 def test_code_is_that_of_the_disk_now(checkout, tmp_path):
     modules = {"src/dkd/a.py": "X = 1", "src/dkd/b.py": "X = 1"}
     checkout(modules, "dkd.a")
     code = code_digest.Code(tmp_path)
-    before = code.definitions(["dkd.a"])
+    before = code.closure(["dkd.a"])
     (tmp_path / "src/dkd/a.py").write_text("X = 2")
-    assert code.definitions(["dkd.a"]) == before, "one instance reads each module once"
-    assert code_digest.Code(tmp_path).definitions(["dkd.a"]) != before
+    assert code.closure(["dkd.a"]) == before, "one instance reads each module once"
+    assert code_digest.Code(tmp_path).closure(["dkd.a"]) != before

@@ -14,7 +14,6 @@ import pytest
 from dkd.errors import InputError
 from pipeline import ROOT, code_digest, gpus, plan_file, provenance, store
 from pipeline import job as jobs
-from pipeline import log as logs
 from pipeline.plan import STAMP
 
 BASE = "base/shapes/overlap/4/s0"
@@ -47,11 +46,11 @@ def test_a_node_is_restored_from_the_archive(workplace):
 def test_a_damaged_node_is_made_again_and_the_old_one_is_quarantined(workplace):
     workplace.make()
     base = workplace.folder(BASE)
-    before = provenance.digest(Path(base))
+    before = provenance.read(Path(base))["digest"]
     Path(base, "step.json").write_text("damaged")
     assert workplace.make(base) == [base]
     assert [path.read_text() for path in store.QUARANTINE.rglob("step.json")] == ["damaged"]
-    assert provenance.digest(Path(base)) == before
+    assert provenance.read(Path(base))["digest"] == before
     # So that what was made from it need not be made again.
     assert workplace.make() == []
 
@@ -131,9 +130,10 @@ def test_which_gpus_a_rule_has_and_in_how_many_processes(workplace, monkeypatch)
 
         return run
 
-    def share(rule, label, params, runtime, inputs, out, place):
-        shared.add(rule)
-        return sys.modules[f"pipeline.stages.{rule}"].run(params, runtime, inputs, out)
+    def share(request, number, place):
+        shared.add(request["rule"])
+        given = (request[name] for name in ("params", "runtime", "inputs", "out"))
+        return sys.modules[f"pipeline.stages.{request['rule']}"].run(*given)
 
     for rule in {node.rule for node in workplace.plan.nodes.values()}:
         workplace.stage(rule, look(rule, sys.modules[f"pipeline.stages.{rule}"].run))
@@ -186,7 +186,6 @@ def test_provenance_says_what_a_node_was_made_from_and_holds(workplace):
     assert record["files"] == {"classes.txt": facts, "splits/train.txt": facts}
     assert record["cost"] == {"images": 7}
     assert "pipeline.stages.draw" in record["code"] and "dkd.datasets.shapes" in record["code"]
-    assert record["definitions"].keys() == record["code"].keys()
     assert code_digest.digest(record["code"]) == planned.code
     assert record["runtime"] == workplace.plan.runtime
     assert record["started"] <= record["finished"] and record["seconds"] >= 0
@@ -313,22 +312,26 @@ def job(workplace, monkeypatch):
     held, _ = store.lock()
     monkeypatch.setattr(store, "_end_with", lambda holder: None)
     for name in ("handlers", "level", "propagate"):
-        monkeypatch.setattr(logs.TOP, name, getattr(logs.TOP, name))
+        monkeypatch.setattr(logging.getLogger("dkd"), name, getattr(logging.getLogger("dkd"), name))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def job(folder, **options):
         plan_file.write(workplace.run(**options))
-        monkeypatch.setattr(sys, "argv", ["job", "--log", "logs/x.log", f"{folder}/{STAMP}"])
+        monkeypatch.setattr(sys, "argv", ["job", f"{folder}/{STAMP}"])
         try:
             return jobs.main()
         finally:
-            for handler in logs.TOP.handlers:
+            for handler in logging.getLogger("dkd").handlers:
                 handler.close()
 
     yield job
     held.close()
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def log_of(workplace, place="made/shapes"):
+    return workplace.plan.node(workplace.folder(place)).log
 
 
 def test_a_job_tells_the_terminal_and_its_log(workplace, job, capsys):
@@ -341,7 +344,7 @@ def test_a_job_tells_the_terminal_and_its_log(workplace, job, capsys):
     workplace.stage("draw", speak)
     assert job(workplace.folder("made/shapes")) == 0
     assert capsys.readouterr().err == "draw shapes: epoch 1 of 1\ndraw shapes: done in 0 s\n"
-    assert Path("logs/x.log").read_text().count("INFO epoch 1 of 1\n") == 1
+    assert log_of(workplace).read_text().count("INFO epoch 1 of 1\n") == 1
     assert job(workplace.folder("made/shapes")) == 0
     assert capsys.readouterr().err == "draw shapes: unchanged\n"
 
@@ -378,8 +381,8 @@ def test_what_the_user_can_correct_is_one_line(workplace, job, capsys, error, li
     draw = workplace.folder("made/shapes")
     assert job(draw) == 1
     assert capsys.readouterr().err == f"{line}\n"
-    assert "Traceback" in Path("logs/x.log").read_text()
-    assert (store.FAILED / draw[-12:]).read_text() == f"{line} (draw shapes, log: logs/x.log)"
+    assert "Traceback" in log_of(workplace).read_text()
+    assert (store.FAILED / draw[-12:]).read_text() == f"{line} (draw shapes, log: {log_of(workplace)})"
     assert not Path(draw).exists() and not list(store.SCRATCH.iterdir())
 
 
@@ -388,7 +391,7 @@ def test_a_defect_shows_its_traceback(workplace, job):
     draw = workplace.folder("made/shapes")
     with pytest.raises(ZeroDivisionError):
         job(draw)
-    assert "ZeroDivisionError" in Path("logs/x.log").read_text()
+    assert "ZeroDivisionError" in log_of(workplace).read_text()
     assert (store.FAILED / draw[-12:]).read_text().startswith("dkd: ZeroDivisionError: division by zero (draw shapes")
 
 
@@ -403,7 +406,7 @@ def test_a_job_that_is_stopped_leaves_nothing_half_made(workplace, job, capsys, 
     draw = workplace.folder("made/shapes")
     assert job(draw) == 128 + number
     assert capsys.readouterr().err == "dkd: stopped; nothing half-made is left\n"
-    assert left_behind() == {".dkd/plan.json", "logs/x.log"}
+    assert left_behind() == {".dkd/plan.json", str(log_of(workplace))}
     assert not Path(draw).exists()
 
 
@@ -443,7 +446,7 @@ def test_what_a_library_makes_of_an_interrupt_is_one(workplace, job):
 def test_a_job_without_a_run_is_refused(workplace, start):
     plan_file.write(workplace.run())
     draw = workplace.folder("made/shapes")
-    job = start("import sys; from pipeline import job; sys.exit(job.main())", "--log", "logs/x.log", f"{draw}/{STAMP}")
+    job = start("import sys; from pipeline import job; sys.exit(job.main())", f"{draw}/{STAMP}")
     assert job.wait(timeout=60) == 1
     assert job.stderr.read() == "dkd: the run that this job belongs to has ended; jobs are started by snakemake\n"
     assert not Path(draw).exists()

@@ -38,7 +38,9 @@ def train(inputs, tmp_path):
         params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=epochs, **recipe)._asdict()}
         runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
         runtime |= {"save_minutes": 0.002, "work": str(tmp_path / "work")}
-        return launch.run("base", "base", params, runtime, inputs, tmp_path / "out", tmp_path / "work" / "processes")
+        request = {"rule": "base", "label": "base", "log": tmp_path / "log", "params": params, "runtime": runtime}
+        given = {**request, "inputs": inputs, "out": tmp_path / "out"}
+        return launch.run(given, 2, tmp_path / "work" / "processes")
 
     return train
 
@@ -115,7 +117,8 @@ work.joinpath("out").mkdir()
 params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=100_000)._asdict()}
 runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
 runtime |= {"save_minutes": 0.002, "work": str(work / "work")}
-launch.run("base", "base", params, runtime, inputs, work / "out", work / "work" / "processes")
+request = {"rule": "base", "label": "base", "log": work / "log", "params": params, "runtime": runtime}
+launch.run({**request, "inputs": inputs, "out": work / "out"}, 2, work / "work" / "processes")
 """
 
 

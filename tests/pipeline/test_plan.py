@@ -329,10 +329,10 @@ def test_replay_has_a_memory_for_each_step(build):
         "checkpoints/memory/shapes/overlap/4+1+1/dkd-m-s0",
     ]
     assert [node.params["step"] for node in memories] == [1, 2]
-    assert memories[1].inputs["memory"] == memories[0].source
+    assert memories[1].inputs["memory"] == plans.Source(memories[0].folder, memories[0].key)
     steps = plan.of("increment")
-    assert [node.inputs["memory"] for node in steps] == [node.source for node in memories]
-    assert memories[1].inputs["checkpoint"] == steps[0].source
+    assert [node.inputs["memory"] for node in steps] == [plans.Source(node.folder, node.key) for node in memories]
+    assert memories[1].inputs["checkpoint"] == plans.Source(steps[0].folder, steps[0].key)
     # What labels are used is a matter of training alone; how many are kept, of the choice.
     policy = build({"method": "dkd-m", "set": {"methods": {"dkd-m": {"replay": "pseudo"}}}})
     assert changed(plan, policy) == {"increment", "memory", "evaluate", "panels", "summary", "page"}

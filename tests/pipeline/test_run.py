@@ -78,7 +78,7 @@ def test_what_is_there_but_not_good_is_made_again(workplace, begin):
     current = begin()
     files = current.again(["increment"])
     last = workplace.folder("increment/shapes/overlap/4+1+1/dkd-s0")
-    assert files == [f".dkd/again/{step[-12:]}", f".dkd/again/{last[-12:]}"]
+    assert files == [f".dkd/again/{current._asked.name}/{key}" for key in (step[-12:], last[-12:])]
     assert current.inputs_again(step) == files[:1]
     assert current.inputs_again(last) == files[::-1]
     # What has no last file is made by Snakemake of its own accord.
@@ -127,7 +127,9 @@ def test_under_dvc_raw_data_that_it_does_not_watch_is_named(workplace, begin, mo
 def test_what_is_published_but_outdated_is_published(workplace, begin):
     workplace.make()
     page = workplace.folder("report/page")
-    assert begin().again(["page"]) == [f".dkd/again/{page[-12:]}"]
+    current = begin()
+    assert current.again(["page"]) == [f".dkd/again/{current._asked.name}/{page[-12:]}"]
+    assert begin().again(["page"]) != current.again(["page"]), "what a killed run left is not taken for this one's"
     assert begin().again(["summary"]) == []
     publish.publish(workplace.plan)
     assert begin().again(RULES) == []
@@ -156,8 +158,6 @@ def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin)
     Path("params.yaml").unlink()
     job = begin(main=False)
     assert job.plan == workplace.plan and job._asked == current._asked
-    job.start()
-    assert job._lock is None
 
 
 def test_a_second_run_that_does_not_want_to_wait_ends_in_one_line(begin):
@@ -205,10 +205,10 @@ def test_the_command_of_a_job_makes_its_node(workplace, begin, awkward):
     current.start()
     [draw] = current.plan.of("draw")
     files = SimpleNamespace(provenance=f"{draw.folder}/{STAMP}")
-    line = snakemake_format(current.command(), log="logs/a b.log", output=files)
+    line = snakemake_format(current.command(), output=files)
     done = subprocess.run(line, shell=True, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "draw shapes: done" in done.stderr and Path("logs/a b.log").is_file()
+    assert "draw shapes: done" in done.stderr and draw.log.is_file()
     assert provenance.damage(Path(draw.folder), draw.key, verify=True) is None
     assert set(provenance.read(Path(draw.folder))["files"]) > set(RULES["draw"].files)
 

@@ -88,7 +88,9 @@ def test_a_file_system_without_locks_is_named_in_one_line(here, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(store.fcntl, "flock", refuse)
-    with pytest.raises(InputError, match=r"^\.dkd/lock/run: this file system has no locks \(.+\); put the working dir"):
+    with pytest.raises(
+        InputError, match=r"^\.dkd/lock/run: no locks on this file system \(.+\); work on one that supports flock"
+    ):
         store.lock()
 
 

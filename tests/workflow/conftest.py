@@ -27,6 +27,11 @@ PARAMS = {
 }
 DATA = ["data/made/shapes", "data/index/shapes", "data/tasks/shapes/overlap/4", "data/tasks/shapes/overlap/4+1+1"]
 SUMMARY = ["report/page", "summary/report"]
+NOTHING = "Nothing to be done"
+SNAKEMAKE = (".venv/bin/snakemake", "--cores", "2")
+DVC = (".venv/bin/dvc", "repro")
+# The superuser without its privileges is like any user before a read-only file.
+UNPRIVILEGED = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
 
 
 def bases(*seeds):
@@ -46,13 +51,16 @@ def panels(*seeds):
 
 
 EVERYTHING = [*DATA, *bases(0), *steps(0), *results(0), *panels(0), *SUMMARY]
+LATER = [*steps(0), *results(0)[1:], *panels(0)[1:], *SUMMARY]
+"""What is made from the step after the base, or after that."""
+FROM_BASE = [*bases(0), *steps(0), *results(0), *panels(0), *SUMMARY]
 
 
 class Repository:
     """A repository with a workflow, and what people do in one."""
 
     def __init__(self, path):
-        self.path, self.prefix = path, ()
+        self.path, self.prefix, self.started = path, (), 0
         self.trace = path.with_name(f"{path.name}.trace")
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)},
@@ -82,7 +90,7 @@ class Repository:
         return self.call("git", *arguments)
 
     def snakemake(self, *arguments, **options):
-        return self.call(".venv/bin/snakemake", "--cores", "2", *arguments, **options)
+        return self.call(*SNAKEMAKE, *arguments, **options)
 
     def dvc(self, *arguments, **options):
         return self.call(".venv/bin/dvc", *arguments, **options)
@@ -92,11 +100,11 @@ class Repository:
 
     def tool(self, name, **options):
         """All of the workflow, by either tool."""
-        return self.snakemake(**options) if name == "snakemake" else self.dvc("repro", **options)
+        return self.call(*(SNAKEMAKE if name == "snakemake" else DVC), **options)
 
     def agrees(self):
         """Assert that both tools find nothing to do; DVC may have to record what Snakemake made first."""
-        assert "Nothing to be done" in self.snakemake()
+        assert NOTHING in self.snakemake()
         self.dvc("repro")
         assert "Data and pipelines are up to date" in self.dvc("status")
         assert self.ran() == []
@@ -115,42 +123,103 @@ class Repository:
         self.git("add", "-A")
         self.git("commit", "-q", "-m", message)
 
+    def clone(self, path):
+        """Clone what is committed; results are left to DVC."""
+        self.git("clone", "-q", str(self.path), str(path))
+        (path / ".venv").symlink_to(sys.prefix)
+        return Repository(path)
+
     @contextmanager
-    def start(self, *command, slow=None, seconds=60, **env):
-        """Start a command in a session of its own; come back when it works on the node `slow`, for some `seconds`."""
-        mark = self.trace.with_name(f"{self.trace.name}.slow")
-        mark.unlink(missing_ok=True)
-        with subprocess.Popen(
-            command,
-            cwd=self.path,
-            env={**self.env, **env, **({"DKD_SLOW": slow, "DKD_SLEEP": str(seconds)} if slow else {})},
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            if slow:
-                process.worker = self._worker(mark)
-            yield process
+    def start(self, *command, held=None, **env):
+        """Start a command in a session of its own; come back when it works on the node `held`, which it holds up."""
+        if held:
+            self.go.unlink(missing_ok=True)
+            self.mark.unlink(missing_ok=True)
+            env |= {"DKD_HELD": held}
+        self.started += 1
+        text = self.path.with_name(f"{self.path.name}.{self.started}.out")
+        with text.open("w") as out:
+            process = subprocess.Popen(
+                [*self.prefix, *command],
+                cwd=self.path,
+                env={**self.env, **env},
+                start_new_session=True,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        run = Started(process, text)
+        try:
+            if held:
+                until(lambda: self.mark.exists() and self.mark.read_text(), text.read_text)
+                run.worker = int(self.mark.read_text())
+            yield run
+        finally:
+            self.release()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
-    def _worker(self, mark):
-        for _ in range(600):
-            if mark.exists() and (process := mark.read_text()):
-                return int(process)
-            time.sleep(0.1)
-        raise AssertionError(f"nobody worked on it in a minute: {mark}")
+    @property
+    def go(self):
+        return self.trace.with_name(f"{self.trace.name}.go")
 
-    def stop(self, command, node, number):
-        """Start a command, send it a signal (it and all of its processes) when it works on `node`; its output."""
-        with self.start(*command, slow=node) as process:
-            os.killpg(process.pid, number)
-            if number == signal.SIGKILL:
-                # Where it ran in a session of its own, it is still there; else it may be gone by now.
-                with suppress(ProcessLookupError):
-                    os.kill(process.worker, number)
-            output = process.communicate(timeout=60)[0]
-            assert process.returncode != 0
-            return output
+    @property
+    def mark(self):
+        return self.trace.with_name(f"{self.trace.name}.held")
+
+    def release(self):
+        """Let go on what is held up."""
+        self.go.touch()
+
+    def folder(self, place):
+        """The one folder at a place."""
+        [folder] = self.path.glob(f"{place}-{'?' * 12}")
+        return folder
+
+    def edit(self, name, old, new):
+        """Replace words in a file, once."""
+        text = (self.path / name).read_text()
+        assert text.count(old) == 1
+        (self.path / name).write_text(text.replace(old, new))
+
+
+class Started:
+    """A command at work."""
+
+    def __init__(self, process, text):
+        self.process, self.text = process, text
+
+    def output(self):
+        return self.text.read_text()
+
+    def says(self, words):
+        """Wait until it has printed some words."""
+        until(lambda: words in self.output(), self.output)
+
+    def send(self, number, group=False):
+        """Send a signal to its main process alone, or to all of its session, as a terminal does."""
+        if not group:
+            self.process.send_signal(number)
+            return
+        os.killpg(self.process.pid, number)
+        if number == signal.SIGKILL:
+            # Where it ran in a session of its own, it is still there; else it may be gone by now.
+            with suppress(ProcessLookupError):
+                os.kill(self.worker, number)
+
+    def end(self, expect=0):
+        """Wait for its end; what it printed."""
+        until(lambda: self.process.poll() is not None, self.output)
+        assert (self.process.returncode == 0) == (expect == 0), self.output()
+        return self.output()
+
+
+def until(condition, otherwise):
+    """Wait for a condition; fail after two minutes."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, otherwise()
+        time.sleep(0.05)
 
 
 def lay_out(path):
@@ -178,10 +247,11 @@ def _begun(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory, _begun):
-    """Everything made by DVC from a shell that knows of no environment, and committed."""
+    """Everything made by Snakemake, recorded by DVC, and committed."""
     repository = copy(_begun, tmp_path_factory.mktemp("finished") / "repository")
-    repository.output = repository.dvc("repro", PATH="/usr/local/bin:/usr/bin:/bin")
+    repository.output = repository.snakemake()
     repository.worked = repository.ran()
+    repository.dvc("commit", "--force")
     repository.commit("run")
     return repository
 
@@ -203,3 +273,13 @@ def finished(_finished, tmp_path):
     repository = copy(_finished, tmp_path / "repository")
     repository.output, repository.worked = _finished.output, _finished.worked
     return repository
+
+
+@pytest.fixture
+def unprivileged():
+    """What to put before a command so that files without write permission are read-only to it; skips where none is."""
+    if os.geteuid():
+        return ()
+    if shutil.which(UNPRIVILEGED[0]) is None or subprocess.run([*UNPRIVILEGED, "true"]).returncode:
+        pytest.skip("the tests run as superuser, and setpriv cannot take its privileges away here")
+    return UNPRIVILEGED

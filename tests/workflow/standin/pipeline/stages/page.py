@@ -8,8 +8,9 @@ def run(params, runtime, inputs, out):
     trace(out)
     files = {"evaluate": "metrics.json", "checkpoint": "step.json", "panels": "panels.json", "summary": "summary.json"}
     kinds = {name: name if name == "summary" else [*name.split("/"), "evaluate"][2] for name in inputs}
-    value = number(params, [inputs[name] / files[kind] for name, kind in kinds.items()])
-    (out / "index.html").write_text(f"<p>{value}</p>")
+    there = [inputs[name] / files[kind] for name, kind in kinds.items() if inputs[name].is_dir()]
+    value = number(params, there)
+    (out / "index.html").write_text(f"<p>{value} of {len(there)} {runtime.get('failed')}</p>")
     for name in FIGURES:
         (out / f"{name}.png").write_bytes(b"x")
     for name in NUMBERS:
