@@ -276,9 +276,13 @@ def project(tmp_path_factory):
 
 
 def variants(tree):
-    """Places in a syntax tree where one edit makes it mean something else."""
+    """Places in a syntax tree where one edit makes it mean something else; the words of messages mean nothing."""
     yield tree, "body", [*tree.body, *ast.parse("EDITED = 1").body]
+    messages = [node for node in ast.walk(tree) if code_digest._is_message(node)]
+    words = {id(each) for node in messages for given in (*node.args, *node.keywords) for each in ast.walk(given)}
     for node in ast.walk(tree):
+        if id(node) in words:
+            continue
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
             yield node, "value", node.value + 1
         elif isinstance(node, ast.BinOp):
