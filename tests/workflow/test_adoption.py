@@ -15,7 +15,7 @@ def test_an_edit_that_changes_no_result_is_adopted_and_can_be_taken_back(finishe
     (finished.path / "src" / "dkd" / "losses.py").write_text("SCALE = 2 - 1\n")
     output = finished.pipeline("adopt")
     assert output.splitlines()[-1] == "11 nodes adopted, 0 refused"
-    assert "code changed: dkd.losses: SCALE" in output
+    assert "code changed: dkd.losses" in output
     finished.snakemake()
     assert finished.ran() == []
     assert NOTHING in finished.snakemake()
