@@ -87,7 +87,7 @@ rule again:
     conda:
         RUN.environment
     message:
-        "{wildcards.key} is not what it should be"
+        "look at {wildcards.key} again"
     shell:
         "true"
 

@@ -79,7 +79,7 @@ def redo(what: Annotated[list[str], typer.Argument(metavar="FOLDER|RULE...")], w
                 f"redo: {unknown[0]} is neither a folder of the plan (see status) nor the name of a rule in it"
             )
         for node in current.of():
-            if {node.rule, node.folder} & set(names) and (place := store.find(node.folder)):
+            while {node.rule, node.folder} & set(names) and (place := store.find(node.folder)):
                 print(f"archived {store.set_aside(place, store.ARCHIVE)}")
 
 

@@ -70,8 +70,8 @@ class Status:
             return
         number = Counter(node.rule for node in self.to_make)
         counts = ", ".join(f"{number[rule]} {rule}" for rule in RULES if number[rule])
-        again = f", and checks {self.count('open')} that were made from them" if self.count("open") else ""
-        yield f"the next run makes {len(self.to_make)} nodes: {counts}{again}"
+        again = f", and looks at {self.count('open')} that depend on them" if self.count("open") else ""
+        yield f"the next run makes {humanfriendly.pluralize(len(self.to_make), 'node')}: {counts}{again}"
         if hint := dvc.recorded(self.plan):
             yield hint
         if (cost := self.cost()).unknown == len(self.to_make):

@@ -80,7 +80,7 @@ def test_damage_and_what_may_follow_from_it_are_told(made):
     assert [node.folder for node in status.to_make] == [made.folder(STEP)]
     lines = list(status.lines())
     assert f"damaged  {made.folder(STEP)}" in lines and f"open     {made.folder(result)}" in lines
-    assert "the next run makes 1 nodes: 1 increment, and checks 7 that were made from them" in lines
+    assert "the next run makes 1 node: 1 increment, and looks at 7 that depend on them" in lines
     assert path.read_text() == right[:-1], "status changes nothing"
     content = status.content()
     [found] = [node for node in content["nodes"] if node["folder"] == made.folder(result)]
