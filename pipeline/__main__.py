@@ -16,7 +16,11 @@ from dkd.errors import InputError, one_line
 from pipeline import adopt, garbage, plan, publish, raw_digest, rules, states, status, store
 
 app = typer.Typer(
-    help="What one asks of the workflow without running it.", add_completion=False, pretty_exceptions_enable=False
+    help="What one asks of the workflow without running it.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 120, "terminal_width": 120},
 )
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Where a run is at work here: wait for it, or fail.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read every file, not only its size.")]
@@ -73,11 +77,12 @@ def redo(what: Annotated[list[str], typer.Argument(metavar="FOLDER|RULE...")], w
     """Have the next run make nodes anew, by folder or by rule; the old ones go to .dkd/archive."""
     names = [name.rstrip("/") for name in what]
     with _alone(wait) as current:
-        known = {each for node in current.of() for each in (node.folder, node.rule)}
-        if unknown := [name for name in names if name not in known]:
-            raise InputError(
-                f"redo: {unknown[0]} is neither a folder of the plan (see status) nor the name of a rule in it"
-            )
+        known = dict.fromkeys(node.rule for node in current.of())
+        for name in names:
+            if name not in known and name not in current.nodes:
+                raise InputError(
+                    f"redo: {name} is neither a folder of the plan nor one of its rules: {', '.join(known)}"
+                )
         for node in current.of():
             while {node.rule, node.folder} & set(names) and (place := store.find(node.folder)):
                 print(f"archived {store.set_aside(place, store.ARCHIVE)}")
