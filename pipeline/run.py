@@ -159,7 +159,7 @@ class Run:
                 lines.insert(0, f"page of what there is, with what failed: {publish.REPORT}/{publish.PAGE}")
             except Exception as error:
                 # Whatever it is, the reasons of the run matter more.
-                lines.insert(0, f"dkd: no page could be made of what there is: {error}")
+                lines.insert(0, f"no page could be made of what there is: {error}")
             atexit.register(print, "\n".join(lines), file=sys.stderr, flush=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import humanfriendly
+from humanfriendly.text import pluralize
 
 from pipeline import dvc, provenance, states, store
 from pipeline.plan import Node, Plan
@@ -71,7 +72,7 @@ class Status:
         number = Counter(node.rule for node in self.to_make)
         counts = ", ".join(f"{number[rule]} {rule}" for rule in RULES if number[rule])
         again = f", and looks at {self.count('open')} that depend on them" if self.count("open") else ""
-        yield f"the next run makes {humanfriendly.pluralize(len(self.to_make), 'node')}: {counts}{again}"
+        yield f"the next run makes {pluralize(len(self.to_make), 'node')}: {counts}{again}"
         if hint := dvc.recorded(self.plan):
             yield hint
         if (cost := self.cost()).unknown == len(self.to_make):

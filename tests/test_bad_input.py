@@ -5,6 +5,7 @@ every place where one is found: params, method, files, index, split, training. A
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,8 +113,11 @@ def snakemake(place: Path, prefix=()) -> subprocess.CompletedProcess:
 def check(place: Path, done: subprocess.CompletedProcess, words: str, indexed: bool):
     output = done.stdout + done.stderr
     lines = [line for line in output.splitlines() if line.startswith("dkd: ")]
-    assert done.returncode != 0 and len(lines) == 1, output
+    # What makes a job fail is said where it happens, and once more, with the job's name, as the last line of all.
+    reasons = {re.sub(r" \([^()]*, log: [^()]*\)$", "", line) for line in lines}
+    assert done.returncode != 0 and len(reasons) == 1, output
     assert words in lines[0] and "Traceback" not in output, output
+    assert done.stderr.rstrip().splitlines()[-1] == lines[-1], output
     for top in ("data/index", "data/tasks", "checkpoints", "results", "panels", "summary", "report"):
         for folder in (place / top).rglob("*-????????????"):
             assert (folder / "provenance.json").is_file(), f"{folder} is half-made"
