@@ -8,5 +8,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The code that is fingerprinted is that of this checkout; so must be the code that runs, whatever is installed.
+# The code whose digest is taken is that of this checkout; so must be the code that runs, whatever is installed.
 sys.path.insert(0, str(ROOT / "src"))

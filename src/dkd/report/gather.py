@@ -73,8 +73,7 @@ class Found(NamedTuple):
     final: dict[str, Any] | None
     """summary.json."""
     missing: list[str]
-    failed: list[str]
-    """What could not be made, and why."""
+    """What is not there; first what could not be made, with the reason."""
 
 
 def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mapping[str, str]) -> Found:
@@ -89,9 +88,10 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
     def folder(name: str, what: str, file: str) -> Path | None:
         place = inputs.get(name)
         if place is None or not (place / file).is_file():
-            missing.append(what)
             if name in failed:
                 reasons.append(f"{what} failed: {failed[name]}")
+            else:
+                missing.append(what)
             return None
         return place
 
@@ -108,7 +108,7 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
         found.append(Run(**facts, sizes=tuple(run["sizes"]), steps=tuple(steps)))
     tables = folder("summary", "tables over all runs: they are made when all metrics are there", "summary.json")
     groups = _json(tables / "groups.json") if tables else None
-    return Found(found, groups, _json(tables / "summary.json") if tables else None, missing, reasons)
+    return Found(found, groups, _json(tables / "summary.json") if tables else None, [*reasons, *missing])
 
 
 def _step(number: int, protocol: str, results: Path | None, trained: Path | None, panels: Path | None) -> Step:
