@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -53,7 +54,12 @@ def main() -> None:
     (place / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     started = time.monotonic()
     command = [sys.executable, "-m", "snakemake", "--cores", str(options.cores), "--directory", str(place)]
-    done = subprocess.run(command, cwd=ROOT)
+    # Asked to stop, it ends Snakemake, whose jobs then save what they have and end too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        done = subprocess.run(command, cwd=ROOT)
+    except KeyboardInterrupt:
+        sys.exit(130)
     if done.returncode:
         sys.exit(done.returncode)
     seconds = time.monotonic() - started
