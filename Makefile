@@ -20,7 +20,7 @@ browser-test: .venv/installed  ## the page in Chromium, which is installed on De
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,browser]"
 	$(BIN)/python -m pytest -m browser
 
-bench: .venv/installed  ## the performance table of README.md, in some minutes
+bench: .venv/installed  ## the table of docs/performance.md, in some minutes
 	for part in losses loader evaluate train_step index; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 lint: .venv/installed
