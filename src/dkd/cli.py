@@ -42,6 +42,7 @@ Settings = Annotated[list[str], typer.Option("--set", help="section.key=value ov
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that load pictures.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of all randomness.")]
 
 
 @app.command("fetch", rich_help_panel=DATA, epilog="Example: dkd fetch voc2012 --from ~/Downloads")
@@ -88,7 +89,7 @@ def split(
     order: Annotated[str, typer.Option(help="default, reversed, seed:N, or a file with the order of learning.")] = (
         "default"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Of the setting partitioned.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the setting partitioned.")] = 0,
 ) -> None:
     """Write which pictures each step of a scenario trains on and is judged by."""
     if setting not in tasks_file.SETTINGS:
@@ -120,7 +121,7 @@ def train(
     method: Annotated[str, typer.Option(help=", ".join(config.Methods.model_fields))] = "dkd",
     previous: Annotated[Path | None, typer.Option(help="Checkpoint of the step before.")] = None,
     memory: Annotated[Path | None, typer.Option(help="Exemplars to replay, made by `dkd memory`.")] = None,
-    seed: int = 0,
+    seed: Seed = 0,
     preset: Preset = None,
     set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
     device: Device = "auto",
@@ -185,7 +186,7 @@ def extend(
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
     format: Annotated[str, typer.Option(help="How the new pictures are laid out.")] = "folder",
     method: Annotated[str, typer.Option(help="Any method without replay.")] = "dkd",
-    seed: int = 0,
+    seed: Seed = 0,
     preset: Annotated[str | None, typer.Option(help="Recipe; that of the checkpoint's data set by default.")] = None,
     set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
     device: Device = "auto",
@@ -245,7 +246,7 @@ def memory(
     size: Annotated[int, typer.Option(min=1, help="Most exemplars.")] = 100,
     confidence: Annotated[float, typer.Option(min=0, max=1, help="Of pseudo-labels.")] = 0.9,
     before: Annotated[Path | None, typer.Option(help="Memory of the step before.")] = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
@@ -447,7 +448,7 @@ def report(
     results: Annotated[list[Path], typer.Argument(help="Folders with metrics.json, first step first.")],
     out: Annotated[Path, typer.Option(help="Folder for tables, figures and index.html.")],
     method: Annotated[str, typer.Option(help="Name of the method, as it shall be shown.")] = "dkd",
-    seed: int = 0,
+    seed: Seed = 0,
     preset: Preset = None,
 ) -> None:
     """Put the steps of one run into tables and a page, and print the last table."""

@@ -158,3 +158,12 @@ def test_nothing_is_overwritten(drawn, tmp_path, monkeypatch):
     files = ["--data", drawn, "--index", tmp_path / "index.csv", "--tasks", tmp_path / "tasks.json"]
     with pytest.raises(AssertionError, match="base: exists already"):
         run(monkeypatch, "train", *files, "--step", 0, "--out", tmp_path / "base", *SETTINGS)
+
+
+@pytest.mark.parametrize("seed", ["-1", "2147483648", "one"])
+@pytest.mark.parametrize("verb", ["train", "split", "extend", "memory"])
+def test_seeds_are_those_that_params_take(monkeypatch, capsys, verb, seed):
+    monkeypatch.setattr(sys, "argv", ["dkd", verb, "--seed", seed])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2 and "'--seed'" in capsys.readouterr().err

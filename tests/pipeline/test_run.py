@@ -246,6 +246,4 @@ def test_a_run_that_fails_says_why_as_its_last_lines(workplace, begin, monkeypat
     assert Path("report/index.html").is_file()
     workplace.stage("page", lambda *given: 1 / 0)
     current.fail()
-    assert (
-        last.pop() == "no page could be made of what there is: division by zero\ndkd: no memory (base, log: a.log)"
-    )
+    assert last.pop() == "no page could be made of what there is: division by zero\ndkd: no memory (base, log: a.log)"
