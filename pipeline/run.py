@@ -39,7 +39,7 @@ class Run:
 
     def __init__(self, workflow: Any, config: dict[str, Any]):
         self.workflow, self.config, self.main = workflow, config, workflow.is_main_process
-        self._lock: Any = None
+        self._lock, self._seen = None, store.holder()
         self.plan = _or_exit(self._build if self.main else lambda: plan_file.read().plan)
         self.devices = gpus.found(self.plan.runtime["device"])
         if self.devices and "gpu" not in workflow.global_resources:
@@ -132,9 +132,9 @@ class Run:
             _pass_on(number)
 
     def _start(self) -> None:
-        self._lock, waited = store.lock(wait=not self.config.get("no_wait"))
-        if waited:
-            # What there is to do is something else by now.
+        self._lock, before = store.lock(wait=not self.config.get("no_wait"))
+        if before != self._seen:
+            # Another run has been at work since this one looked: what there is to do can be something else by now.
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         store.lay_out()
         store.sweep()

@@ -38,23 +38,25 @@ NODE = re.compile(r"(.+)-[0-9a-f]{12}(-[0-9a-f]{6})?")
 """Names of nodes, the latter of those that were set aside: nothing restores them."""
 
 
-def lock(wait: bool = True) -> tuple[IO[str], bool]:
-    """The lock of this working directory, held until the file is closed or this process dies; and whether it waited.
+def lock(wait: bool = True) -> tuple[IO[str], dict[str, Any] | None]:
+    """The lock of this working directory, held until the file is closed or this process dies; and who held it before.
 
     Raises InputError where another run holds it and `wait` is false, or where the file system has no locks.
     """
-    file, waited = _open(RUN_LOCK), False
+    file = _open(RUN_LOCK)
     if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        who = ", process {pid} on {host},".format(**holder) if (holder := _holder()) else ""
-        waited = _wait(file, f"another run{who} is at work in this directory", wait)
+        who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
+        _wait(file, f"another run{who} is at work in this directory", wait)
+    before = holder()
     file.truncate(0)
     process = psutil.Process()
     json.dump({"pid": process.pid, "started": process.create_time(), "host": platform.node()}, file)
     file.flush()
     with _open(JOB_LOCK) as jobs:
         if not _flock(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            waited = _wait(jobs, "jobs of an earlier run have not ended yet", wait)
-    return file, waited
+            _wait(jobs, "jobs of an earlier run have not ended yet", wait)
+            before = None
+    return file, before
 
 
 def join() -> IO[str]:
@@ -64,23 +66,23 @@ def join() -> IO[str]:
     """
     jobs = _open(JOB_LOCK)
     _flock(jobs, fcntl.LOCK_SH)
-    if not _at_work(holder := _holder()):
+    if not _at_work(run := holder()):
         raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
-    threading.Thread(target=_end_with, args=(holder,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
     return jobs
 
 
-def _at_work(holder: dict[str, Any] | None) -> bool:
-    if holder is None or holder["host"] != platform.node():
-        return holder is not None
+def _at_work(run: dict[str, Any] | None) -> bool:
+    if run is None or run["host"] != platform.node():
+        return run is not None
     with contextlib.suppress(psutil.NoSuchProcess):
-        run = psutil.Process(holder["pid"])
-        return run.create_time() == holder["started"] and run.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(run["pid"])
+        return process.create_time() == run["started"] and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
-def _end_with(holder: dict[str, Any]) -> None:
-    while _at_work(holder):
+def _end_with(run: dict[str, Any]) -> None:
+    while _at_work(run):
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -101,19 +103,20 @@ def _flock(file: IO[str], kind: int) -> bool:
     return True
 
 
-def _wait(file: IO[str], why: str, wait: bool) -> bool:
+def _wait(file: IO[str], why: str, wait: bool) -> None:
     if not wait:
         raise InputError(f"{why}; try again when it has ended")
     print(f"dkd: {why}; waiting", file=sys.stderr, flush=True)
-    return _flock(file, fcntl.LOCK_EX)
+    _flock(file, fcntl.LOCK_EX)
 
 
-def _holder() -> dict[str, Any] | None:
+def holder() -> dict[str, Any] | None:
+    """The run that holds the lock, or did so last: its process, when that was started, and its host."""
     try:
-        holder = json.loads(RUN_LOCK.read_text(encoding="utf-8"))
+        run = json.loads(RUN_LOCK.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return holder if isinstance(holder, dict) and {"pid", "host", "started"} <= holder.keys() else None
+    return run if isinstance(run, dict) and {"pid", "host", "started"} <= run.keys() else None
 
 
 def slug(folder: str) -> str:

@@ -160,6 +160,20 @@ def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin)
     assert job.plan == workplace.plan and job._asked == current._asked
 
 
+def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
+    def execute(*command):
+        raise SystemExit(command)
+
+    monkeypatch.setattr(run.os, "execv", execute)
+    current = begin()
+    store.lock()[0].close()
+    with pytest.raises(SystemExit) as caught:
+        current.start()
+    assert caught.value.code == (sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    current._lock.close()
+    begin().start()
+
+
 def test_a_second_run_that_does_not_want_to_wait_ends_in_one_line(begin):
     begin().start()
     with pytest.raises(SystemExit, match=r"^dkd: another run, process .* is at work in this directory; try again when"):
