@@ -64,6 +64,9 @@ class Run:
         """How the nodes stand, once Snakemake knows its targets."""
         if not self.main:
             return _or_exit(plan_file.read)
+        for name in ("save_iocache", "drop_iocache"):
+            # Snakemake's record of file times, which a dry run leaves for the next run: not on a read-only mount.
+            setattr(self.workflow.persistence, name, _unless_read_only(getattr(self.workflow.persistence, name)))
         settings, nodes = self.workflow.dag_settings, self.plan.nodes
         forced = {*settings.forcerun, *(settings.targets if settings.forcetargets else ())}
         redo = [name for name, node in nodes.items() if settings.forceall or {node.rule, node.stamp} & forced]
@@ -165,6 +168,14 @@ class Run:
 
 async def _allow(job: Job) -> None:
     pass
+
+
+def _unless_read_only(call: Callable[[], None]) -> Callable[[], None]:
+    def tried() -> None:
+        with contextlib.suppress(OSError):
+            call()
+
+    return tried
 
 
 def _or_exit(call: Callable[[], T]) -> T:

@@ -39,6 +39,7 @@ def begin(workplace, monkeypatch):
             dag_settings=DAGSettings(**settings),
             deployment_settings=DeploymentSettings(set(deployment)),
             global_resources={},
+            persistence=SimpleNamespace(save_iocache=lambda: None, drop_iocache=lambda: None),
         )
         begun.append(run.Run(workflow, config or {}))
         return begun[-1]
