@@ -56,6 +56,11 @@ LATER = [*steps(0), *results(0)[1:], *panels(0)[1:], *SUMMARY]
 FROM_BASE = [*bases(0), *steps(0), *results(0), *panels(0), *SUMMARY]
 
 
+# What a script has started in the background ignores SIGINT, and hands that on.
+HEED = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+HEEDING = (sys.executable, "-c", HEED)
+
+
 class Repository:
     """A repository with a workflow, and what people do in one."""
 
@@ -140,7 +145,7 @@ class Repository:
         text = self.path.with_name(f"{self.path.name}.{self.started}.out")
         with text.open("w") as out:
             process = subprocess.Popen(
-                [*self.prefix, *command],
+                [*self.prefix, *HEEDING, *command],
                 cwd=self.path,
                 env={**self.env, **env},
                 start_new_session=True,
