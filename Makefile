@@ -26,6 +26,7 @@ bench: .venv/installed  ## the table of docs/performance.md, in some minutes
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile
 	$(BIN)/snakemake --lint
 

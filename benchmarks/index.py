@@ -6,8 +6,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.loader import CLASSES, draw
-from dkd import tasks
-from dkd.datasets import index
+from dkd.data import index, tasks
 
 TRAIN, VAL = 10582, 1449
 NAMES = ("background", *(f"class {k}" for k in range(1, CLASSES + 1)))

@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import RandomResizedCrop
 
 from benchmarks import measure
-from dkd import scenario, seeds, transforms
-from dkd.config import Train
-from dkd.datasets.index import Row
-from dkd.train import Batches, Picture, Recipe, Samples
+from dkd import scenario, seeds
+from dkd.config.schema import Train
+from dkd.data import transforms
+from dkd.data.index import Row
+from dkd.training.loop import Batches, Picture, Recipe, Samples
 
 PICTURES, CLASSES, RUN = 64, 20, 8
 RECIPE = Recipe(

@@ -12,9 +12,10 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from dkd import config, explain  # noqa: E402
-from dkd.datasets import photos  # noqa: E402
-from dkd.predict import Predictor, write  # noqa: E402
+from dkd.config import schema as config  # noqa: E402
+from dkd.use import explain  # noqa: E402
+from dkd.use import images as photos  # noqa: E402
+from dkd.use.predict import Predictor, write  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 from pipeline.publish import METRICS  # noqa: E402
 

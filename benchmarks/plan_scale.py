@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from dkd import config  # noqa: E402
+from dkd.config import schema as config  # noqa: E402
 from pipeline import code_digest, provenance  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 

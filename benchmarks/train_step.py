@@ -10,10 +10,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks import loader, measure
-from dkd import config, devices, train, transforms
+from dkd import devices
+from dkd.config import schema as config
+from dkd.data import transforms
 from dkd.losses import Target
 from dkd.methods import dkd
 from dkd.model.segmenter import Segmenter
+from dkd.training import loop as train
 from tests import plain
 
 WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}

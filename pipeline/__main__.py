@@ -11,7 +11,7 @@ from typing import Annotated
 import humanfriendly
 import typer
 
-from dkd import config
+from dkd.config import schema as config
 from dkd.errors import InputError, one_line
 from pipeline import adopt, garbage, plan, publish, raw_digest, rules, states, status, store
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from dkd.datasets import catalog
+from dkd.data import catalog
 from dkd.errors import InputError
 from pipeline import store
 from pipeline.plan import STAMP, Plan

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dkd.datasets import catalog
+from dkd.data import catalog
 from dkd.errors import InputError
 from dkd.report.method_labels import method_labels
 from pipeline import ROOT, code_digest, raw_digest

@@ -52,7 +52,7 @@ class Run:
 
     def _build(self) -> plans.Plan:
         # Jobs are started without it.
-        from dkd import config
+        from dkd.config import schema as config
 
         plan = plans.build(config.load())
         if DVC_STAGE in os.environ:

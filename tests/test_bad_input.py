@@ -97,7 +97,7 @@ def sound(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", place)
     sys.path.insert(0, str(ROOT / "src"))
-    from dkd.datasets import shapes
+    from dkd.data import shapes
 
     shapes.draw(place / "pictures", seed=0, size=32, train=16, val=6, objects=(3, 5))
     params()(place)

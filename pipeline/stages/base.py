@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dkd import train
 from dkd.methods import joint
+from dkd.training import loop as train
 from pipeline.stages import training
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dkd.datasets import shapes
+from dkd.data import shapes
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:

@@ -3,7 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
-from dkd import train
+from dkd.training import loop as train
 from pipeline.stages import training
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dkd.datasets import catalog, index
+from dkd.data import catalog, index
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dkd import memory
+from dkd.training import exemplars as memory
 from pipeline.stages import pictures
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dkd import panels
+from dkd.use import samples as panels
 from pipeline.stages import pictures
 
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from dkd import tasks
-from dkd.datasets import index
+from dkd.data import index, tasks
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:

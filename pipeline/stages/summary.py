@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from dkd.report import summary
+from dkd.report import tables as summary
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
-    """All tables (`dkd.report.summary`); inputs: "<run>/<step>", an evaluation each."""
+    """All tables (`dkd.report.tables`); inputs: "<run>/<step>", an evaluation each."""
     found = {
         each["name"]: [inputs[f"{each['name']}/{step}"] / "metrics.json" for step in each["steps"]]
         for each in params["runs"]

@@ -17,10 +17,11 @@ from typing import Annotated
 
 import typer
 
-from dkd import config, scenario
-from dkd import tasks as tasks_file
-from dkd.datasets import catalog
-from dkd.datasets import index as index_file
+from dkd import scenario
+from dkd.config import schema as config
+from dkd.data import catalog
+from dkd.data import index as index_file
+from dkd.data import tasks as tasks_file
 from dkd.errors import InputError, one_line
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -57,7 +58,7 @@ def fetch_(
     ] = None,
 ) -> None:
     """Download a benchmark, check it and unpack what is needed; stopped at any time, the next call goes on."""
-    from dkd.datasets.fetch import BENCHMARKS, fetch
+    from dkd.fetch.fetch import BENCHMARKS, fetch
 
     if dataset not in BENCHMARKS:
         raise InputError(f"DATASET: unknown data set {dataset!r}; {config.near(dataset, list(BENCHMARKS))}")
@@ -135,7 +136,7 @@ def train(
 
     Several processes share it: `torchrun -m dkd.cli train` or `accelerate launch -m dkd.cli train`.
     """
-    from dkd.train import Recipe, fit
+    from dkd.training.loop import Recipe, fit
 
     if method not in config.methods():
         raise InputError(f"--method: unknown method {method!r}; {config.near(method, list(config.methods()))}")
@@ -196,8 +197,8 @@ def extend(
 ) -> None:
     """Teach a network in use the classes of newly labelled pictures."""
     from dkd.checkpoint import describe
-    from dkd.extend import prepare
-    from dkd.train import Recipe, fit
+    from dkd.training.loop import Recipe, fit
+    from dkd.use.extend import prepare
 
     if format not in catalog.PARTS:
         raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
@@ -251,7 +252,7 @@ def memory(
     threads: Threads = 1,
 ) -> None:
     """Choose the pictures of earlier steps that dkd-m replays."""
-    from dkd.memory import build
+    from dkd.training.exemplars import build
 
     with _scratch(out, folder=True) as place:
         build(
@@ -356,8 +357,8 @@ def predict(
 
     Broken files are passed over, told of at the end, and make the exit status 1.
     """
-    from dkd.datasets import photos
-    from dkd.predict import Predictor, write
+    from dkd.use import images as photos
+    from dkd.use.predict import Predictor, write
 
     if out.exists():
         raise InputError(f"{out}: exists already; remove it or name another folder")
@@ -390,9 +391,9 @@ def explain(
 ) -> None:
     """Show what speaks for a class (z+) and against it (z-) at each pixel, and how that changed since a step before."""
     from dkd import devices
-    from dkd.datasets import photos
-    from dkd.explain import explain as draw
-    from dkd.explain import resized
+    from dkd.use import images as photos
+    from dkd.use.explain import explain as draw
+    from dkd.use.explain import resized
 
     if out.suffix not in (".png", ".svg"):
         raise InputError(f"--out: {out.name!r} is neither .png nor .svg")
@@ -418,7 +419,7 @@ def import_checkpoint(
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
 ) -> None:
     """Turn a published checkpoint into one of ours."""
-    from dkd.released import convert
+    from dkd.use.released import convert
 
     sections = config.recipe(dataset, [])
     if sections["data"].format not in catalog.FIXED:
@@ -452,7 +453,8 @@ def report(
     preset: Preset = None,
 ) -> None:
     """Put the steps of one run into tables and a page, and print the last table."""
-    from dkd.report import page, summary
+    from dkd.report import page
+    from dkd.report import tables as summary
 
     content = tasks_file.read(tasks)
     run = {

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import bilinear, checkpoint, devices, metrics, scenario, transforms
-from dkd import tasks as tasks_file
-from dkd.datasets import index as index_file
-from dkd.datasets import reader
+from dkd import bilinear, checkpoint, devices, metrics, scenario
+from dkd.data import index as index_file
+from dkd.data import reader, transforms
+from dkd.data import tasks as tasks_file
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 

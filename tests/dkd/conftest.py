@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dkd import tasks, train
-from dkd.datasets import catalog, index, shapes
+from dkd.data import catalog, index, shapes, tasks
+from dkd.training import loop as train
 
 SPEC = {
     "backbone": "test_resnet",

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from dkd.datasets import archives
 from dkd.errors import InputError
+from dkd.fetch import archives
 
 WANTED = {r"top/(\w+\.txt)": r"kept/\1"}
 

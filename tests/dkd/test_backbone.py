@@ -11,11 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from dkd import checkpoint, config, evaluate, train, transforms
+from dkd import checkpoint, evaluate
+from dkd.config import schema as config
+from dkd.data import transforms
 from dkd.errors import InputError
 from dkd.methods import joint
 from dkd.model import backbone
 from dkd.model.segmenter import Segmenter
+from dkd.training import loop as train
 from tests.dkd.conftest import RECIPE, SPEC
 
 TRANSFORMERS = [("test_vit", 16), ("swin_tiny_patch4_window7_224", 32)]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dkd import config, yaml_file
+from dkd.config import schema as config
+from dkd.config import yaml_file
 from dkd.errors import InputError
 
 RUN = {"dataset": "shapes", "scenario": "4-1", "method": "dkd", "seed": 0}
@@ -24,7 +25,7 @@ def load(tmp_path: Path, content) -> config.Config:
 
 
 def test_the_shipped_params_are_the_three_methods_on_one_base():
-    found = config.load(Path(config.__file__).parents[2] / "params.yaml")
+    found = config.load(Path(config.__file__).parents[3] / "params.yaml")
     assert [run.name for run in found.runs] == [f"shapes_4-1_overlap_{m}_s0" for m in ("finetune", "kd", "dkd")]
     assert {run.sizes for run in found.runs} == {(4, 1, 1)}
     assert len({run.model_dump_json(include={"model", "train", "base", "seed"}) for run in found.runs}) == 1
@@ -99,7 +100,7 @@ def test_options_of_the_published_method(tmp_path):
     released = {"start": "auxiliary", "kd": 5, "dkd": 5, "ac": 1, "decomposition": "weight", "resolution": "grid"}
     assert run.methods.dkd.model_dump() == released
     assert (run.methods.finetune.start, run.methods.kd.start, run.train.void) == ("random", "random", "negative")
-    text = (Path(config.__file__).parents[2] / "docs" / "protocol.md").read_text()
+    text = (Path(config.__file__).parents[3] / "docs" / "protocol.md").read_text()
     block = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
     for item in block["runs"]:
         item |= {"dataset": "shapes", "scenario": "4-1"}
@@ -202,7 +203,7 @@ def test_options_may_be_annotated(methods):
 )
 def test_commands_outlive_a_faulty_method_file(tmp_path, command, code):
     """Those that need no options work; the others name the file in one line."""
-    source = Path(config.__file__).parents[2]
+    source = Path(config.__file__).parents[3]
     for name in ("src", "pipeline"):
         shutil.copytree(source / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "src" / "dkd" / "methods" / "mine.py").write_text('OPTIONS = {"a": print}\n')
@@ -367,12 +368,12 @@ def test_anchors_within_bounds_are_read():
 
 
 def test_science_does_without_the_workflow():
-    """`import dkd.train` works where pydantic, snakemake and dvc are not installed."""
+    """`import dkd.training.loop` works where pydantic, snakemake and dvc are not installed."""
     code = (
         "import sys\n"
         "for name in ('pydantic', 'typer', 'snakemake', 'dvc'):\n"
         "    sys.modules[name] = None\n"
-        "import dkd.train, dkd.evaluate, dkd.report.summary, dkd.datasets.shapes\n"
+        "import dkd.training.loop, dkd.evaluate, dkd.report.tables, dkd.data.shapes\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

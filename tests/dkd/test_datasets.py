@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkd.datasets import catalog, index, reader, shapes
+from dkd.data import catalog, index, reader, shapes
 from dkd.errors import InputError
 
 

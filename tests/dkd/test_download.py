@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dkd.datasets import download
 from dkd.errors import InputError
+from dkd.fetch import download
 
 CONTENT = bytes(range(256)) * 12_000
 DIGEST = f"md5:{hashlib.md5(CONTENT).hexdigest()}"

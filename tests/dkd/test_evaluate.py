@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dkd import checkpoint, evaluate, tasks
-from dkd.datasets import catalog, index, shapes
+from dkd import checkpoint, evaluate
+from dkd.data import catalog, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from tests.dkd.conftest import SPEC, prepare

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dkd import checkpoint, cli, explain
-from dkd.datasets import catalog
+from dkd import checkpoint, cli
+from dkd.data import catalog
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
+from dkd.use import explain
 
 from .conftest import SPEC
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dkd import checkpoint, extend, tasks
-from dkd.datasets import catalog, index, shapes
+from dkd import checkpoint
+from dkd.data import catalog, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
+from dkd.use import extend
 from tests.dkd.conftest import SPEC, prepare
 from tests.dkd.test_cli import SETTINGS, run
 from tests.dkd.test_released import convert, published

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from dkd import cli
-from dkd.datasets import archives, download, fetch
 from dkd.errors import InputError
+from dkd.fetch import archives, download, fetch
 
 TRAIN, VAL = ["2007_000032", "2007_000039"], ["2007_000033"]
 SBD_TRAIN, SBD_VAL = ["2007_000032", "2008_000002"], ["2007_000033", "2008_000007"]

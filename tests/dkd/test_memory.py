@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dkd import memory, tasks, train
+from dkd.data import tasks
 from dkd.errors import InputError
-from dkd.memory import Exemplar
 from dkd.methods import dkd_m, joint
+from dkd.training import exemplars as memory
+from dkd.training import loop as train
+from dkd.training.exemplars import Exemplar
 from tests.dkd.conftest import RECIPE, SPEC, prepare
 
 WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}

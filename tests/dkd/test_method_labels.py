@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from dkd import config
+from dkd.config import schema as config
 from dkd.report.method_labels import method_labels
 
 FIRST = {"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "seed": 0}

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkd import checkpoint, panels
-from dkd.datasets import catalog, index
+from dkd import checkpoint
+from dkd.data import catalog, index
 from dkd.methods import dkd, joint
-from dkd.report import charts, page, summary
-from dkd.train import fit
+from dkd.report import charts, page
+from dkd.report import tables as summary
+from dkd.training.loop import fit
+from dkd.use import samples as panels
 
 from .conftest import RECIPE, SPEC
 

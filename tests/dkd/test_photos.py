@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkd.datasets import photos
 from dkd.errors import InputError
+from dkd.use import images as photos
 
 PIXELS = np.zeros((6, 9, 3), dtype=np.uint8)
 PIXELS[:, :3] = (200, 40, 90)

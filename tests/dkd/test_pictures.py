@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dkd.datasets import index, reader
-from dkd.datasets import pictures as module
+from dkd.data import cache as module
+from dkd.data import index, reader
 from dkd.errors import InputError
 
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dkd import checkpoint, cli, evaluate, palette, predict, transforms
-from dkd.datasets import catalog
+from dkd import checkpoint, cli, evaluate
+from dkd.data import catalog, transforms
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
+from dkd.use import palette, predict
 
 from .conftest import SPEC
 

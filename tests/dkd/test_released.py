@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from dkd import checkpoint, evaluate, released
+from dkd import checkpoint, evaluate
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter, upsample
+from dkd.use import released
 from tests.dkd.conftest import SPEC
 from tests.dkd.test_cli import run
 

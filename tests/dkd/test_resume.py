@@ -16,9 +16,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dkd import devices, resume, signals, train
+from dkd import devices
 from dkd.errors import InputError
 from dkd.methods import dkd, joint
+from dkd.training import loop as train
+from dkd.training import resume, signals
 from tests.dkd.conftest import RECIPE, SPEC
 
 LONG = RECIPE._replace(epochs=4)
@@ -168,7 +170,7 @@ def test_a_state_is_on_disk_before_it_takes_the_place_of_the_last_one(prepared, 
 KILLED_WHILE_SAVING = """
 import os, signal, sys
 from pathlib import Path
-from dkd import resume
+from dkd.training import resume
 keeper = resume.Keeper(Path(sys.argv[1]), 1, ["x"])
 keeper.save({"done": 1})
 die = lambda *given: os.kill(os.getpid(), signal.SIGKILL)

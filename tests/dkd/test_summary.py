@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from dkd.report import summary
+from dkd.report import tables as summary
 
 
 def metrics_of(step, **per_class):

@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
-from dkd import scenario, tasks
-from dkd.datasets.index import Index, Row
+from dkd import scenario
+from dkd.data import tasks
+from dkd.data.index import Index, Row
 from dkd.errors import InputError
 
 TINY = Index(

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing import event_accumulator
 
-from dkd import bilinear, checkpoint, devices, evaluate, train
+from dkd import bilinear, checkpoint, devices, evaluate
 from dkd.errors import InputError
 from dkd.methods import dkd, finetune, joint, kd
 from dkd.model.segmenter import Segmenter
+from dkd.training import loop as train
 from tests import plain
 from tests.dkd.conftest import RECIPE, SPEC, prepare
 
@@ -254,7 +255,7 @@ def judge(prepared, folder, step, out, **changes):
 def test_evaluation_counts_every_pixel_once(prepared, base, tmp_path):
     import numpy as np
 
-    from dkd import tasks
+    from dkd.data import tasks
 
     judge(prepared, base.folder, 0, tmp_path, crop=24)
     counts = np.load(tmp_path / "confusion.npz")

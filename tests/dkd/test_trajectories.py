@@ -8,9 +8,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from dkd import train
 from dkd.methods import dkd, joint
 from dkd.model.segmenter import Segmenter, upsample
+from dkd.training import loop as train
 from tests import plain
 
 SPEC = {

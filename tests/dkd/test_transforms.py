@@ -9,7 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from dkd import transforms
+from dkd.data import transforms
 
 OPTIONS = {"crop": 24, "scale": (0.5, 1.0), "ratio": (0.75, 1.33), "flip": 0.5}
 

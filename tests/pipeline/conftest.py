@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from dkd import config
+from dkd.config import schema as config
 from pipeline import ROOT, code_digest, job, plan_file, provenance, raw_digest
 from pipeline import plan as plans
 from pipeline.rules import RULES

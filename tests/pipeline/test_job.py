@@ -185,7 +185,7 @@ def test_provenance_says_what_a_node_was_made_from_and_holds(workplace):
     facts = {"size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
     assert record["files"] == {"classes.txt": facts, "splits/train.txt": facts}
     assert record["cost"] == {"images": 7}
-    assert "pipeline.stages.draw" in record["code"] and "dkd.datasets.shapes" in record["code"]
+    assert "pipeline.stages.draw" in record["code"] and "dkd.data.shapes" in record["code"]
     assert code_digest.digest(record["code"]) == planned.code
     assert record["runtime"] == workplace.plan.runtime
     assert record["started"] <= record["finished"] and record["seconds"] >= 0

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dkd.config import Runtime
-from dkd.datasets import shapes
+from dkd.config.schema import Runtime
+from dkd.data import shapes
 from dkd.errors import InputError
 from pipeline import ROOT, launch
 from tests.dkd.conftest import RECIPE, SPEC, prepare
@@ -109,7 +109,7 @@ def test_a_stop_saves_in_all_and_the_next_run_goes_on(train, tmp_path):
 ORPHAN = """
 import json, sys
 from pathlib import Path
-from dkd.config import Runtime
+from dkd.config.schema import Runtime
 from pipeline import launch
 from tests.dkd.conftest import RECIPE, SPEC
 work, inputs = Path(sys.argv[1]), {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from snakemake.io import PeriodicityDetector
 
-from dkd import config
+from dkd.config import schema as config
 from dkd.errors import InputError
 from pipeline import plan as plans
 from pipeline.rules import RULES
@@ -154,7 +154,7 @@ def test_the_page_sees_its_assets_and_no_training_sees_the_page(build, monkeypat
     for node in before.of("base", "increment", "evaluate", "panels"):
         assert not [name for name in before.code[node.code] if name.startswith("dkd.report")]
     for node in before.of("base", "increment"):
-        assert not {"dkd.panels", "dkd.explain", "dkd.figure"} & before.code[node.code].keys()
+        assert not {"dkd.use.samples", "dkd.use.explain", "dkd.use.figure"} & before.code[node.code].keys()
 
 
 def test_an_increments_param_leaves_step_0_alone(build):
@@ -313,7 +313,7 @@ def test_a_method_is_not_in_the_code_of_another():
         for name in ("kd", "dkd")
     }
     assert "dkd.methods.dkd" not in closure["kd"] and "dkd.methods.kd" not in closure["dkd"]
-    assert "dkd.train" in closure["kd"] & closure["dkd"]
+    assert "dkd.training.loop" in closure["kd"] & closure["dkd"]
 
 
 def test_the_shipped_params_make_a_plan(monkeypatch):
@@ -368,7 +368,7 @@ def test_code_that_makes_results_opens_no_files_of_its_own():
         for method in methods
         for name in code.closure(plans.entries(stage, {"method": method}))
     }
-    assert "dkd.train" in modules
+    assert "dkd.training.loop" in modules
     # The page's own files are in its key by their digest.
     for path in (code._path(name) for name in modules - {"pipeline", "dkd.report.page"}):
         words = path.read_text() if path.is_file() else ""

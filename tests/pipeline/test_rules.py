@@ -71,7 +71,7 @@ def test_no_other_file_lists_the_folders():
 
 STANDINS = """
 import json
-from dkd import config
+from dkd.config import schema as config
 from pipeline import job, plan, plan_file, provenance
 run = plan_file.Run(plan.build(config.load()), {}, [], [])
 found = {}

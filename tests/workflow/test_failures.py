@@ -17,9 +17,9 @@ def runs_of(method):
 @pytest.mark.slow
 def test_one_run_that_fails_stops_no_other_and_is_named_last_of_all(begun):
     begun.params(runs=TWO)
-    train = (begun.path / "src" / "dkd" / "train.py").read_text()
+    train = (begun.path / "src" / "dkd" / "training" / "loop.py").read_text()
     begun.edit(
-        "src/dkd/train.py",
+        "src/dkd/training/loop.py",
         "    trace(out)\n",
         "    trace(out)\n    if params.get('method') == 'kd':\n        from dkd.errors import InputError\n"
         f"        raise InputError({WORDS!r})\n",
@@ -40,7 +40,7 @@ def test_one_run_that_fails_stops_no_other_and_is_named_last_of_all(begun):
     assert begun.snakemake(expect=1).splitlines()[-1] == reason
     assert begun.ran() == [runs_of("kd")[0], "page"]
     # What was mended and made replaces the page.
-    (begun.path / "src" / "dkd" / "train.py").write_text(train)
+    (begun.path / "src" / "dkd" / "training" / "loop.py").write_text(train)
     begun.pipeline("adopt")
     begun.snakemake()
     assert begun.ran() == sorted([*runs_of("kd"), *SUMMARY])

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from dkd import scenario, tasks
-from dkd.datasets import index as index_file
+from dkd import scenario
+from dkd.data import index as index_file
+from dkd.data import tasks
 from tests.conftest import ROOT, SHARED
 from tests.dkd.test_cli import run
 

@@ -186,7 +186,7 @@ def test_dvc_runs_a_stage_that_has_nothing_to_do(begun):
     assert begun.ran() == []
 
 
-@pytest.mark.parametrize(("module", "function"), [("config", "load"), ("train", "fit")])
+@pytest.mark.parametrize(("module", "function"), [("config/schema", "load"), ("training/loop", "fit")])
 def test_all_code_is_that_of_the_checkout_whatever_is_installed(begun, module, function):
     (begun.path / "src" / "dkd" / f"{module}.py").write_text(
         "from dkd.errors import InputError\n\n\n"
@@ -194,7 +194,7 @@ def test_all_code_is_that_of_the_checkout_whatever_is_installed(begun, module, f
     )
     line = f"dkd: {module} in {begun.path}/src/dkd/{module}.py"
     assert line in begun.snakemake("base_all", expect=1)
-    if module == "config":
+    if function == "load":
         assert line in begun.pipeline("status", expect=1)
 
 

@@ -1,1 +1,1 @@
-"""Methods of class-incremental learning, one file each; `dkd.train` says what it asks of them."""
+"""Methods of class-incremental learning, one file each; `dkd.training.loop` says what it asks of them."""

@@ -1,8 +1,8 @@
 """DKD with replay (paper: DKD-M): the objective of `dkd`, with pictures of earlier steps among those of each later one.
 
-Which pictures are kept is the business of `dkd.memory`; what their labels speak of is the option `replay`: the classes
-of the `current` step (as released), those `stored` with the picture, that is of its own step, or these and the
-previous network's confident answers (`pseudo`).
+Which pictures are kept is the business of `dkd.training.exemplars`; what their labels speak of is the option `replay`:
+the classes of the `current` step (as released), those `stored` with the picture, that is of its own step, or these and
+the previous network's confident answers (`pseudo`).
 """
 
 from dkd.methods.dkd import TEACHER, loss

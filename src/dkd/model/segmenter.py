@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from dkd import transforms
+from dkd.data import transforms
 from dkd.model import backbone
 
 

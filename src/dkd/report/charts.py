@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from dkd import figure
-from dkd.figure import Figure
+from dkd.use import figure
+from dkd.use.figure import Figure
 
 STYLES = {
     "finetune": ("#d55e00", (7, 4)),

@@ -17,10 +17,10 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from dkd.figure import Figure
 from dkd.report import charts, gather
 from dkd.report.charts import Series
 from dkd.report.gather import Found, Run
+from dkd.use.figure import Figure
 
 ASSETS = Path(__file__).with_name("assets")
 HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting")

@@ -1,5 +1,5 @@
-from dkd import train
 from dkd.methods import joint
+from dkd.training import loop as train
 
 
 def run(params, runtime, inputs, out):

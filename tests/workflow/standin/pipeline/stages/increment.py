@@ -1,6 +1,6 @@
 from importlib import import_module
 
-from dkd import train
+from dkd.training import loop as train
 
 
 def run(params, runtime, inputs, out):

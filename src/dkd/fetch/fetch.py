@@ -25,9 +25,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from dkd import cores
-from dkd.datasets import archives, catalog, reader
-from dkd.datasets.download import download, received, verify
+from dkd.data import catalog, reader
 from dkd.errors import InputError
+from dkd.fetch import archives
+from dkd.fetch.download import download, received, verify
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkd.datasets import reader
+from dkd.data import reader
 from dkd.errors import InputError
 
 SHARED = Path("/dev/shm")

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, scenario, seeds, transforms
-from dkd import tasks as tasks_file
-from dkd.datasets import index as index_file
-from dkd.datasets import reader
+from dkd import checkpoint, devices, scenario, seeds
+from dkd.data import index as index_file
+from dkd.data import reader, transforms
+from dkd.data import tasks as tasks_file
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter, upsample
 

@@ -1,14 +1,15 @@
 """One more step for a network in use: classes that new pictures show, under names that it does not know yet.
 
-Knows checkpoints, indexes and tasks; how the step is trained is `dkd.train`'s business. Classes are told apart by name:
-a class of the new pictures that the network has learned already is no new one, and its labels are not used; one that
-is called like class 0 of the checkpoint is background.
+Knows checkpoints, indexes and tasks; how the step is trained is `dkd.training.loop`'s business. Classes are told
+apart by name: a class of the new pictures that the network has learned already is no new one, and its labels are not
+used; one that is called like class 0 of the checkpoint is background.
 """
 
 from pathlib import Path
 
-from dkd import checkpoint, scenario, tasks
-from dkd.datasets import index as index_file
+from dkd import checkpoint, scenario
+from dkd.data import index as index_file
+from dkd.data import tasks
 from dkd.errors import InputError
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dkd import scenario, seeds
-from dkd.datasets.index import Index, Row
+from dkd.data.index import Index, Row
 from dkd.errors import InputError
 
 SETTINGS = ("overlap", "disjoint", "sequential", "partitioned")

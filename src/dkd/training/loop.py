@@ -28,15 +28,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, resume, scenario, seeds, signals, transforms
-from dkd import memory as memory_file
-from dkd import tasks as tasks_file
-from dkd.datasets import index as index_file
-from dkd.datasets.pictures import Pictures
+from dkd import checkpoint, devices, scenario, seeds
+from dkd.data import index as index_file
+from dkd.data import tasks as tasks_file
+from dkd.data import transforms
+from dkd.data.cache import Pictures
 from dkd.errors import InputError
 from dkd.losses import Target
 from dkd.model import sync
 from dkd.model.segmenter import Segmenter
+from dkd.training import exemplars as memory_file
+from dkd.training import resume, signals
 
 log = logging.getLogger("dkd")
 WARMUP_START = 0.001
@@ -221,12 +223,12 @@ def fit(
     """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
 
     Either `model` (the network's values, for a base) or `previous` (the checkpoint that the step goes on from) is
-    given; in the latter case the new classifier starts at `random` or as a copy of the `auxiliary` one. `weights` are
-    what the method's loss takes. `memory`: exemplars of earlier steps (`dkd.memory`), replayed with the labels that
-    `replay` names (`dkd.methods.dkd_m`). `cache` MB of decoded pictures are kept. In the folder `state`, the state of
-    the unfinished training is kept, every so many minutes and when it is asked to stop by SIGINT or SIGTERM; the next
-    call goes on from there. The records of the epochs go into the folder `board` as well, for TensorBoard. Returns what
-    it cost: device, pictures, iterations, peak memory in bytes.
+    given; in the latter case the new classifier starts at `random` or as a copy of the `auxiliary` one. `weights`
+    are what the method's loss takes. `memory`: exemplars of earlier steps (`dkd.training.exemplars`), replayed with
+    the labels that `replay` names (`dkd.methods.dkd_m`). `cache` MB of decoded pictures are kept. In the folder
+    `state`, the state of the unfinished training is kept, every so many minutes and when it is asked to stop by
+    SIGINT or SIGTERM; the next call goes on from there. The records of the epochs go into the folder `board` as
+    well, for TensorBoard. Returns what it cost: device, pictures, iterations, peak memory in bytes.
     Raises InputError where the step can't be trained as asked, or a loss is not finite.
     """
     for name in ("TEACHER", "loss"):

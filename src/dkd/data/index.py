@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dkd import cores
-from dkd.datasets import reader
+from dkd.data import reader
 from dkd.errors import InputError
 from dkd.scenario import VOID
 

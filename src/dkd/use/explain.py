@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dkd import checkpoint, devices, figure, losses, transforms
+from dkd import checkpoint, devices, losses
 from dkd.checkpoint import Step
+from dkd.data import transforms
 from dkd.errors import InputError
 from dkd.evaluate import decide
-from dkd.figure import Figure
 from dkd.model.segmenter import Output, Segmenter, upsample
+from dkd.use import figure
+from dkd.use.figure import Figure
 
 TERMS = ("z+", "z-", "logit")
 LARGEST = 1024

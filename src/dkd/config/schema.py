@@ -22,13 +22,14 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
-from dkd import scenario, yaml_file
-from dkd.datasets import catalog
+from dkd import scenario
+from dkd.config import yaml_file
+from dkd.config.yaml_file import read_yaml
+from dkd.data import catalog
 from dkd.errors import InputError
-from dkd.yaml_file import read_yaml
 
-PRESETS = Path(__file__).with_name("presets")
-METHODS = Path(__file__).with_name("methods")
+PRESETS = Path(__file__).parents[1] / "presets"
+METHODS = Path(__file__).parents[1] / "methods"
 RUN_KEYS = ("dataset", "scenario", "setting", "method", "seed", "order", "name", "set")
 MOST_RUNS = 2000
 LONGEST_DATASET, LONGEST_NAME = 60, 120

@@ -12,12 +12,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, explain
-from dkd import tasks as tasks_file
-from dkd.datasets import index as index_file
-from dkd.datasets import reader
-from dkd.datasets.index import Row
-from dkd.predict import Predictor
+from dkd import checkpoint, devices
+from dkd.data import index as index_file
+from dkd.data import reader
+from dkd.data import tasks as tasks_file
+from dkd.data.index import Row
+from dkd.use import explain
+from dkd.use.predict import Predictor
 
 PICTURES = 6
 LARGEST = 320

@@ -15,10 +15,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, evaluate, overlay, palette, transforms
-from dkd.datasets import photos
-from dkd.datasets.photos import Photo
+from dkd import checkpoint, devices, evaluate
+from dkd.data import transforms
 from dkd.errors import InputError
+from dkd.use import images as photos
+from dkd.use import overlay, palette
+from dkd.use.images import Photo
 
 TILE = 1024
 """Pixels; a picture that is higher or wider is labelled in tiles of this side."""

@@ -1,6 +1,6 @@
 """What is known of each data-set format: its parts, its class names, and where its pictures and masks lie.
 
-Knows nothing of pixels. Format `folder` is any data set in our own layout; `shapes` is drawn by `dkd.datasets.shapes`
+Knows nothing of pixels. Format `folder` is any data set in our own layout; `shapes` is drawn by `dkd.data.shapes`
 and read as `folder`; `voc`, `ade20k` and `cityscapes` are the benchmarks as they are unpacked.
 """
 

@@ -1,1 +1,0 @@
-"""Data sets: what they are called, where their files lie, and how they are read."""
