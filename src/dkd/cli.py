@@ -18,7 +18,8 @@ from typing import Annotated
 import typer
 
 from dkd import scenario
-from dkd.config import schema as config
+from dkd.config import methods, read, runs, schema
+from dkd.config.base import suggest
 from dkd.data import catalog
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
@@ -61,7 +62,7 @@ def fetch_(
     from dkd.fetch.fetch import BENCHMARKS, fetch
 
     if dataset not in BENCHMARKS:
-        raise InputError(f"DATASET: unknown data set {dataset!r}; {config.near(dataset, list(BENCHMARKS))}")
+        raise InputError(f"DATASET: unknown data set {dataset!r}; {suggest(dataset, list(BENCHMARKS))}")
     fetch(dataset, out or Path("data/raw") / dataset, from_, masks)
 
 
@@ -74,7 +75,7 @@ def index_(
 ) -> None:
     """Read every mask once and write which classes each picture shows."""
     if format not in catalog.PARTS:
-        raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
+        raise InputError(f"--format: unknown format {format!r}; {suggest(format, list(catalog.PARTS))}")
     names, places = catalog.class_names(format, root), catalog.places(format, root)
     table = index_file.build(root, name or root.resolve().name, names, places, catalog.STORED.get(format))
     with _scratch(out, folder=False) as place:
@@ -94,9 +95,9 @@ def split(
 ) -> None:
     """Write which pictures each step of a scenario trains on and is judged by."""
     if setting not in tasks_file.SETTINGS:
-        raise InputError(f"--setting: unknown setting {setting!r}; {config.near(setting, tasks_file.SETTINGS)}")
+        raise InputError(f"--setting: unknown setting {setting!r}; {suggest(setting, tasks_file.SETTINGS)}")
     table = index_file.read(index)
-    labels = config.class_order(order, table.class_names, Path())
+    labels = runs.class_order(order, table.class_names, Path())
     sizes = _sizes(scenario_, len(labels))
     content = tasks_file.split(table, setting=setting, order=labels, sizes=sizes, seed=seed)
     with _scratch(out, folder=False) as place:
@@ -119,7 +120,7 @@ def train(
     tasks: Tasks,
     step: Annotated[int, typer.Option(min=0, help="0 is the base.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
-    method: Annotated[str, typer.Option(help=", ".join(config.Methods.model_fields))] = "dkd",
+    method: Annotated[str, typer.Option(help=", ".join(schema.Methods.model_fields))] = "dkd",
     previous: Annotated[Path | None, typer.Option(help="Checkpoint of the step before.")] = None,
     memory: Annotated[Path | None, typer.Option(help="Exemplars to replay, made by `dkd memory`.")] = None,
     seed: Seed = 0,
@@ -138,11 +139,11 @@ def train(
     """
     from dkd.training.loop import Recipe, fit
 
-    if method not in config.methods():
-        raise InputError(f"--method: unknown method {method!r}; {config.near(method, list(config.methods()))}")
+    if method not in methods.options():
+        raise InputError(f"--method: unknown method {method!r}; {suggest(method, list(methods.options()))}")
     if (previous is None) != (step == 0) or (method == "joint" and step):
         raise InputError("--previous: step 0 starts from nothing, every later step from a checkpoint (joint has none)")
-    sections = config.recipe(preset, set_)
+    sections = read.recipe(preset, set_)
     phase = sections["base" if step == 0 else "increment"]
     options = getattr(sections["methods"], method).model_dump() if step else {"start": "random"}
     replay = options.pop("replay", "current")
@@ -201,12 +202,12 @@ def extend(
     from dkd.use.extend import prepare
 
     if format not in catalog.PARTS:
-        raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
+        raise InputError(f"--format: unknown format {format!r}; {suggest(format, list(catalog.PARTS))}")
     learned = describe(checkpoint)
-    sections = config.recipe(preset or (learned.dataset if learned.dataset in config.presets() else None), set_)
-    single = [name for name, options in config.methods().items() if "memory" not in options and name != "joint"]
+    sections = read.recipe(preset or (learned.dataset if learned.dataset in read.presets() else None), set_)
+    single = [name for name, options in methods.options().items() if "memory" not in options and name != "joint"]
     if method not in single:
-        raise InputError(f"--method: {method!r} can't go on from a checkpoint alone; {config.near(method, single)}")
+        raise InputError(f"--method: {method!r} can't go on from a checkpoint alone; {suggest(method, single)}")
     options = getattr(sections["methods"], method).model_dump()
     names, places = catalog.class_names(format, data), catalog.places(format, data)
     state = out.with_name(f".{out.name}.unfinished")
@@ -291,8 +292,8 @@ def evaluate(
     from dkd.evaluate import evaluate as judge
 
     learned = describe(checkpoint)
-    preset = preset or (learned.dataset if learned.dataset in config.presets() else None)
-    sections = config.recipe(preset, set_)
+    preset = preset or (learned.dataset if learned.dataset in read.presets() else None)
+    sections = read.recipe(preset, set_)
     values = sections["evaluate"].model_dump()
     protocol = values.pop("protocol")
     with _scratch(out, folder=True) as place, TemporaryDirectory() as made:
@@ -301,7 +302,7 @@ def evaluate(
             layout = format or sections["data"].format
             layout = "folder" if layout == "shapes" else layout
             if layout not in catalog.PARTS:
-                raise InputError(f"--format: unknown format {layout!r}; {config.near(layout, list(catalog.PARTS))}")
+                raise InputError(f"--format: unknown format {layout!r}; {suggest(layout, list(catalog.PARTS))}")
             names = catalog.class_names(layout, data)
             check_names(names, learned, data if layout in catalog.FIXED else data / "classes.txt", checkpoint)
             places = catalog.places(layout, data)
@@ -421,7 +422,7 @@ def import_checkpoint(
     """Turn a published checkpoint into one of ours."""
     from dkd.use.released import convert
 
-    sections = config.recipe(dataset, [])
+    sections = read.recipe(dataset, [])
     if sections["data"].format not in catalog.FIXED:
         raise InputError(f"--dataset: {dataset!r} has no fixed class list; published are voc2012 and ade20k")
     names = catalog.class_names(sections["data"].format, None)
@@ -465,7 +466,7 @@ def report(
         "seed": seed,
         "order": content["order"],
         "sizes": [len(step["classes"]) for step in content["steps"]],
-        "protocol": config.recipe(preset, [])["evaluate"].protocol,
+        "protocol": read.recipe(preset, [])["evaluate"].protocol,
     }
     missing = [folder for folder in results if not (folder / "metrics.json").is_file()]
     if missing:
