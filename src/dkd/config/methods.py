@@ -13,10 +13,11 @@ from pydantic import Field, ValidationError, create_model
 
 from dkd.config.base import Count, Fraction, Section, reason
 from dkd.errors import InputError
+from dkd.methods import REPLAY, method_name
 
 FOLDER = Path(__file__).parents[1] / "methods"
-REPLAY = {"memory": Count, "confidence": Fraction, "replay": None}
-"""Options that a method has all of or none of, with the types of those that are bounded more narrowly."""
+BOUNDS = {"memory": Count, "confidence": Fraction}
+"""Types of options that are not the loss's; other numbers only have to be at least 0."""
 
 
 @cache
@@ -26,7 +27,7 @@ def options() -> dict[str, dict[str, Any]]:
     A tuple of strings is a choice whose first entry is the default; numbers are defaults and may not be negative.
     Raises InputError where a file cannot be understood.
     """
-    return {path.stem.replace("_", "-"): _read(path) for path in sorted(FOLDER.glob("[a-z]*.py"))}
+    return {method_name(path.stem): _read(path) for path in sorted(FOLDER.glob("[a-z]*.py"))}
 
 
 def section() -> type[Section]:
@@ -99,8 +100,8 @@ def _binds_options(node: ast.AST) -> bool:
 
 
 def _type_and_default(key: str, value: Any) -> tuple[Any, Any]:
-    if narrow := REPLAY.get(key):
-        return narrow, value
+    if key in BOUNDS:
+        return BOUNDS[key], value
     if isinstance(value, tuple):
         return Literal[value], value[0]
     return Annotated[type(value), Field(ge=0)] if type(value) in (int, float) else type(value), value

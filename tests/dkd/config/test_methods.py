@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dkd.config import methods, read
+from dkd.methods import module_name
 
 from .conftest import RUN
 
@@ -28,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_options_are_those_that_python_sees():
     for name, options in methods.options().items():
-        assert getattr(import_module(f"dkd.methods.{name.replace('-', '_')}"), "OPTIONS", {}) == options
+        assert getattr(import_module(module_name(name)), "OPTIONS", {}) == options
     assert {"finetune", "kd", "dkd", "dkd-m", "joint"} <= methods.options().keys()
     assert methods.options()["dkd-m"].items() > methods.options()["dkd"].items()
 
