@@ -1,0 +1,67 @@
+"""Training on the command line: continued where it was interrupted, and shared by several processes."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dkd import cli
+from dkd.methods import joint
+from tests.dkd.command import CommandError
+
+from .conftest import SHAPES
+
+SOURCE = str(Path(cli.__file__).parents[2])
+
+
+def test_the_same_call_continues_an_interrupted_training(dkd, split, tmp_path, monkeypatch, caplog):
+    call = ["train", *split.options, "--step", 0, *SHAPES]
+    dkd(*call, "--out", tmp_path / "undisturbed")
+    left = list(range(3))
+    loss = joint.loss
+
+    def interrupt(*given, **weights):
+        left.pop()
+        if not left:
+            signal.raise_signal(signal.SIGINT)
+        return loss(*given, **weights)
+
+    monkeypatch.setattr(joint, "loss", interrupt)
+    # Ignored where the tests themselves run in the background of a script.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(CommandError) as caught:
+        dkd(*call, "--out", tmp_path / "stopped")
+    assert caught.value.code == 130
+    signal.signal(signal.SIGINT, before)
+    assert not (tmp_path / "stopped").exists()
+    monkeypatch.setattr(joint, "loss", loss)
+    with caplog.at_level(logging.INFO):
+        dkd(*call, "--out", tmp_path / "stopped")
+    assert "after iteration 3 of 5" in caplog.text
+    model = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("undisturbed", "stopped")]
+    assert model[0] == model[1]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_torchrun_trains_in_two_processes_and_evaluates_in_three(dkd, split, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    evaluate = ["evaluate", tmp_path / "base", *split.options, *SHAPES, "--set", "evaluate.crop=24"]
+    # Eight test images for three processes.
+    calls = {
+        2: ["train", *split.options, "--step", "0", *SHAPES, "--out", tmp_path / "base"],
+        3: [*evaluate, "--out", tmp_path / "results"],
+    }
+    for processes, call in calls.items():
+        command = [*torchrun, f"--nproc-per-node={processes}", "-m", "dkd.cli", *call]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": SOURCE})
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.count("paper: all ") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"index.csv", "index.json", "tasks.json", "base", "results"}
+    dkd(*evaluate, "--out", tmp_path / "alone")
+    for name in ("metrics.json", "confusion.npz"):
+        assert (tmp_path / "results" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
