@@ -150,7 +150,7 @@ def main() -> None:
     try:
         app()
     except (InputError, OSError) as error:
-        sys.exit(one_line(error))
+        sys.exit(one_line(error, None))
     except KeyboardInterrupt:
         sys.exit(130)
 

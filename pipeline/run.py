@@ -182,7 +182,7 @@ def _or_exit(call: Callable[[], T]) -> T:
     try:
         return call()
     except (InputError, OSError) as error:
-        sys.exit(one_line(error))
+        sys.exit(one_line(error, None))
 
 
 def _plain(text: str) -> str:
