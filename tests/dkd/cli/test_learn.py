@@ -1,5 +1,6 @@
 """Training on the command line: continued where it was interrupted, and shared by several processes."""
 
+import json
 import logging
 import os
 import signal
@@ -65,3 +66,16 @@ def test_torchrun_trains_in_two_processes_and_evaluates_in_three(dkd, split, tmp
     dkd(*evaluate, "--out", tmp_path / "alone")
     for name in ("metrics.json", "confusion.npz"):
         assert (tmp_path / "results" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_exemplars_are_chosen_and_replayed(dkd, split, tmp_path):
+    base, kept = tmp_path / "base", tmp_path / "kept"
+    dkd("train", *split.options, "--step", 0, *SHAPES, "--out", base)
+    where = ["--step", 1, "--device", "cpu"]
+    dkd("memory", base, *split.options, *where, "--out", kept, "--confidence", 0.6)
+    dkd("memory", base, *split.options, *where, "--out", tmp_path / "few", "--size", 3)
+    sizes = [len(json.loads((folder / "memory.json").read_text())["exemplars"]) for folder in (kept, tmp_path / "few")]
+    assert sizes[1] == 3 < sizes[0] <= 100
+    step = ["--step", 1, "--method", "dkd-m", "--previous", base, "--memory", kept]
+    dkd("train", *split.options, *step, *SHAPES, "--out", tmp_path / "later")
+    assert (tmp_path / "later" / "model.safetensors").is_file()
