@@ -78,7 +78,6 @@ CASES = {
     "unknown key": (params(train={"bach": 8}), ["params.yaml: train.bach: unknown key; did you mean 'batch'?"], False),
     "method that is no Python": (method_file("def loss(:"), ["mine.py, line 1: not readable as Python"], False),
     "root that is not there": (params(data={"root": "elsewhere"}), ["params.yaml: runs[0]: ", "not found at elsewhere", "set data.root"], False),
-    "no masks": (lambda place: shutil.rmtree(place / "pictures" / "masks"), ["pictures", "no masks"], False),
     "no class list": (without("classes.txt"), ["classes.txt: No such file"], False),
     "missing mask": (without("masks/train_00003.png"), ["train_00003.png", "mask", "missing"], False),
     "image that breaks off": (cut("images/train_00003.png", 1500), ["train_00003.png", "image", "decode"], True),

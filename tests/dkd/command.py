@@ -1,11 +1,14 @@
 """Runs the command `dkd` in this process, as the shell does, on a small network."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from dkd import cli
 
+SOURCE = str(Path(cli.__file__).parents[2])
+"""For PYTHONPATH of other processes."""
 SETTINGS = [
     *("--set", "model.backbone=test_resnet"),
     *("--set", "model.aspp_channels=8"),

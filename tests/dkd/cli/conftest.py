@@ -1,27 +1,12 @@
 """A small data set, indexed and split."""
 
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.dkd.command import SETTINGS, run
 
 SHAPES = ["--preset", "shapes", *SETTINGS]
-
-
-class Prepared(NamedTuple):
-    """An index and the tasks of scenario 4,2."""
-
-    data: Path
-    index: Path
-    tasks: Path
-
-    @property
-    def options(self) -> list[str]:
-        """As most commands take them."""
-        return [word for name, path in self._asdict().items() for word in (f"--{name}", str(path))]
 
 
 @pytest.fixture
@@ -31,9 +16,9 @@ def dkd(monkeypatch):
 
 
 @pytest.fixture
-def split(dkd, drawn, tmp_path) -> Prepared:
-    """Made by `dkd index` and `dkd split` in `tmp_path`."""
-    made = Prepared(drawn, tmp_path / "index.csv", tmp_path / "tasks.json")
-    dkd("index", drawn, "--out", made.index, "--name", "shapes")
-    dkd("split", made.index, "--scenario", "4,2", "--out", made.tasks)
-    return made
+def files(dkd, drawn, tmp_path) -> list:
+    """--data, --index and --tasks, as `dkd index` and `dkd split` made them in `tmp_path` for the scenario 4,2."""
+    index, tasks = tmp_path / "index.csv", tmp_path / "tasks.json"
+    dkd("index", drawn, "--out", index, "--name", "shapes")
+    dkd("split", index, "--scenario", "4,2", "--out", tasks)
+    return ["--data", drawn, "--index", index, "--tasks", tasks]

@@ -8,10 +8,9 @@ import pytest
 from typer.main import get_command
 
 from dkd import cli
-from tests.dkd.command import CommandError
+from tests.dkd.command import SOURCE, CommandError
 
 from .conftest import SHAPES
-from .test_learn import SOURCE
 
 TRAIN = "train --data . --index i --tasks t --out o".split()
 IMPORT = "import-checkpoint x.pth --dataset voc2012 --scenario 15-1 --step 1 --out o".split()
@@ -54,10 +53,10 @@ def test_an_error_is_one_line_and_nothing_is_left(dkd, tmp_path, monkeypatch, wo
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_overwritten(dkd, split, tmp_path):
+def test_nothing_is_overwritten(dkd, files, tmp_path):
     (tmp_path / "base").mkdir()
     with pytest.raises(CommandError, match="base: exists already; remove it or name another folder"):
-        dkd("train", *split.options, "--step", 0, "--out", tmp_path / "base", *SHAPES)
+        dkd("train", *files, "--step", 0, "--out", tmp_path / "base", *SHAPES)
 
 
 @pytest.mark.parametrize("seed", ["-1", "2147483648", "one"])

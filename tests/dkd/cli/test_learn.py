@@ -6,21 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from dkd import cli
 from dkd.methods import joint
-from tests.dkd.command import CommandError
+from tests.dkd.command import SOURCE, CommandError
 
 from .conftest import SHAPES
 
-SOURCE = str(Path(cli.__file__).parents[2])
 
-
-def test_the_same_call_continues_an_interrupted_training(dkd, split, tmp_path, monkeypatch, caplog):
-    call = ["train", *split.options, "--step", 0, *SHAPES]
+def test_the_same_call_continues_an_interrupted_training(dkd, files, tmp_path, monkeypatch, caplog):
+    call = ["train", *files, "--step", 0, *SHAPES]
     dkd(*call, "--out", tmp_path / "undisturbed")
     left = list(range(3))
     loss = joint.loss
@@ -49,12 +45,12 @@ def test_the_same_call_continues_an_interrupted_training(dkd, split, tmp_path, m
 
 
 @pytest.mark.slow
-def test_torchrun_trains_in_two_processes_and_evaluates_in_three(dkd, split, tmp_path):
+def test_torchrun_trains_in_two_processes_and_evaluates_in_three(dkd, files, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    evaluate = ["evaluate", tmp_path / "base", *split.options, *SHAPES, "--set", "evaluate.crop=24"]
+    evaluate = ["evaluate", tmp_path / "base", *files, *SHAPES, "--set", "evaluate.crop=24"]
     # Eight test images for three processes.
     calls = {
-        2: ["train", *split.options, "--step", "0", *SHAPES, "--out", tmp_path / "base"],
+        2: ["train", *files, "--step", "0", *SHAPES, "--out", tmp_path / "base"],
         3: [*evaluate, "--out", tmp_path / "results"],
     }
     for processes, call in calls.items():
@@ -68,14 +64,14 @@ def test_torchrun_trains_in_two_processes_and_evaluates_in_three(dkd, split, tmp
         assert (tmp_path / "results" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-def test_exemplars_are_chosen_and_replayed(dkd, split, tmp_path):
+def test_exemplars_are_chosen_and_replayed(dkd, files, tmp_path):
     base, kept = tmp_path / "base", tmp_path / "kept"
-    dkd("train", *split.options, "--step", 0, *SHAPES, "--out", base)
+    dkd("train", *files, "--step", 0, *SHAPES, "--out", base)
     where = ["--step", 1, "--device", "cpu"]
-    dkd("memory", base, *split.options, *where, "--out", kept, "--confidence", 0.6)
-    dkd("memory", base, *split.options, *where, "--out", tmp_path / "few", "--size", 3)
+    dkd("memory", base, *files, *where, "--out", kept, "--confidence", 0.6)
+    dkd("memory", base, *files, *where, "--out", tmp_path / "few", "--size", 3)
     sizes = [len(json.loads((folder / "memory.json").read_text())["exemplars"]) for folder in (kept, tmp_path / "few")]
     assert sizes[1] == 3 < sizes[0] <= 100
     step = ["--step", 1, "--method", "dkd-m", "--previous", base, "--memory", kept]
-    dkd("train", *split.options, *step, *SHAPES, "--out", tmp_path / "later")
+    dkd("train", *files, *step, *SHAPES, "--out", tmp_path / "later")
     assert (tmp_path / "later" / "model.safetensors").is_file()
