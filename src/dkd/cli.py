@@ -75,8 +75,8 @@ def index_(
     """Read every mask once and write which classes each picture shows."""
     if format not in catalog.PARTS:
         raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
-    names, places = catalog.class_names(format, root), catalog.places(format, root)
-    table = index_file.build(root, name or root.resolve().name, names, places, catalog.STORED.get(format))
+    names, files = catalog.class_names(format, root), catalog.list_files(format, root)
+    table = index_file.build(root, name or root.resolve().name, names, files, catalog.STORED[format])
     with _scratch(out, folder=False) as place:
         index_file.write(table, root, place)
 
@@ -208,10 +208,10 @@ def extend(
     if method not in single:
         raise InputError(f"--method: {method!r} can't go on from a checkpoint alone; {config.near(method, single)}")
     options = getattr(sections["methods"], method).model_dump()
-    names, places = catalog.class_names(format, data), catalog.places(format, data)
+    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
     state = out.with_name(f".{out.name}.unfinished")
     with _scratch(out, folder=True) as place:
-        index, tasks, step = prepare(checkpoint, data, names, places, catalog.STORED.get(format), place)
+        index, tasks, step = prepare(checkpoint, data, names, files, catalog.STORED[format], place)
         fit(
             method=import_module(f"dkd.methods.{method.replace('-', '_')}"),
             data=data,
@@ -304,15 +304,14 @@ def evaluate(
                 raise InputError(f"--format: unknown format {layout!r}; {config.near(layout, list(catalog.PARTS))}")
             names = catalog.class_names(layout, data)
             check_names(names, learned, data if layout in catalog.FIXED else data / "classes.txt", checkpoint)
-            places = catalog.places(layout, data)
-            held_out = "test" if any(split == "test" for *_, split in places) else "val"
-            places = [each for each in places if each[3] == held_out]
-            stored = catalog.STORED.get(layout)
-            table = index_file.build(data, learned.dataset, names, places, stored)
+            files = catalog.list_files(layout, data)
+            test_split = index_file.test_split(split for *_, split in files)
+            files = [each for each in files if each[3] == test_split]
+            table = index_file.build(data, learned.dataset, names, files, catalog.STORED[layout])
             index_file.write(table, data, index)
         if tasks is None:
             tasks = Path(made) / "tasks.json"
-            tasks_file.write(tasks_file.judged(index_file.read(index), learned.order, learned.sizes), tasks)
+            tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
         judge(
             data=data,
             index=index,

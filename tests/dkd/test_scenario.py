@@ -1,9 +1,6 @@
-"""Steps, orders and label tables."""
+"""Steps and orders."""
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dkd import scenario
 from dkd.errors import InputError
@@ -38,20 +35,6 @@ def test_names():
         "7+1+2",
         "20",
     ]
-
-
-@given(st.permutations(range(1, 9)), st.integers(1, 8))
-def test_ids_are_positions_in_the_order(order, learned):
-    table = scenario.id_table(order[:learned], order[:learned])
-    assert [table[label] for label in order[:learned]] == list(range(1, learned + 1))
-    assert table[0] == 0 and table[255] == 255
-    assert not table[[label for label in range(1, 255) if label not in order[:learned]]].any()
-
-
-def test_only_the_steps_own_classes_are_visible():
-    table = scenario.id_table((5, 3, 1), (1,))
-    assert table[np.array([0, 1, 2, 3, 5, 255])].tolist() == [0, 3, 0, 0, 0, 255]
-    assert scenario.id_table((5, 3), (5, 3), rest=255)[[0, 1, 3, 5]].tolist() == [0, 255, 2, 1]
 
 
 @pytest.mark.parametrize("order", [[1, 2], [1, 2, 2], [0, 1, 2], [1, 2, 4]])
