@@ -58,11 +58,12 @@ def fetch_(
     ] = None,
 ) -> None:
     """Download a benchmark, check it and unpack what is needed; stopped at any time, the next call goes on."""
-    from dkd.fetch.fetch import BENCHMARKS, fetch
+    from dkd.fetch.obtain import obtain
+    from dkd.fetch.sources import BENCHMARKS
 
     if dataset not in BENCHMARKS:
         raise InputError(f"DATASET: unknown data set {dataset!r}; {config.near(dataset, list(BENCHMARKS))}")
-    fetch(dataset, out or Path("data/raw") / dataset, from_, masks)
+    obtain(dataset, out or Path("data/raw") / dataset, from_, masks)
 
 
 @app.command("index", rich_help_panel=DATA, epilog="Example: dkd index garden --out garden.csv")
