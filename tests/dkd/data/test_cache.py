@@ -14,7 +14,7 @@ from dkd.errors import InputError
 
 @pytest.fixture
 def files(pictures, prepared):
-    return [(pictures / row.image, pictures / row.mask) for row in index.read(prepared["index"]).of("train")]
+    return [(pictures / row.image, pictures / row.mask) for row in index.read(prepared.index).of("train")]
 
 
 def test_as_many_stay_as_fit_and_all_are_right(files):
