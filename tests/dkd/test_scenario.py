@@ -20,21 +20,19 @@ from dkd.errors import InputError
 )
 def test_step_sizes(plan, classes, sizes):
     assert scenario.step_sizes(plan, classes) == sizes
+    steps = scenario.classes_of_steps(range(1, classes + 1), sizes)
+    assert [len(step) for step in steps] == list(sizes) and sum(steps, ()) == tuple(range(1, classes + 1))
 
 
 @pytest.mark.parametrize("plan", ["15-2", "21-1", "0-5", "15-0", "15", "a-b", [15, 1], [], [15, 0, 5], [25, -5]])
 def test_a_scenario_that_does_not_fit_is_refused(plan):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="scenario"):
         scenario.step_sizes(plan, 20)
 
 
 def test_names():
-    assert [scenario.name(sizes) for sizes in [(15, 1, 1), (15, 5), (7, 1, 2), (20,)]] == [
-        "15-1",
-        "15-5",
-        "7+1+2",
-        "20",
-    ]
+    names = {(15, 1, 1): "15-1", (15, 5): "15-5", (7, 1, 2): "7+1+2", (20,): "20"}
+    assert {sizes: scenario.name(sizes) for sizes in names} == names
 
 
 @pytest.mark.parametrize("order", [[1, 2], [1, 2, 2], [0, 1, 2], [1, 2, 4]])
