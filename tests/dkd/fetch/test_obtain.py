@@ -11,7 +11,7 @@ import pytest
 
 from dkd import cli
 from dkd.errors import InputError
-from dkd.fetch import archives, layout, obtain, sources
+from dkd.fetch import archives, layout, obtain
 from dkd.fetch.sources import ADE20K, BENCHMARKS
 from tests.dkd.fetch.conftest import mask, png, write_archive
 
@@ -27,14 +27,17 @@ def refused(words: str, *call) -> str:
     return str(caught.value)
 
 
-def test_a_second_call_does_nothing(archive, tmp_path, caplog):
-    fetch("ade20k", tmp_path / "ade", archive)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "ade").rglob("*")}
+def test_a_second_call_removes_what_a_kill_left_and_does_nothing_else(archive, tmp_path, caplog):
+    out = tmp_path / "new" / "ade"
+    fetch("ade20k", out, archive)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     shutil.rmtree(archive)
+    (tmp_path / "new/.ade.fetch").mkdir()
+    (tmp_path / "new/.ade.fetch" / ADE20K.name).write_bytes(b"left after the rename")
     caplog.set_level("INFO")
-    fetch("ade20k", tmp_path / "ade")
-    assert "nothing to do" in caplog.text
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "ade").rglob("*")}
+    fetch("ade20k", out)
+    assert "nothing to do" in caplog.text and list(out.parent.iterdir()) == [out]
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
 
 
 def test_a_linked_folder_is_followed(archive, tmp_path):
@@ -62,19 +65,15 @@ def mirror(archive):
     server.server_close()
 
 
-@pytest.mark.parametrize("name", ["ade20k", "cityscapes"])
-def test_from_a_mirror(mirror, tmp_path, name):
-    fetch(name, tmp_path / "new" / name, mirror[0] + "/")
-    assert layout.problem(name, tmp_path / "new" / name) is None
-    assert [path.name for path in (tmp_path / "new").iterdir()] == [name], "archives and scratch are gone"
-
-
-def test_from_its_own_address(mirror, tmp_path, monkeypatch):
-    benchmark = BENCHMARKS["ade20k"]
-    source = benchmark.sources[0]._replace(url=f"{mirror[0]}/{ADE20K.name}")
-    monkeypatch.setitem(BENCHMARKS, "ade20k", benchmark._replace(sources=(source,)))
-    fetch("ade20k", tmp_path / "ade")
-    assert layout.problem("ade20k", tmp_path / "ade") is None
+@pytest.mark.parametrize(("name", "named"), [("ade20k", True), ("cityscapes", True), ("ade20k", False)])
+def test_from_a_mirror_or_its_own_address(mirror, tmp_path, monkeypatch, name, named):
+    benchmark, out = BENCHMARKS[name], tmp_path / "new" / name
+    moved = tuple(source._replace(url=f"{mirror[0]}/{source.name}") for source in benchmark.sources)
+    if not named:
+        monkeypatch.setitem(BENCHMARKS, name, benchmark._replace(sources=moved))
+    fetch(name, out, mirror[0] + "/" if named else None)
+    assert layout.problem(name, out) is None
+    assert list(out.parent.iterdir()) == [out], "archives and scratch are gone"
 
 
 def test_a_call_killed_while_unpacking_is_continued_without_a_second_download(mirror, tmp_path, monkeypatch):
@@ -96,14 +95,6 @@ def test_a_call_killed_while_unpacking_is_continued_without_a_second_download(mi
     assert not list(tmp_path.rglob("half.jpg")) and [path.name for path in (tmp_path / "new").iterdir()] == ["ade"]
 
 
-def test_what_a_kill_after_the_rename_left_is_removed(archive, tmp_path):
-    fetch("ade20k", tmp_path / "new/ade", archive)
-    (tmp_path / "new/.ade.fetch").mkdir()
-    (tmp_path / "new/.ade.fetch" / ADE20K.name).write_bytes(b"left")
-    fetch("ade20k", tmp_path / "new/ade")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["ade"]
-
-
 def test_two_at_once(archive, tmp_path):
     with obtain._exclusive(tmp_path / ".ade.fetch"):
         refused("another fetch is running there", "ade20k", tmp_path / "ade", archive)
@@ -120,18 +111,20 @@ def test_a_wrong_archive_is_downloaded_again(mirror, archive, tmp_path):
     fetch("ade20k", tmp_path / "new/ade", mirror[0])
 
 
-# -- refusals before anything is written
-
-
-def test_cityscapes_needs_a_login(archive, tmp_path):
-    line = refused("a login is needed. Register at https://www.cityscapes", "cityscapes", tmp_path / "new/city")
-    assert all(source.name in line for source in sources.CITYSCAPES) and "--from" in line
-    assert not (tmp_path / "new").exists()
-
-
-def test_sbd_needs_scipy(archive, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("cityscapes", False, "a login is needed. Register at https://www.cityscapes.* leftImg.* and gtFine.* --from"),
+        ("cityscapes", True, "gtFine_trainvaltest.zip: missing; get it from https://www.cityscapes"),
+        ("ade20k", True, f"{ADE20K.name}: missing; get it from http://data.csail"),
+        ("voc2012", True, r"pip install 'dkd\[sbd\]', or .* --masks"),
+    ],
+)
+def test_what_is_missing_is_named_before_anything_is_written(archive, tmp_path, monkeypatch, name, given, words):
     monkeypatch.setitem(sys.modules, "scipy", None)
-    refused(r"pip install 'dkd\[sbd\]', or .* --masks", "voc2012", tmp_path / "new/voc", archive)
+    (archive / ADE20K.name).unlink()
+    (archive / "gtFine_trainvaltest.zip").unlink()
+    refused(words, name, tmp_path / "new" / name, archive if given else None)
     assert not (tmp_path / "new").exists()
 
 
@@ -153,29 +146,13 @@ def test_space_counts_what_is_still_to_be_downloaded(archive, tmp_path, monkeypa
     assert not (tmp_path / "voc").exists()
 
 
-def test_a_folder_without_the_archive(tmp_path, archive):
-    (archive / ADE20K.name).unlink()
-    (archive / "gtFine_trainvaltest.zip").unlink()
-    refused(f"{ADE20K.name}: missing; get it from http://data.csail", "ade20k", tmp_path / "new/ade", archive)
-    refused("missing; get it from https://www.cityscapes", "cityscapes", tmp_path / "new/city", archive)
-    assert not (tmp_path / "new").exists()
-
-
-# -- archives, copies and masks that are not what they should be
-
-
-def test_a_damaged_archive_of_the_user_stays(archive, tmp_path):
-    path = archive / ADE20K.name
+def test_a_damaged_or_incomplete_archive_of_the_user_stays(archive, tmp_path, monkeypatch):
+    benchmark, path = BENCHMARKS["ade20k"], archive / ADE20K.name
+    monkeypatch.setitem(BENCHMARKS, "ade20k", benchmark._replace(counts={"training": 3, "validation": 1}))
+    refused("training: 2 images, expected 3", "ade20k", tmp_path / "new/ade", archive)
     path.write_bytes(path.read_bytes()[:-9])
     refused(f"{path}: not the documented file", "ade20k", tmp_path / "new/ade", archive)
     assert path.exists() and not list((tmp_path / "new").iterdir())
-
-
-def test_an_archive_that_lacks_images(archive, tmp_path, monkeypatch):
-    benchmark = BENCHMARKS["ade20k"]
-    monkeypatch.setitem(BENCHMARKS, "ade20k", benchmark._replace(counts={"training": 3, "validation": 1}))
-    refused("training: 2 images, expected 3", "ade20k", tmp_path / "new/ade", archive)
-    assert not list((tmp_path / "new").iterdir())
 
 
 def test_something_else_is_there(archive, masks, tmp_path):
