@@ -28,11 +28,11 @@ def fetch(
 
     If it is interrupted, the same command continues where it stopped.
     """
-    from dkd.fetch.fetch import BENCHMARKS
-    from dkd.fetch.fetch import fetch as fetch_benchmark
+    from dkd.fetch.obtain import obtain
+    from dkd.fetch.sources import BENCHMARKS
 
     check_known("DATASET", "data set", dataset, BENCHMARKS)
-    fetch_benchmark(dataset, out or Path("data/raw") / dataset, from_, masks)
+    obtain(dataset, out or Path("data/raw") / dataset, from_, masks)
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd index garden --out garden.csv")
@@ -44,8 +44,8 @@ def index(
 ) -> None:
     """Read every mask once and write which classes each image shows."""
     check_known("--format", "format", format, catalog.PARTS)
-    names, places = catalog.class_names(format, root), catalog.places(format, root)
-    table = index_file.build(root, name or root.resolve().name, names, places, catalog.STORED.get(format))
+    names, files = catalog.class_names(format, root), catalog.list_files(format, root)
+    table = index_file.build(root, name or root.resolve().name, names, files, catalog.STORED[format])
     with scratch(out, folder=False) as place:
         index_file.write(table, root, place)
 

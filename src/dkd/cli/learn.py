@@ -192,9 +192,9 @@ def extend(
     if method not in single:
         raise InputError(f"--method: {method!r} cannot continue from a checkpoint alone; {suggest(method, single)}")
     options = sort_options(getattr(sections["methods"], method).model_dump())
-    names, places = catalog.class_names(format, data), catalog.places(format, data)
+    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
     with _unfinished(out) as (place, work):
-        inputs, step = prepare(checkpoint, data, names, places, catalog.STORED.get(format), place)
+        inputs, step = prepare(checkpoint, data, names, files, catalog.STORED[format], place)
         train_step(
             import_module(module_name(method)),
             step,

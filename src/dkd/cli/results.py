@@ -69,7 +69,7 @@ def evaluate(
             _index_test_images(checkpoint, learned, data, format or sections["data"].format, index)
         if tasks is None:
             tasks = Path(temporary) / "tasks.json"
-            tasks_file.write(tasks_file.judged(index_file.read(index), learned.order, learned.sizes), tasks)
+            tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
         evaluate_step(
             checkpoint,
             len(learned.sizes) - 1,
@@ -97,11 +97,11 @@ def _index_test_images(checkpoint: Path, learned: "Step", data: Path, format: st
     # Drawn images are a folder data set once they are drawn.
     format = "folder" if format == "shapes" else format
     check_known("--format", "format", format, catalog.PARTS)
-    names, places = catalog.class_names(format, data), catalog.places(format, data)
+    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
     check_names(names, learned, data if format in catalog.FIXED else data / "classes.txt", checkpoint)
-    held_out = "test" if any(split == "test" for *_, split in places) else "val"
-    places = [each for each in places if each[3] == held_out]
-    table = index_file.build(data, learned.dataset, names, places, catalog.STORED.get(format))
+    test_split = index_file.test_split(split for *_, split in files)
+    files = [each for each in files if each[3] == test_split]
+    table = index_file.build(data, learned.dataset, names, files, catalog.STORED[format])
     index_file.write(table, data, out)
 
 
