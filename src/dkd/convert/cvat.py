@@ -45,7 +45,9 @@ def read(paths: list[Path], root: Path) -> Export:
             drawn = [(at, values.name(each.get("label"), f"{at} label"), each) for at, each in shapes]
             drawn.sort(key=lambda each: values.number(each[2].get("z_order", 0), f"{each[0]} z_order"))
             names += [name for _, name, _ in drawn]
-            file = finder.find(values.name(image.get("name"), where), where, [root / "images", path.parent])
+            # Projects export a folder for each subset.
+            near = [root / "images" / image.get("subset", ""), root / "images", path.parent]
+            file = finder.find(values.name(image.get("name"), where), where, near)
             size = values.size(image.get("width"), image.get("height"), f"{where}: ")
             items.append(Item(file, file, size, partial(_draw, drawn), where))
     used = {item.picture for item in items}

@@ -71,14 +71,20 @@ def test_z_order_decides_and_ignore_is_void(write, made):
     assert (found.masks["b"][3, 3:5] == 255).all() and found.masks["b"].sum() == 510 and found.summary.empty == 1
 
 
-def test_boxes_are_turned_and_ellipses_are_round(write, made):
+def test_boxes_are_turned_and_ellipses_are_round(export, write, made):
     ellipse = '<ellipse label="Gräser" occluded="0" cx="4.00" cy="3.00" rx="3.00" ry="2.00" z_order="0"></ellipse>'
     box = BOX.replace('xtl="3.00"', 'xtl="2.00"').replace('xbr="5.00"', 'xbr="6.00"')
-    write(image(0, "a.png", ellipse), image(1, "b.png", box.format(0, ' rotation="90.00"')))
+    photo(export / "images" / "c.png")
+    write(
+        image(0, "a.png", ellipse),
+        image(1, "b.png", box.format(0, ' rotation="90.00"')),
+        image(2, "c.png", box.format(0, ' rotation="45.00"')),
+    )
     found = made()
     turned = np.zeros((6, 8), dtype=np.uint8)
     turned[1:5, 3:5] = 1
     assert (found.masks["b"] == turned).all()
+    assert (found.masks["c"].diagonal(1)[1:4] == 1).all() and not found.masks["c"][1, 5]  # clockwise
     y, x = np.mgrid[:6, :8] + 0.5
     far = ((x - 4) / 3) ** 2 + ((y - 3) / 2) ** 2
     assert (found.masks["a"][far < 0.7] == 1).all() and not found.masks["a"][far > 1.3].any()
@@ -89,6 +95,14 @@ def test_frames_of_a_video_have_no_suffix(export, write, made):
         photo(export / "images" / f"frame_00000{k}.PNG")
     write(*(image(k, f"frame_00000{k}", POLYGON.format(0)) for k in range(2)))
     assert set(made().masks) == {"frame_000000", "frame_000001"}
+
+
+def test_subsets_of_a_project(export, write, made):
+    for subset in ("train", "val"):
+        photo(export / "images" / subset / "c.png")
+    images = (image(k, f'c.png" subset="{subset}', POLYGON.format(0)) for k, subset in enumerate(("train", "val")))
+    write(*images)
+    assert set(made().masks) == {"train_c", "val_c"}
 
 
 def test_pictures_of_sub_folders(export, write, made):
