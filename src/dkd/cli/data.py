@@ -1,4 +1,4 @@
-"""The commands on data sets: fetch, index, split."""
+"""The commands on data sets: fetch, convert, index, split."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +33,41 @@ def fetch(
 
     check_known("DATASET", "data set", dataset, BENCHMARKS)
     obtain(dataset, out or Path("data/raw") / dataset, from_, masks)
+
+
+@app.command(rich_help_panel=DATA, epilog="Example: dkd convert garden-export --out data/raw/garden")
+def convert(
+    export: Annotated[Path, typer.Argument(help="Folder of an unpacked export, or one .json or .xml file of it.")],
+    out: Annotated[Path, typer.Option(help="Root folder of the data set to write; must not exist.")],
+    format: Annotated[
+        str, typer.Option(help="coco, labelme, cvat, colour (masks in colours), or auto to detect it.")
+    ] = "auto",
+    split: Annotated[float, typer.Option(help="Share of the images for training; the rest is for validation.")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed of the split.")] = 0,
+) -> None:
+    """Convert the export of an annotation tool into a data set that `make run` and `dkd index` read.
+
+    Supported are COCO (instances as JSON), labelme, CVAT ("CVAT for images 1.1", "Segmentation mask 1.1") and masks in
+    colours with a list of them (labelmap.txt as CVAT writes it, or classes.txt with `name r g b`). Images are rotated
+    as their EXIF data say. The split is the same on every machine, and divides each class as evenly as possible. The
+    export is not changed; if there is an error in it, nothing is written.
+    """
+    from dkd.convert import convert as convert_export
+
+    made = convert_export(export, out, format=format, split=split, seed=seed)
+    typer.echo(
+        f"{out}: {made.train} images for training, {made.val} for validation, {len(made.names) - 1} classes "
+        f"({made.format})"
+    )
+    for count, words in (
+        (made.turned, "rotated as their EXIF data say"),
+        (made.empty, "without any class: background only"),
+        (made.unlabelled, "without labels: left out"),
+    ):
+        if count:
+            typer.echo(f"  {count} images {words}")
+    if made.unused:
+        typer.echo(f"  classes that no image shows, left out: {', '.join(made.unused)}")
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd index garden --out garden.csv")
