@@ -16,6 +16,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 
 from dkd.report import svg
 from dkd.report.svg import Marks
@@ -26,7 +27,7 @@ WIDTH, HEIGHT = 3.5, 2.4
 """Of a chart; one column of a paper."""
 PAGE_WIDTH = 11.0
 """Most that charts side by side take in a file."""
-CHARACTER, TITLE_CHARACTER = 0.062, 0.068
+CHARACTER, TITLE_CHARACTER = 0.066, 0.068
 """About the width of a character of a label and of a title."""
 GAP = 0.35
 """Between classes of different steps, in rows."""
@@ -239,6 +240,7 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, Sequence[Bar]]], looks
         axes.grid(axis="x")
         axes.axvline(0, color=SOFT, linewidth=0.6)
         axes.spines["left"].set_visible(False)
+        right, left = (offset_copy(axes.transData, axes.figure, x=x, units="points") for x in (3, -3))
         y, middles, corners, data = 0.0, [], [], []
         for name, each in rows:
             middles.append(y + len(each) / 2)
@@ -247,10 +249,9 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, Sequence[Bar]]], looks
                 words = f"{name}, {bar.method}: {bar.value:.3g} {unit}".rstrip()
                 data.append({"title": words, "class": name, "method": bar.method, "runs": " ".join(bar.runs)})
                 if len(values) <= LABELLED:
-                    side, shift = ("left", 3) if bar.value >= 0 else ("right", -3)
-                    place = {"xytext": (shift, 0), "textcoords": "offset points", "ha": side, "va": "center"}
-                    words = f"{bar.value:.{decimals}f}"
-                    text = axes.annotate(words, (bar.value, y + 0.5), size=6, color=SOFT, **place)
+                    side, beside = ("left", right) if bar.value >= 0 else ("right", left)
+                    text = axes.text(bar.value, y + 0.5, f"{bar.value:.{decimals}f}", size=6.5, color=SOFT, ha=side)
+                    text.set(va="center", transform=beside, in_layout=False)
                     marks.add(text, **{key: value for key, value in data[-1].items() if key != "title"})
                 y += 1
             y += 0.6
@@ -353,6 +354,6 @@ def _cells(
         if format and value >= least:
             dark = colour[:3] @ (0.299, 0.587, 0.114) < 0.46
             words = format.format(value)
-            place = {"ha": "center", "va": "center_baseline", "size": 6.5}
+            place = {"ha": "center", "va": "center_baseline", "size": 7, "in_layout": False}
             text = axes.text(x + 0.485, y + 0.475, words, color="white" if dark else "black", **place)
             marks.add(text, **{"class": mark["class"]})

@@ -45,7 +45,7 @@ def _per_class(runs: Sequence[Run], looks: Looks) -> list[Chart]:
                 found = [step.metrics["per_class"].get(name) for run in members for step in run.at(number)]
                 mean = spread(found)["mean"]
                 values[k, number] = np.nan if mean is None else mean
-        title = f"{members[0].method}: IoU of each class{_mean_of(members)}"
+        title = f"{members[0].method}: IoU (%){_mean_of(members)}"
         drawn.append(charts.heat(title, members[0].method, _names(members), list(learned.items()), values))
     return drawn
 
@@ -66,7 +66,7 @@ def _confusion(runs: Sequence[Run], looks: Looks) -> list[Chart]:
         alike = [run for run in there if _class_names(run) == _class_names(there[0])]
         if alike:
             counts = np.sum([run.steps[-1].counts for run in alike], axis=0)
-            title = f"{members[0].method}, last step{_mean_of(alike)}"
+            title = f"{members[0].method}: last step (%){_mean_of(alike)}"
             facts = (members[0].method, _names(members), _class_names(there[0]), 1 + members[0].sizes[0])
             drawn.append(charts.confusion(title, *facts, counts))
     return drawn
