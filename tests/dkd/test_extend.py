@@ -13,17 +13,16 @@ from dkd.data import catalog, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import extend
-from tests.dkd.conftest import SPEC, prepare
+from tests.dkd.conftest import SPEC, prepare, train_base
 from tests.dkd.test_cli import SETTINGS, run
 from tests.dkd.test_released import convert, published
-from tests.dkd.test_train import fit_base
 
 
 @pytest.fixture(scope="module")
 def base(drawn, tmp_path_factory):
     """A network that has learned disc, square, triangle and cross, of a data set that also names ring and star."""
     folder = tmp_path_factory.mktemp("extend")
-    fit_base(prepare(drawn, folder), folder / "base")
+    train_base(prepare(drawn, folder), folder / "base")
     return folder / "base"
 
 
@@ -106,7 +105,7 @@ def test_a_label_outside_the_new_class_list_is_refused(base, photos, tmp_path):
 
 def test_what_is_called_like_background_is_background(base, photos, tmp_path):
     (photos / "classes.txt").write_text("nothing\ncomet\nbackground\nring\n")
-    table, content, _ = place(base, photos, tmp_path / "a")
+    (_, table, content), _ = place(base, photos, tmp_path / "a")
     assert tasks.read(content)["order"] == [1, 2, 3, 4, 7, 5]
     assert set().union(*(row.classes for row in index.read(table).rows)) == {7, 5}
     assert index.read(table).labels()[:4].tolist() == [0, 7, 0, 5]

@@ -17,6 +17,8 @@ from dkd.data import index as index_file
 from dkd.data import reader
 from dkd.data import tasks as tasks_file
 from dkd.data.index import Row
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
 from dkd.use import explain
 from dkd.use.predict import Predictor
 
@@ -46,24 +48,14 @@ def choose(rows: Sequence[Row], count: int = PICTURES) -> list[Row]:
     return chosen
 
 
-def write(
-    *,
-    data: Path,
-    index: Path,
-    tasks: Path,
-    folder: Path,
-    previous: Path | None,
-    step: int,
-    out: Path,
-    device: str = "auto",
-    threads: int | None = None,
-) -> dict:
+def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtime: Runtime, out: Path) -> dict:
     """Write panels.json and, for each picture k, k.jpg, k-truth.png and k-found.png (palette, labels) into `out`.
 
     sheet.png has them all side by side. panels.json says what they are, and holds the drift against `previous` on test
     pictures of the step: by class, mean absolute change of z+, z- and logit. Returns what it cost.
     """
-    predictor = Predictor(folder, device, threads=threads)
+    data, index, tasks = inputs
+    predictor = Predictor(folder, runtime.device, threads=runtime.threads)
     table = index_file.read(index)
     held_out = "test" if any(row.split == "test" for row in table.rows) else "val"
     rows = [row for row in table.rows if row.split == held_out]
