@@ -79,12 +79,17 @@ class Chart(NamedTuple):
 
     def svg(self, name: str) -> str:
         """The chart as an element for a page; `name` is unique in the page."""
+        marks = Marks()
         with figure.style(name):
-            drawn, marks = Figure((self.width, self.height), layout="constrained", facecolor="none"), Marks()
-            self.draw(drawn, marks)
-            _put_title(drawn, self)
-            figure.place(drawn)
-            return svg.element(drawn, self.title, marks)
+            return svg.element(self.alone(marks), self.title, marks)
+
+    def alone(self, marks: Marks) -> Figure:
+        """The chart as a figure of its own, to be called under `figure.style`."""
+        drawn = Figure((self.width, self.height), layout="constrained", facecolor="none")
+        self.draw(drawn, marks)
+        _put_title(drawn, self)
+        figure.place(drawn)
+        return drawn
 
 
 class Series(NamedTuple):
@@ -147,7 +152,7 @@ def _curve(axes: Axes, marks: Marks, series: Series, look: Style, x_label: str, 
     alone = there & ~np.r_[False, there[:-1]] & ~np.r_[there[1:], False]
     shown = np.flatnonzero(there if markers else alone)
     if len(shown):
-        points = axes.scatter(x[shown], y[shown], 16, look.colour, look.marker, linewidths=0, zorder=3)
+        points = axes.scatter(x[shown], y[shown], s=16, color=look.colour, marker=look.marker, linewidths=0, zorder=3)
         spread = [f" ± {sd[k]:.1f}" if sd[k] else "" for k in shown]
         titles = [f"{series.name}, {x_label} {x[k]:g}: {y[k]:.3g}{s}" for k, s in zip(shown, spread, strict=True)]
         marks.add_each(points, [{"title": title, **data} for title in titles])

@@ -96,7 +96,7 @@ def _simplify(node: ElementTree.Element) -> None:
     for name in ("d", "x", "y", "transform"):
         if name in node.attrib:
             value = re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), node.get(name))
-            node.set(name, value.replace("\n", ""))
+            node.set(name, " ".join(value.split()))
     if node.get("transform", "").startswith("rotate(-0 "):
         node.attrib.pop("transform")
     if "style" in node.attrib:
