@@ -10,8 +10,9 @@ from statistics import fmean
 import numpy as np
 
 from dkd.report import charts, numbers
-from dkd.report.charts import Bar, Chart, Series, Style
+from dkd.report.charts import Bar, Series
 from dkd.report.gather import Run, by_group
+from dkd.report.sheet import Chart, Style
 from dkd.report.statistics import spread
 
 Looks = dict[str, Style]

@@ -12,10 +12,10 @@ from typing import Any
 
 import jinja2
 
-from dkd.report import charts, numbers
-from dkd.report.charts import Chart, Style
+from dkd.report import numbers
 from dkd.report.figures import FIGURES
 from dkd.report.gather import Found, Run, by_group, gather
+from dkd.report.sheet import Chart, Style, sheet, styles
 from dkd.use import figure
 
 ASSETS = Path(__file__).with_name("assets")
@@ -29,7 +29,7 @@ def write(
 ) -> None:
     """Write the page of `runs` and its figures into `out`; `gather` says what `inputs` and `failed` may hold."""
     found = gather(runs, inputs, failed)
-    looks = charts.styles(run.method for run in found.runs)
+    looks = styles(run.method for run in found.runs)
     benchmarks = defaultdict(list)
     for run in found.runs:
         benchmarks[run.benchmark].append(run)
@@ -68,9 +68,9 @@ def write(
 
 def _save(drawn: Sequence[Chart], looks: dict[str, Style], stem: Path) -> None:
     with figure.style(stem.name):
-        sheet = charts.sheet(drawn, looks)
+        whole = sheet(drawn, looks)
         for format in ("png", "pdf"):
-            figure.save(sheet, stem.with_suffix(f".{format}"), format)
+            figure.save(whole, stem.with_suffix(f".{format}"), format)
 
 
 def _facts(name: str, runs: Sequence[Run], drawn: dict[str, dict[str, list[Chart]]]) -> dict[str, Any]:

@@ -41,11 +41,11 @@ def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Pa
                 classes += [{**row, "class": name, "iou": value} for name, value in values["per_class"].items()]
     _json(final, out / "summary.json")
     _json(_groups(runs, final), out / "groups.json")
-    _csv(steps, out / "steps.csv")
+    _csv(steps, out / "steps.csv", tuple(steps[0]))
     rows = _headline_rows(runs, steps)
     _csv(statistics.groups(rows, MEASURED), out / "groups.csv", statistics.GROUP)
     _csv(statistics.differences(rows, MEASURED), out / "differences.csv", statistics.DIFFERENCE)
-    _csv(classes, out / "classes.csv")
+    _csv(classes, out / "classes.csv", tuple(classes[0]))
     (out / "table.txt").write_text(table(final, decimals), encoding="utf-8")
 
 
@@ -100,8 +100,8 @@ def _json(content: dict, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _csv(rows: list[dict], path: Path, columns: tuple[str, ...] = ()) -> None:
+def _csv(rows: list[dict], path: Path, columns: tuple[str, ...]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=columns or list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -6,11 +6,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from dkd.report import charts, svg
+from dkd.report import charts, sheet, svg
 from dkd.report.charts import Bar, Series
 from dkd.use import figure
 
-LOOKS = charts.styles(["finetune", "dkd", "own", "own[a=1]"])
+LOOKS = sheet.styles(["finetune", "dkd", "own", "own[a=1]"])
 NAMES = ["background", *(f"diningtable {k}" for k in range(20))]
 STEPS = [*[0] * 16, 1, 2, 3, 4, 5]
 
@@ -45,7 +45,7 @@ def test_colours_of_text_and_grid_are_the_pages():
 
 def test_methods_look_different():
     assert len({look.colour for look in LOOKS.values()}) == len({look.dash for look in LOOKS.values()}) == 4
-    assert charts.styles(["own", "dkd"])["dkd"] == LOOKS["dkd"]
+    assert sheet.styles(["own", "dkd"])["dkd"] == LOOKS["dkd"]
 
 
 def test_a_heat_map_draws_only_what_there_is():
@@ -106,8 +106,8 @@ def test_labels_fit_in_and_do_not_overlap(chart):
 
 def test_a_sheet_holds_all_charts_and_explains_the_methods():
     with figure.style("a"):
-        drawn = charts.sheet([curves([1.0] * 5), charts.bars("Forgetting", "points", BARS, LOOKS)] * 2, LOOKS)
+        drawn = sheet.sheet([curves([1.0] * 5), charts.bars("Forgetting", "points", BARS, LOOKS)] * 2, LOOKS)
         [legend] = [legend for area in drawn.subfigs for legend in area.legends]
         assert [text.get_text() for text in legend.get_texts()] == ["finetune", "dkd", "own[a=1]"]
         assert len([axes for row in drawn.subfigs for part in row.subfigs for axes in part.axes]) == 4
-        assert charts.sheet([], LOOKS).texts[0].get_text() == "no data yet"
+        assert sheet.sheet([], LOOKS).texts[0].get_text() == "no data yet"
