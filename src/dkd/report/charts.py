@@ -15,7 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 
-from dkd.report.sheet import CHARACTER, WIDTH, Chart, Style, with_title
+from dkd.report.sheet import CHARACTER, WIDTH, Chart, Style
 from dkd.report.svg import Marks
 from dkd.use.figure import INK, SOFT
 
@@ -122,7 +122,7 @@ def heat(title: str, method: str, runs: Sequence[str], rows: Sequence[tuple[str,
 
     width = 0.7 + CHARACTER * max(map(len, names)) + max(0.42 * values.shape[1], 1.2)
     height = 0.5 + 0.19 * (places[-1] + 1)
-    return with_title(Chart(title, width, height, draw, (), {"method": method, "runs": " ".join(runs)}))
+    return Chart(title, width, height, draw, (), {"method": method, "runs": " ".join(runs)})
 
 
 def confusion(
@@ -155,7 +155,7 @@ def confusion(
         _cells(axes, marks, squares, data, "{:.0f}" if size > 0.3 else "", least=0.5)
 
     side = 0.45 + (CHARACTER * max(map(len, names)) if size > 0.1 else 0.1) + size * (count + GAP)
-    return with_title(Chart(title, side, side + 0.2, draw, (), {"method": method, "runs": " ".join(runs)}))
+    return Chart(title, side, side + 0.2, draw, (), {"method": method, "runs": " ".join(runs)})
 
 
 def _shares(axes: Axes, share: np.ndarray, base: int) -> None:

@@ -35,7 +35,7 @@ def write(
         benchmarks[run.benchmark].append(run)
     drawn = {kind: {name: draw(of, looks) for name, of in benchmarks.items()} for kind, draw in FIGURES.items()}
     for kind, by_benchmark in drawn.items():
-        _save([chart for several in by_benchmark.values() for chart in several], looks, out / kind)
+        _save(by_benchmark, looks, out / kind)
     numbers.write(found.runs, out)
     samples, left_out = _samples(benchmarks)
     if left_out:
@@ -66,9 +66,16 @@ def write(
     (out / "index.html").write_text(text, encoding="utf-8")
 
 
-def _save(drawn: Sequence[Chart], looks: dict[str, Style], stem: Path) -> None:
+def _save(by_benchmark: dict[str, list[Chart]], looks: dict[str, Style], stem: Path) -> None:
+    """Write all charts of a figure; where there are several benchmarks, titles name them."""
+    several = len(by_benchmark) > 1
+    all_charts = [
+        chart._replace(title=f"{name}. {chart.title}") if several else chart
+        for name, drawn in by_benchmark.items()
+        for chart in drawn
+    ]
     with figure.style(stem.name):
-        whole = sheet(drawn, looks)
+        whole = sheet(all_charts, looks)
         for format in ("png", "pdf"):
             figure.save(whole, stem.with_suffix(f".{format}"), format)
 

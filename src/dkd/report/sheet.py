@@ -60,6 +60,7 @@ class Chart(NamedTuple):
     title: str
     width: float
     height: float
+    """With a title of one line."""
     draw: Callable[[Figure | SubFigure, Marks], None]
     methods: tuple[str, ...]
     """Methods that a legend has to explain."""
@@ -72,9 +73,19 @@ class Chart(NamedTuple):
         with figure.style(name):
             return svg.element(self.alone(marks), self.title, marks)
 
+    @property
+    def lines(self) -> str:
+        """The title in lines that fit."""
+        return textwrap.fill(self.title, int((self.width - 0.1) / TITLE_CHARACTER))
+
+    @property
+    def full_height(self) -> float:
+        """The height with all lines of the title."""
+        return self.height + 0.14 * self.lines.count("\n")
+
     def alone(self, marks: Marks) -> Figure:
         """The chart as a figure of its own, to be called under `figure.style`."""
-        drawn = Figure((self.width, self.height), layout="constrained", facecolor="none")
+        drawn = Figure((self.width, self.full_height), layout="constrained", facecolor="none")
         self.draw(drawn, marks)
         _put_title(drawn, self)
         figure.place(drawn)
@@ -96,7 +107,7 @@ def sheet(charts: Sequence[Chart], looks: dict[str, Style]) -> Figure:
     width = max(sum(each.width for each in row) for row in rows)
     columns = max(1, min(len(methods), int(width / (0.6 + CHARACTER * max(map(len, methods), default=0)))))
     legend = [0.15 + 0.17 * -(-len(methods) // columns)] if methods else []
-    heights = [*(max(each.height for each in row) for row in rows), *legend]
+    heights = [*(max(each.full_height for each in row) for row in rows), *legend]
     drawn = Figure((width, sum(heights)), layout="constrained", facecolor="white")
     drawn.get_layout_engine().set(w_pad=0.08)
     areas = drawn.subfigures(len(heights), 1, height_ratios=heights, hspace=0, wspace=0, squeeze=False)[:, 0]
@@ -119,14 +130,5 @@ def _legend_line(look: Style) -> Line2D:
     return Line2D([], [], color=look.colour, linestyle=dash, linewidth=1.4, marker=look.marker, markersize=4)
 
 
-def _wrapped(chart: Chart) -> str:
-    return textwrap.fill(chart.title, int((chart.width - 0.1) / TITLE_CHARACTER))
-
-
-def with_title(chart: Chart) -> Chart:
-    """A chart whose height leaves room for a title of several lines."""
-    return chart._replace(height=chart.height + 0.14 * _wrapped(chart).count("\n"))
-
-
 def _put_title(area: Figure | SubFigure, chart: Chart) -> None:
-    area.suptitle(_wrapped(chart), x=0.01, ha="left", size=8.5)
+    area.suptitle(chart.lines, x=0.01, ha="left", size=8.5)
