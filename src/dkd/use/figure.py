@@ -56,11 +56,15 @@ def style(name: str) -> AbstractContextManager:
 
 def place(figure: Figure) -> None:
     """Let the layout engine place everything once, so that each save need not do it again."""
+    figure.set_dpi(_resolution(figure))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
 def save(figure: Figure, file: Path | BinaryIO, format: str) -> None:
     """Write a placed figure as "svg", "png" or "pdf"."""
-    dpi = min(DPI, LARGEST / max(figure.get_size_inches()))
-    figure.savefig(file, format=format, dpi=dpi, metadata=METADATA[format])
+    figure.savefig(file, format=format, dpi=_resolution(figure), metadata=METADATA[format])
+
+
+def _resolution(figure: Figure) -> float:
+    return min(DPI, LARGEST / max(figure.get_size_inches()))

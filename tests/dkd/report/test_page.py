@@ -80,8 +80,8 @@ def test_files_are_the_same_to_the_byte_wherever_they_are_made(inputs, written, 
 
 
 @pytest.mark.parametrize("kept", ["nothing", "step 0 of one run"])
-def test_partial_results_give_a_page(inputs, tmp_path, kept):
-    runs, found = inputs
+def test_partial_results_of_two_settings_give_a_page(inputs, tmp_path, kept):
+    runs, found = [{**inputs[0][0]}, {**inputs[0][1], "setting": "disjoint"}], inputs[1]
     some = {name: path for name, path in found.items() if kept != "nothing" and f"{runs[0]['name']}/0" in name}
     reason = "dkd: the loss is <nan>"
     page.write(runs, some, 1, {f"{runs[0]['name']}/1/checkpoint": reason}, tmp_path)
@@ -89,6 +89,7 @@ def test_partial_results_give_a_page(inputs, tmp_path, kept):
     Reader(text)
     assert f"{len(runs) * 2 * 3 + 1 - len(some)} items are missing" in text and "tables over all runs" in text
     assert f"{runs[0]['name']}, step 1: training failed: dkd: the loss is &lt;nan&gt;" in text
+    assert all(f"<h3>shapes 4-2 {run['setting']}</h3>" in text for run in runs)
     assert {path.name for path in tmp_path.iterdir()} == set(RULES["page"].files)
 
 
