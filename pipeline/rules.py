@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 CHECKPOINT = ("model.safetensors", "step.json", "train.csv")
 TABLES = ("steps.csv", "classes.csv", "groups.csv", "differences.csv", "table.txt")
-FIGURES = ("miou", "classes", "forgetting", "confusion", "training", "drift")
-PNG, PDF = ([f"{name}.{suffix}" for name in FIGURES] for suffix in ("png", "pdf"))
+FIGURES = tuple(f"{name}.png" for name in ("miou", "classes", "forgetting", "confusion", "training", "drift"))
+FIGURES_PDF = tuple(name.replace(".png", ".pdf") for name in FIGURES)
 NUMBERS = tuple(f"{name}.csv" for name in ("forgetting", "confusion", "training", "drift", "cost"))
 
 
@@ -59,8 +59,8 @@ RULES = {
         "report",
         "report",
         "page of all results",
-        ("index.html", *PNG, *PDF, *NUMBERS),
-        report=(("Figures", tuple(PNG)), ("Tables", NUMBERS)),
+        ("index.html", *FIGURES, *FIGURES_PDF, *NUMBERS),
+        report=(("Figures", FIGURES), ("Tables", NUMBERS)),
     ),
 }
 FOLDERS = tuple(rule.folder for rule in RULES.values())

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dkd.data import catalog
+from dkd.data.shapes import SHAPES
 from dkd.methods import dkd
 from dkd.report import page, tables
 from dkd.use import samples
@@ -47,7 +47,7 @@ def inputs(prepared, tmp_path_factory):
     for run in runs:
         for step in run["steps"]:
             key = f"{run['name']}/{step}"
-            found[key] = results(top / f"{run['seed']}-{step}", step, run["seed"], catalog.SHAPES[: 5 + 2 * step])
+            found[key] = results(top / f"{run['seed']}-{step}", step, run["seed"], SHAPES[: 5 + 2 * step])
             found |= {f"{key}/checkpoint": trained[step], f"{key}/panels": shown[step]}
             metrics.setdefault(run["name"], []).append(found[key] / "metrics.json")
     found["summary"] = top / "summary"

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from dkd.data import catalog
+from dkd.data.shapes import SHAPES
 
 
 def rows(path):
@@ -15,7 +15,7 @@ def rows(path):
 
 def test_forgetting_of_each_class(written):
     lost = rows(written / "forgetting.csv")
-    assert {row["class"] for row in lost} == set(catalog.SHAPES[1:5])
+    assert {row["class"] for row in lost} == set(SHAPES[1:5])
     assert {float(row["forgetting"]) for row in lost} == {10.0} and {row["learned"] for row in lost} == {"0"}
 
 
@@ -40,6 +40,6 @@ def test_losses_without_the_entropy_of_soft_targets(inputs, written):
 def test_drift_and_cost(written):
     drift = rows(written / "drift.csv")
     assert {(row["step"], row["pictures"]) for row in drift} == {("1", "8")}
-    assert {row["class"] for row in drift} == set(catalog.SHAPES[1:5]) and all(float(row["logit"]) > 0 for row in drift)
+    assert {row["class"] for row in drift} == set(SHAPES[1:5]) and all(float(row["logit"]) > 0 for row in drift)
     cost = rows(written / "cost.csv")[0]
     assert (cost["work"], cost["images_per_second"], cost["peak_memory_gib"]) == ("evaluate", "4.0", "1.0")
