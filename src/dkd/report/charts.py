@@ -134,7 +134,7 @@ def confusion(
     there are many classes, separates base and new ones.
     """
     count, share = len(names), 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
-    size = 0.31 if count <= 12 else 0.2 if count <= 30 else 0.04
+    size = 0.31 if count <= 12 else 0.2 if count <= 30 else 0.032
     places = np.arange(count) + GAP * (np.arange(count) >= base)
 
     def draw(area: Figure | SubFigure, marks: Marks) -> None:

@@ -118,7 +118,9 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
             steps.append(_step(number, run["protocol"], results, trained, samples))
         facts = {name: run[name] for name in ("name", "dataset", "setting", "method", "seed", "protocol")}
         found.append(Run(**facts, sizes=tuple(run["sizes"]), steps=tuple(steps)))
-    tables = folder("summary", "tables over all runs: they are made when the metrics of all are there", "summary.json")
+    tables = folder(
+        "summary", "tables over all runs: they are made once the metrics of all runs are available", "summary.json"
+    )
     groups = _json(tables / "groups.json") if tables else None
     return Found(found, groups, _json(tables / "summary.json") if tables else None, [*reasons, *missing])
 

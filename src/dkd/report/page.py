@@ -186,7 +186,9 @@ def _origin(runs: Iterable[Run]) -> dict[str, Any]:
                 versions[name].add(version)
     git = [record.get("git") or {} for record in records]
     return {
-        "commits": sorted({f"{each.get('commit')}{' with changes' if each.get('dirty') else ''}" for each in git}),
+        "commits": sorted(
+            {f"{each.get('commit')}{' with uncommitted changes' if each.get('dirty') else ''}" for each in git}
+        ),
         "versions": {name: ", ".join(sorted(found)) for name, found in versions.items()},
         "finished": max((record.get("finished", "") for record in records), default=""),
         "seconds": sum({record["key"]: record.get("seconds", 0) for record in records}.values()),

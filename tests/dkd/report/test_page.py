@@ -50,7 +50,7 @@ def test_it_shows_what_the_files_say(inputs, written):
     text = (written / "index.html").read_text()
     group = json.loads((inputs[1]["summary"] / "groups.json").read_text())["shapes_4-2_overlap_dkd"]
     assert f"{group['all']['mean']:.2f} <small>± {group['all']['sd']:.2f}</small>" in text
-    assert "abc123 with changes" in text and "torch 2.9" in text and ">Missing<" not in text
+    assert "abc123 with uncommitted changes" in text and "torch 2.9" in text and ">Missing<" not in text
     assert "Measured on 8 test images" in text and "minus the entropy of the targets" in text
     titles = re.findall("<title>(.*?)</title>", text)
     assert "dkd, step 0: 50.5 ± 0.7" in titles and "square, step 1: 36.5" in titles and "disc, dkd: 10 points" in titles
