@@ -1,6 +1,5 @@
 """The maps are the terms that the method distils, and they add up."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -102,21 +101,6 @@ def test_a_class_called_as_the_background_is_no_reason_to_fail():
     assert explain.channel(step, "other things", "x") == 0
     with pytest.raises(InputError, match="no logit"):
         explain.channel(step, "other", "x")
-
-
-def test_every_verb_shows_an_example_and_completion_is_there():
-    def said(*words):
-        code = "from dkd.cli import main; main()"
-        return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True).stdout
-
-    top = said("--help")
-    assert "Exit status: 0 done" in top and "--install-completion" in top
-    from typer.main import get_command
-
-    verbs = get_command(cli.app).commands
-    for name, command in verbs.items():
-        assert command.epilog.startswith(f"Example: dkd {name} "), name
-        assert name in top
 
 
 def test_too_little_memory_is_one_line(monkeypatch):

@@ -13,8 +13,8 @@ from dkd.data import catalog, classes, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import extend
+from tests.dkd.command import SETTINGS, run
 from tests.dkd.conftest import SPEC, prepare, train_base
-from tests.dkd.test_cli import SETTINGS, run
 from tests.dkd.test_released import convert, published
 
 
@@ -39,8 +39,7 @@ def photos(drawn, tmp_path):
 
 
 def test_new_classes_come_after_the_old_ones(base, drawn, photos, tmp_path, monkeypatch, capsys):
-    settings = [word for word in SETTINGS if word not in ("--preset", "shapes")]
-    run(monkeypatch, "extend", base, "--data", photos, "--out", tmp_path / "more", *settings)
+    run(monkeypatch, "extend", base, "--data", photos, "--out", tmp_path / "more", *SETTINGS)
     _, learned = checkpoint.load(tmp_path / "more")
     # ring had a label in the old data set, comet gets the next one; disc is nothing new.
     assert learned.class_names[-2:] == ("star", "comet")
@@ -54,8 +53,8 @@ def test_new_classes_come_after_the_old_ones(base, drawn, photos, tmp_path, monk
     # It goes on: the next step starts from what this one gave, and both can be judged, on old pictures too.
     capsys.readouterr()
     files = ["--index", tmp_path / "more" / "index.csv", "--tasks", tmp_path / "more" / "tasks.json"]
-    run(monkeypatch, "evaluate", tmp_path / "more", "--data", photos, *files, "--out", tmp_path / "new", *settings)
-    run(monkeypatch, "evaluate", tmp_path / "more", "--data", drawn, "--out", tmp_path / "old", *settings)
+    run(monkeypatch, "evaluate", tmp_path / "more", "--data", photos, *files, "--out", tmp_path / "new", *SETTINGS)
+    run(monkeypatch, "evaluate", tmp_path / "more", "--data", drawn, "--out", tmp_path / "old", *SETTINGS)
     assert capsys.readouterr().out.count("paper: all ") == 2
     names = ["background", "disc", "square", "triangle", "cross", "comet", "ring"]
     for name in ("new", "old"):
@@ -69,8 +68,7 @@ def test_new_classes_come_after_the_old_ones(base, drawn, photos, tmp_path, monk
 
 
 def test_the_old_weights_are_where_it_starts(base, photos, tmp_path, monkeypatch):
-    settings = [word for word in SETTINGS if word not in ("--preset", "shapes")]
-    still = ["--set", "increment.lr=1e-12", *settings]
+    still = ["--set", "increment.lr=1e-12", *SETTINGS]
     run(monkeypatch, "extend", base, "--data", photos, "--out", tmp_path / "more", "--method", "finetune", *still)
     before, after = checkpoint.load(base)[0].state_dict(), checkpoint.load(tmp_path / "more")[0].state_dict()
     assert all(np.allclose(after[name], value, atol=1e-6) for name, value in before.items())
@@ -91,7 +89,7 @@ def test_what_adds_nothing_is_refused(base, photos, tmp_path, monkeypatch):
     (photos / "classes.txt").write_text("\n".join(f"c{k}" for k in range(255)))
     with pytest.raises(InputError, match=r"classes with those of .*; a mask can hold 254"):
         place(base, photos, tmp_path / "c")
-    with pytest.raises(AssertionError, match=r"--method: 'dkd-m' can't go on from a checkpoint alone"):
+    with pytest.raises(AssertionError, match=r"--method: 'dkd-m' cannot continue from a checkpoint alone"):
         run(monkeypatch, "extend", base, "--data", photos, "--out", tmp_path / "d", "--method", "dkd-m")
     assert not (tmp_path / "d").exists()
 
@@ -119,8 +117,7 @@ def test_a_published_network_goes_on_like_any_other(photos, tmp_path, monkeypatc
     network = Segmenter(SPEC, [4, 1, 1])
     torch.save({"state_dict": published(network)}, tmp_path / "a.pth")
     convert(tmp_path / "a.pth", tmp_path / "old", class_names=shapes.SHAPES, order=(1, 2, 3, 4, 5, 6), sizes=(4, 1, 1))
-    settings = [word for word in SETTINGS if word not in ("--preset", "shapes")]
-    run(monkeypatch, "extend", tmp_path / "old", "--data", photos, "--out", tmp_path / "more", *settings)
+    run(monkeypatch, "extend", tmp_path / "old", "--data", photos, "--out", tmp_path / "more", *SETTINGS)
     model, learned = checkpoint.load(tmp_path / "more")
     assert learned.order == (1, 2, 3, 4, 5, 6, 7) and learned.sizes == (4, 1, 1, 1)
     assert learned.class_names == (*shapes.SHAPES, "comet") and learned.dataset == "x"

@@ -95,9 +95,9 @@ def test_the_command_labels_folders_and_tells_of_broken_files(learned, tmp_path,
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as caught:
         cli.main()
-    assert "bad.jpg: not a picture" in caught.value.code and "1 of 3 pictures could not be read" in caught.value.code
+    assert "bad.jpg: not a picture" in caught.value.code and "1 of 3 images could not be read" in caught.value.code
     said = capsys.readouterr().out
-    assert said.startswith("2 pictures in ") and "pictures/s" in said and "1 other files passed over" in said
+    assert said.startswith("2 images in ") and "images/s" in said and "1 other files skipped" in said
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert written == ["areas.csv", "masks/one.png", "masks/sub/two.png", "overlays/one.jpg", "overlays/sub/two.jpg"]
     with Image.open(out / "masks" / "one.png") as mask:
