@@ -35,7 +35,7 @@ def main() -> None:
     for method in ("finetune", "dkd"):
         last = folders[f"checkpoints/increment/shapes/overlap/4+1+1/{method}-s0"]
         figure = explain.explain(last, photos.read(picture), CLASS, base)
-        figure.png(0.75).save(OUT / f"explain-{method}.jpg", quality=85, optimize=True)
+        figure.savefig(OUT / f"explain-{method}.jpg", dpi=80, pil_kwargs={"quality": 85, "optimize": True})
     predictor, place = Predictor(last, "cpu", threads=1), ROOT / ".dkd" / "pictures"
     shutil.rmtree(place, ignore_errors=True)
     write(predictor, [photos.Photo(picture, "one")], place)

@@ -79,7 +79,7 @@ def test_the_command_draws_both_steps(tmp_path, monkeypatch):
         if out.endswith("png"):
             sizes.append(Image.open(tmp_path / out).size)
     assert sizes[0][0] == sizes[1][0] and sizes[1][1] > 2 * sizes[0][1]
-    assert (tmp_path / "one.svg").read_text().startswith("<svg")
+    assert "<svg" in (tmp_path / "one.svg").read_text()
     for name, more, said in (
         ("star", ["--previous", str(base)], "base knows triangle, disc; not 'star'"),
         ("ring", [], "later knows triangle, disc, star; not 'ring'"),

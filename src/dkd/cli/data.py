@@ -40,29 +40,30 @@ def convert(
     export: Annotated[Path, typer.Argument(help="Folder of an unpacked export, or one .json or .xml file of it.")],
     out: Annotated[Path, typer.Option(help="Root folder of the data set to write; must not exist.")],
     format: Annotated[
-        str, typer.Option(help="coco, labelme, cvat, colour (masks in colours), or auto to detect it.")
+        str, typer.Option(help="coco, labelme, cvat or colour (masks in colours); auto inspects the files.")
     ] = "auto",
-    split: Annotated[float, typer.Option(help="Share of the images for training; the rest is for validation.")] = 0.8,
+    split: Annotated[float, typer.Option(help="Share of the images for training; the others are for validation.")] = (
+        0.8
+    ),
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed of the split.")] = 0,
 ) -> None:
-    """Convert the export of an annotation tool into a data set that `make run` and `dkd index` read.
+    """Convert the export of an annotation tool into a folder data set.
 
-    Supported are COCO (instances as JSON), labelme, CVAT ("CVAT for images 1.1", "Segmentation mask 1.1") and masks in
-    colours with a list of them (labelmap.txt as CVAT writes it, or classes.txt with `name r g b`). Images are rotated
-    as their EXIF data say. The split is the same on every machine, and divides each class as evenly as possible. The
-    export is not changed; if there is an error in it, nothing is written.
+    Reads COCO (instances as JSON), labelme, CVAT ("CVAT for images 1.1", "Segmentation mask 1.1") and masks in colours
+    with a list of the colours (labelmap.txt as CVAT writes it, or classes.txt with `name r g b`). Photos are written
+    upright. The split is stratified by class and the same on every machine. The export is not changed.
     """
-    from dkd.convert import convert as convert_export
+    from dkd.convert import convert as to_folder
 
-    made = convert_export(export, out, format=format, split=split, seed=seed)
+    made = to_folder(export, out, format=format, split=split, seed=seed)
     typer.echo(
         f"{out}: {made.train} images for training, {made.val} for validation, {len(made.names) - 1} classes "
         f"({made.format})"
     )
     for count, words in (
-        (made.turned, "rotated as their EXIF data say"),
+        (made.turned, "turned upright, as their EXIF says"),
         (made.empty, "without any class: background only"),
-        (made.unlabelled, "without labels: left out"),
+        (made.unlabelled, "not labelled: left out"),
     ):
         if count:
             typer.echo(f"  {count} images {words}")
