@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dkd import bands
-from dkd.scenario import VOID
+from dkd.data.classes import VOID
 
 BINS = 100
 """Of the histograms from which PLOP reads its thresholds."""

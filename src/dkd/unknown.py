@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dkd import bands, losses
-from dkd.scenario import VOID
+from dkd.data.classes import VOID
 
 
 def relabel(labels: Tensor, salient: Tensor | bool) -> Tensor:
