@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from dkd import cli
 from dkd.methods import joint
@@ -167,3 +168,15 @@ def test_seeds_are_those_that_params_take(monkeypatch, capsys, verb, seed):
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2 and "'--seed'" in capsys.readouterr().err
+
+
+def test_every_verb_shows_an_example_and_completion_is_there():
+    def printed(*words):
+        code = "from dkd.cli import main; main()"
+        return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True).stdout
+
+    top = printed("--help")
+    assert "Exit status: 0 done" in top and "--install-completion" in top
+    for name, command in get_command(cli.app).commands.items():
+        assert command.epilog.startswith(f"Example: dkd {name} "), name
+        assert name in top
