@@ -1,4 +1,4 @@
-"""Reading all masks once, and what every split and every step takes after that."""
+"""Time to read all masks once, and time and memory of a split from the index."""
 
 import random
 import tempfile

@@ -1,4 +1,4 @@
-"""One training sample: decode, crop 512, flip, hide labels, normalise; and what workers and the cache give."""
+"""One training sample: decode, crop 512, flip, mask labels, normalise; and images per second with workers and cache."""
 
 import functools
 import itertools
@@ -34,7 +34,7 @@ TABLE = scenario.id_table(tuple(range(1, CLASSES + 1)), tuple(range(16, CLASSES 
 
 
 def draw(root: Path) -> list[Row]:
-    """Pictures of VOC's usual size: blurred colours with grain, JPEG of quality 90; masks of blobs."""
+    """Images of the usual size in VOC: blurred colours with noise, JPEG of quality 90; masks of blobs."""
     random, rows = np.random.RandomState(0), []
     for i in range(PICTURES):
         colours = Image.fromarray(random.randint(0, 256, (12, 16, 3), dtype=np.uint8))
@@ -48,13 +48,13 @@ def draw(root: Path) -> list[Row]:
 
 
 def per_pixel(mask: np.ndarray) -> np.ndarray:
-    """A Python call per pixel that hides what the step may not see."""
+    """Labels that the step may not see become 0, by one Python call per pixel."""
     known = {label: label for label in range(16, CLASSES + 1)} | {255: 255}
     return np.vectorize(lambda label: known.get(label, 0))(mask)
 
 
 def textbook(root: Path, row: Row, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pillow, and `per_pixel`."""
+    """The reference: Pillow, and `per_pixel`."""
     image, mask = Image.open(root / row.image).convert("RGB"), Image.open(root / row.mask)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -77,7 +77,7 @@ def shown(root: Path, rows: list[Row]) -> list[Picture]:
 
 
 def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.Tensor, torch.Tensor]]]:
-    """The i-th sample by each way; all draw the same crops."""
+    """Functions that return the i-th sample; all draw the same crops."""
     plain, cached = (Samples(shown(root, rows), RECIPE, 0, 1, cache=kept) for kept in (0, 100))
 
     def sample(samples: Samples, i: int):
@@ -96,7 +96,7 @@ def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.
 
 
 def one(root: Path, rows: list[Row]) -> measure.Variants:
-    """A second sample: the first brings in code and, where pictures are kept, their memory."""
+    """A second sample; the first one loads code and, with a cache, allocates its memory."""
     ways = build(root, rows)
     for way in ways.values():
         way(0)
@@ -104,7 +104,7 @@ def one(root: Path, rows: list[Row]) -> measure.Variants:
 
 
 def measure_runs(work: dict[str, Callable[[int], object]]) -> dict[str, float]:
-    """Median seconds per sample. `RUN` samples at a time: a loader finds its own code and memory in the caches."""
+    """Median seconds per sample, over series of `RUN` samples, so that code and memory are in the processor caches."""
     order = itertools.count()
 
     def run(way):
@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def fed(samples: Samples, workers: int) -> float:
-    """Pictures per second, the median over the epochs but for the first, which decodes whatever is kept."""
+    """Images per second, the median over all epochs but the first, which fills the cache."""
     batches = Batches(PICTURES, samples.recipe, RECIPE.batch, 0, 1, 0, 1)
     gpu = measure.DEVICE.type == "cuda"
     loader, ends = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu)), []

@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs/tutorial.md from the finished default run: docs/images/.
+"""Makes the images of README and docs/tutorial.md (docs/images/) from the finished default run.
 
 python benchmarks/pictures.py
 """
@@ -24,7 +24,7 @@ PICTURE, CLASS = "images/val_00094.png", "cross"
 
 
 def main() -> None:
-    """Figures of the page, one class explained by two methods, and one picture labelled."""
+    """Figures of the report, one class explained for two methods, and one labelled image."""
     plan = plans.build(config.load(ROOT / "params.yaml"))
     folders = {node.place: ROOT / node.folder for node in plan.nodes.values()}
     base = folders["checkpoints/base/shapes/overlap/4/s0"]
