@@ -19,7 +19,8 @@ from dkd import scenario, seeds
 from dkd.config.schema import Train
 from dkd.data import transforms
 from dkd.data.index import Row
-from dkd.training.loop import Batches, Picture, Recipe, Samples
+from dkd.training.loop import Batches, Picture, Samples
+from dkd.training.recipe import Recipe
 
 PICTURES, CLASSES, RUN = 64, 20, 8
 RECIPE = Recipe(
@@ -29,6 +30,10 @@ RECIPE = Recipe(
     head_lr=10.0,
     weight_decay=0.0,
     pos_weight=1.0,
+    seed=0,
+    loss_options={},
+    head_init="random",
+    replay=None,
 )
 TABLE = scenario.id_table(tuple(range(1, CLASSES + 1)), tuple(range(16, CLASSES + 1)))
 
@@ -78,7 +83,7 @@ def shown(root: Path, rows: list[Row]) -> list[Picture]:
 
 def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.Tensor, torch.Tensor]]]:
     """Functions that return the i-th sample; all draw the same crops."""
-    plain, cached = (Samples(shown(root, rows), RECIPE, 0, 1, cache=kept) for kept in (0, 100))
+    plain, cached = (Samples(shown(root, rows), RECIPE, 1, kept) for kept in (0, 100))
 
     def sample(samples: Samples, i: int):
         image, labels = samples[(0, i % PICTURES)]
@@ -138,7 +143,7 @@ def main() -> None:
         measure.table(("one sample, 500 x 375 to 512 x 512", *head), lines)
 
         pictures = shown(root, rows)
-        files = Samples(pictures, RECIPE, 0, 1).files
+        files = Samples(pictures, RECIPE, 1, 0).files
         image, mask = files[0]
         crop = {key: getattr(RECIPE, key) for key in ("crop", "scale", "ratio", "flip")}
         full = np.array(Image.fromarray(mask).resize((RECIPE.crop, RECIPE.crop), Image.Resampling.NEAREST))
@@ -155,7 +160,7 @@ def main() -> None:
         for workers in (0, 1, 2):
             for kept in (0, 100):
                 way = f"{workers} workers, {'kept' if kept else 'decoded each time'}"
-                speed[way] = fed(Samples(pictures, RECIPE._replace(epochs=9), 0, 1, cache=kept), workers)
+                speed[way] = fed(Samples(pictures, RECIPE._replace(epochs=9), 1, kept), workers)
         first = next(iter(speed.values()))
         lines = [(way, each, each / max(int(way[0]), 1), each / first) for way, each in speed.items()]
         measure.table(("through the loader, batch 16", "images/s", "per worker", "times faster"), lines)
@@ -163,7 +168,7 @@ def main() -> None:
 
 def fed(samples: Samples, workers: int) -> float:
     """Images per second, the median over all epochs but the first, which fills the cache."""
-    batches = Batches(PICTURES, samples.recipe, RECIPE.batch, 0, 1, 0, 1)
+    batches = Batches(PICTURES, samples.recipe, RECIPE.batch, 0, 1, 1)
     gpu = measure.DEVICE.type == "cuda"
     loader, ends = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu)), []
     for _ in range(samples.recipe.epochs):

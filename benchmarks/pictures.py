@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from dkd.config import schema as config  # noqa: E402
 from dkd.use import explain  # noqa: E402
-from dkd.use import images as photos  # noqa: E402
+from dkd.use import images  # noqa: E402
 from dkd.use.predict import Predictor, write  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 from pipeline.publish import METRICS  # noqa: E402
@@ -34,11 +34,11 @@ def main() -> None:
         shutil.copyfile(ROOT / METRICS / f"{name}.png", OUT / f"{name}.png")
     for method in ("finetune", "dkd"):
         last = folders[f"checkpoints/increment/shapes/overlap/4+1+1/{method}-s0"]
-        figure = explain.explain(last, photos.read(picture), CLASS, base)
+        figure = explain.explain(last, images.read(picture), CLASS, base, "cpu")
         figure.png(0.75).save(OUT / f"explain-{method}.jpg", quality=85, optimize=True)
-    predictor, place = Predictor(last, "cpu", threads=1), ROOT / ".dkd" / "pictures"
+    predictor, place = Predictor(last, "cpu", size=None, tile=1024, threads=1), ROOT / ".dkd" / "pictures"
     shutil.rmtree(place, ignore_errors=True)
-    write(predictor, [photos.Photo(picture, "one")], place)
+    write(predictor, [images.ImageFile(picture, "one")], place, 0)
     with Image.open(place / "overlays" / "one.jpg") as overlay:
         overlay.save(OUT / "overlay.png", optimize=True)
     shutil.rmtree(place)

@@ -17,6 +17,7 @@ from dkd.losses import Target
 from dkd.methods import dkd
 from dkd.model.segmenter import Segmenter
 from dkd.training import loop as train
+from dkd.training.recipe import Recipe
 from tests import plain
 
 WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}
@@ -33,7 +34,8 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     student.add_head(classes[1], from_auxiliary=True)
     student.eval()
     student, teacher = (model.to(device, memory_format=layout) for model in (student, teacher))
-    recipe = train.Recipe(**config.Train().model_dump(), **config.Increment(epochs=1, lr=1e-5).model_dump())
+    values = {**config.Train().model_dump(), **config.Increment(epochs=1, lr=1e-5).model_dump()}
+    recipe = Recipe(**values, seed=0, loss_options=WEIGHTS, head_init="auxiliary", replay=None)
     optimizer, _ = train.optimise(student, recipe, 100)
     if not fast:
         groups = [{k: group[k] for k in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]
@@ -114,8 +116,8 @@ def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> fl
     with tempfile.TemporaryDirectory() as folder:
         pictures = loader.shown(Path(folder), loader.draw(Path(folder)))
         recipe = loader.RECIPE._replace(batch=batch, epochs=99)
-        order = train.Batches(len(pictures), recipe, batch, 0, 1, 0, 1)
-        samples = train.Samples(pictures, recipe, 0, 1)
+        order = train.Batches(len(pictures), recipe, batch, 0, 1, 1)
+        samples = train.Samples(pictures, recipe, 1, 0)
         feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
         # The first steps start workers and select kernels, and do not count.
         for i in range(-8, 30) if cuda else range(-1, 3):

@@ -84,7 +84,7 @@ def _run(node: Node, runtime: dict[str, Any], scratch: Path) -> Any:
     """What the stage returns, from as many processes as the runtime asks for."""
     work = store.WORK / node.key
     params, inputs = copy.deepcopy(node.params), {name: Path(source.path) for name, source in node.inputs.items()}
-    runtime = {**copy.deepcopy(runtime), "work": str(work), "board": f"logs/tensorboard/{node.folder}"}
+    runtime = {**copy.deepcopy(runtime), "work": str(work), "tensorboard_dir": f"logs/tensorboard/{node.folder}"}
     if runtime["processes"] > 1 and RULES[node.rule].shared:
         request = {"rule": node.rule, "label": node.label, "log": node.log, "params": params, "runtime": runtime}
         return launch.run({**request, "inputs": inputs, "out": scratch}, runtime["processes"], work / "processes")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from dkd.data import catalog
 from dkd.errors import InputError
+from dkd.methods import module_name, sort_options
 from dkd.report.method_labels import method_labels
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
@@ -101,7 +102,7 @@ class Plan:
 def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     """The modules where the code of a node begins."""
     method = {"base": "joint", "increment": params.get("method", "")}.get(rule)
-    return (f"pipeline.stages.{rule}", *([f"dkd.methods.{method.replace('-', '_')}"] if method else []))
+    return (f"pipeline.stages.{rule}", *([module_name(method)] if method else []))
 
 
 def build(config: Any) -> Plan:
@@ -178,19 +179,18 @@ class _Builder:
 
     def _increments(self, run: dict[str, Any], shared: dict[str, Source], checkpoint: Source) -> Iterator[tuple]:
         order, sizes, seed = run["order"], run["sizes"], run["seed"]
-        options = dict(run["methods"][run["method"]])
-        start, size = options.pop("start", "random"), options.pop("memory", None)
-        confidence, replay = options.pop("confidence", None), options.pop("replay", None)
+        options = sort_options(run["methods"][run["method"]])
         memory: dict[str, Source] = {}
         for step in range(1, len(sizes)):
             previous, so_far = checkpoint, sizes[: step + 1]
             place = f"{run['dataset']}/{run['setting']}/{_scope(so_far)}/{run['method']}-s{seed}"
-            if size:
-                params = {"step": step, "size": size, "confidence": confidence, "seed": seed}
+            if options.memory:
+                params = {"step": step, "size": options.memory, "confidence": options.confidence, "seed": seed}
                 memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
             params = {"dataset": run["dataset"], "step": step, "sizes": so_far, "order": order[: sum(so_far)]}
-            params |= {"method": run["method"], "start": start, "weights": options, "seed": seed}
-            params |= {"recipe": {**run["train"], **run["increment"]}, **({"replay": replay} if size else {})}
+            params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
+            params |= {"recipe": {**run["train"], **run["increment"]}}
+            params |= {"replay": options.replay} if options.memory else {}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 

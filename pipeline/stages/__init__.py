@@ -4,16 +4,13 @@ from pathlib import Path
 from typing import Any
 
 
-def pictures(inputs: dict[str, Path]) -> dict[str, Path]:
-    """Where the pictures of a step are: data, index and tasks."""
-    tables = {"index": inputs["index"] / "index.csv", "tasks": inputs["tasks"] / "tasks.json"}
-    return {"data": inputs["data"], **tables}
+def tables(inputs: dict[str, Path]) -> dict[str, Path]:
+    """Fields of `dkd.data.tasks.Inputs`."""
+    return {"data": inputs["data"], "index": inputs["index"] / "index.csv", "tasks": inputs["tasks"] / "tasks.json"}
 
 
-def training(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict[str, Any]:
-    """What every training is told, besides its step, method and network."""
-    work = {"state": Path(runtime["work"]), "save_minutes": runtime["save_minutes"]}
-    work["board"] = Path(runtime["board"]) if runtime["tensorboard"] else None
-    names = {"device": "device", "threads": "threads", "workers": "workers", "micro": "micro_batch"}
-    machine = {name: runtime[key] for name, key in {**names, "cache": "image_cache"}.items()}
-    return {**pictures(inputs), **machine, **work, "seed": params["seed"], "out": out}
+def machine(runtime: dict[str, Any]) -> dict[str, Any]:
+    """Fields of `dkd.devices.Runtime`."""
+    names = ("device", "threads", "workers", "micro_batch", "evaluate_batch", "image_cache", "save_minutes")
+    curves = Path(runtime["tensorboard_dir"]) if runtime["tensorboard"] else None
+    return {**{name: runtime[name] for name in names}, "work": Path(runtime["work"]), "tensorboard_dir": curves}

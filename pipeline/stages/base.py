@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
 from dkd.methods import joint
-from dkd.training import loop as train
-from pipeline.stages import training
+from dkd.training.loop import train
+from dkd.training.recipe import Recipe
+from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Checkpoint and train.csv; inputs: data, index, tasks, weights where the backbone starts from a file."""
-    weights = {"pretrained": str(inputs["weights"])} if "weights" in inputs else {}
-    recipe, model = train.Recipe(**params["recipe"]), {**params["model"], **weights}
-    common = training(params, runtime, inputs, out)
-    return train.fit(method=joint, step=0, recipe=recipe, weights={}, model=model, **common)
+    network = dict(params["model"])
+    if "weights" in inputs:
+        network["pretrained"] = str(inputs["weights"])
+    recipe = Recipe(**params["recipe"], seed=params["seed"], loss_options={}, head_init="random", replay=None)
+    given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
+    return train(joint, 0, recipe, *given, network=network, memory=None, out=out)

@@ -1,13 +1,15 @@
-"""Judges a checkpoint on the test pictures of its step."""
+"""Evaluates a checkpoint on the test images of its step."""
 
 from pathlib import Path
 
-from dkd import evaluate
-from pipeline.stages import pictures
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
+from dkd.evaluate import Scoring, evaluate
+from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """metrics.json and confusion.npz; inputs: data, index, tasks, checkpoint."""
-    machine = {name: runtime[name] for name in ("device", "threads", "workers")}
-    given = {**pictures(inputs), **params, **machine, "batch": runtime["evaluate_batch"]}
-    return evaluate.evaluate(folder=inputs["checkpoint"], out=out, **given)
+    scoring = Scoring(**{name: params[name] for name in Scoring._fields})
+    given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
+    return evaluate(inputs["checkpoint"], params["step"], scoring, *given, out)

@@ -3,20 +3,23 @@
 from importlib import import_module
 from pathlib import Path
 
-from dkd.training import loop as train
-from pipeline.stages import training
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
+from dkd.methods import module_name
+from dkd.training.loop import train
+from dkd.training.recipe import Recipe
+from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Checkpoint and train.csv; inputs: data, index, tasks, previous, for replay also memory."""
-    return train.fit(
-        method=import_module(f"dkd.methods.{params['method'].replace('-', '_')}"),
-        step=params["step"],
-        recipe=train.Recipe(**params["recipe"]),
-        start=params["start"],
-        weights=params["weights"],
-        previous=inputs["previous"],
-        memory=inputs.get("memory"),
-        replay=params.get("replay", "current"),
-        **training(params, runtime, inputs, out),
+    recipe = Recipe(
+        **params["recipe"],
+        seed=params["seed"],
+        loss_options=params["weights"],
+        head_init=params["start"],
+        replay=params.get("replay"),
     )
+    given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
+    sources = {"network": inputs["previous"], "memory": inputs.get("memory")}
+    return train(import_module(module_name(params["method"])), params["step"], recipe, *given, **sources, out=out)

@@ -1,13 +1,15 @@
-"""Chooses the pictures of earlier steps that a step replays."""
+"""Chooses the images of earlier steps that a step replays."""
 
 from pathlib import Path
 
-from dkd.training import exemplars as memory
-from pipeline.stages import pictures
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
+from dkd.training import exemplars
+from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """memory.json and masks/; inputs: data, index, tasks, checkpoint, after the first time also memory."""
-    machine = {name: runtime[name] for name in ("device", "threads")}
-    given = {**pictures(inputs), **params, **machine}
-    return memory.build(folder=inputs["checkpoint"], before=inputs.get("memory"), out=out, **given)
+    selection = exemplars.Selection(params["size"], params["confidence"], params["seed"])
+    given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
+    return exemplars.build(inputs["checkpoint"], params["step"], selection, inputs.get("memory"), *given, out)

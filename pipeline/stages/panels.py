@@ -1,13 +1,14 @@
-"""Shows what a checkpoint makes of fixed test pictures, and how far its reasoning moved."""
+"""Shows what a checkpoint predicts for fixed test images, and how its terms changed since the step before."""
 
 from pathlib import Path
 
-from dkd.use import samples as panels
-from pipeline.stages import pictures
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
+from dkd.use import samples
+from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
-    """panels.json, sheet.png and pictures; inputs: data, index, tasks, checkpoint and, but for a base, previous."""
-    machine = {name: runtime[name] for name in ("device", "threads")}
-    given = {**pictures(inputs), **params, **machine}
-    return panels.write(folder=inputs["checkpoint"], previous=inputs.get("previous"), out=out, **given)
+    """panels.json, sheet.png and images; inputs: data, index, tasks, checkpoint and, but for a base, previous."""
+    given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
+    return samples.write(inputs["checkpoint"], inputs.get("previous"), params["step"], *given, out)

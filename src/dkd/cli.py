@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,13 @@ from dkd.config import schema as config
 from dkd.data import catalog
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
+from dkd.data.tasks import Inputs
 from dkd.errors import InputError, one_line
+from dkd.methods import Options, module_name, sort_options
+
+if TYPE_CHECKING:
+    from dkd.devices import Runtime
+    from dkd.training.recipe import Recipe
 
 RANK = int(os.environ.get("RANK", "0"))
 """Which of several processes this is, as launchers tell; the first one writes and speaks."""
@@ -136,46 +142,48 @@ def train(
 
     Several processes share it: `torchrun -m dkd.cli train` or `accelerate launch -m dkd.cli train`.
     """
-    from dkd.training.loop import Recipe, fit
+    from dkd.training.loop import train as train_step
 
     if method not in config.methods():
         raise InputError(f"--method: unknown method {method!r}; {config.near(method, list(config.methods()))}")
     if (previous is None) != (step == 0) or (method == "joint" and step):
         raise InputError("--previous: step 0 starts from nothing, every later step from a checkpoint (joint has none)")
     sections = config.recipe(preset, set_)
-    phase = sections["base" if step == 0 else "increment"]
-    options = getattr(sections["methods"], method).model_dump() if step else {"start": "random"}
-    replay = options.pop("replay", "current")
-    if (memory is None) != (options.pop("memory", None) is None):
+    options = sort_options(getattr(sections["methods"], method).model_dump() if step else {})
+    if (memory is None) != (options.memory is None):
         raise InputError("--memory: dkd-m needs exemplars (`dkd memory`), other methods take none")
-    options.pop("confidence", None)
     # Outside of the folder that becomes `out`, and found again by the next call.
     state = out.with_name(f".{out.name}.unfinished")
+    given = {"device": device, "threads": threads, "workers": workers, "micro_batch": micro_batch}
+    given |= {"image_cache": image_cache, "work": state, "tensorboard_dir": tensorboard}
     with _scratch(out, folder=True) as place:
-        fit(
-            method=import_module(f"dkd.methods.{method.replace('-', '_') if step else 'joint'}"),
-            data=data,
-            index=index,
-            tasks=tasks,
-            step=step,
-            out=place,
-            seed=seed,
-            recipe=Recipe(**sections["train"].model_dump(), **phase.model_dump()),
-            start=options.pop("start", "random"),
-            weights=options,
-            model=sections["model"].model_dump(mode="json") if step == 0 else None,
-            previous=previous,
+        train_step(
+            import_module(module_name(method if step else "joint")),
+            step,
+            _recipe(sections, step, seed, options),
+            Inputs(data, index, tasks),
+            _runtime(**given),
+            network=previous or sections["model"].model_dump(mode="json"),
             memory=memory,
-            replay=replay,
-            device=device,
-            threads=threads,
-            workers=workers,
-            micro=micro_batch,
-            cache=image_cache,
-            state=state,
-            board=tensorboard,
+            out=place,
         )
     shutil.rmtree(state, ignore_errors=True)
+
+
+def _recipe(sections: dict[str, Any], step: int, seed: int, options: Options) -> "Recipe":
+    """The recipe of a step: sections of params.yaml, and the options of its method."""
+    from dkd.training.recipe import Recipe
+
+    values = {**sections["train"].model_dump(), **sections["increment" if step else "base"].model_dump()}
+    return Recipe(**values, seed=seed, loss_options=options.loss, head_init=options.head_init, replay=options.replay)
+
+
+def _runtime(**given: Any) -> "Runtime":
+    """What a verb's options say, and the defaults of params.yaml for the rest."""
+    from dkd.devices import Runtime
+
+    values = {**config.Runtime().model_dump(), "work": None, "tensorboard_dir": None, **given}
+    return Runtime(**{name: values[name] for name in Runtime._fields})
 
 
 @app.command(
@@ -197,38 +205,31 @@ def extend(
 ) -> None:
     """Teach a network in use the classes of newly labelled pictures."""
     from dkd.checkpoint import describe
-    from dkd.training.loop import Recipe, fit
+    from dkd.training.loop import train as train_step
     from dkd.use.extend import prepare
 
     if format not in catalog.PARTS:
         raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
     learned = describe(checkpoint)
     sections = config.recipe(preset or (learned.dataset if learned.dataset in config.presets() else None), set_)
-    single = [name for name, options in config.methods().items() if "memory" not in options and name != "joint"]
+    options = {name: sort_options(values) for name, values in config.methods().items()}
+    single = [name for name, values in options.items() if values.memory is None and name != "joint"]
     if method not in single:
         raise InputError(f"--method: {method!r} can't go on from a checkpoint alone; {config.near(method, single)}")
-    options = getattr(sections["methods"], method).model_dump()
+    options = sort_options(getattr(sections["methods"], method).model_dump())
     names, places = catalog.class_names(format, data), catalog.places(format, data)
     state = out.with_name(f".{out.name}.unfinished")
     with _scratch(out, folder=True) as place:
-        index, tasks, step = prepare(checkpoint, data, names, places, catalog.STORED.get(format), place)
-        fit(
-            method=import_module(f"dkd.methods.{method.replace('-', '_')}"),
-            data=data,
-            index=index,
-            tasks=tasks,
-            step=step,
+        inputs, step = prepare(checkpoint, data, names, places, catalog.STORED.get(format), place)
+        train_step(
+            import_module(module_name(method)),
+            step,
+            _recipe(sections, step, seed, options),
+            inputs,
+            _runtime(device=device, threads=threads, workers=workers, micro_batch=micro_batch, work=state),
+            network=checkpoint,
+            memory=None,
             out=place,
-            seed=seed,
-            recipe=Recipe(**sections["train"].model_dump(), **sections["increment"].model_dump()),
-            start=options.pop("start", "random"),
-            weights=options,
-            previous=checkpoint,
-            device=device,
-            threads=threads,
-            workers=workers,
-            micro=micro_batch,
-            state=state,
         )
     shutil.rmtree(state, ignore_errors=True)
 
@@ -252,23 +253,11 @@ def memory(
     threads: Threads = 1,
 ) -> None:
     """Choose the pictures of earlier steps that dkd-m replays."""
-    from dkd.training.exemplars import build
+    from dkd.training.exemplars import Selection, build
 
+    selection, inputs = Selection(size, confidence, seed), Inputs(data, index, tasks)
     with _scratch(out, folder=True) as place:
-        build(
-            data=data,
-            index=index,
-            tasks=tasks,
-            folder=checkpoint,
-            step=step,
-            size=size,
-            confidence=confidence,
-            seed=seed,
-            out=place,
-            before=before,
-            device=device,
-            threads=threads,
-        )
+        build(checkpoint, step, selection, before, inputs, _runtime(device=device, threads=threads), place)
 
 
 @app.command(rich_help_panel=LEARN, epilog="Example: dkd evaluate step1 --data garden --out step1-metrics")
@@ -287,8 +276,8 @@ def evaluate(
 ) -> None:
     """Judge a checkpoint on the test pictures of its step, and print the means."""
     from dkd.checkpoint import describe
-    from dkd.evaluate import check_names
-    from dkd.evaluate import evaluate as judge
+    from dkd.evaluate import Scoring, check_names
+    from dkd.evaluate import evaluate as evaluate_step
 
     learned = describe(checkpoint)
     preset = preset or (learned.dataset if learned.dataset in config.presets() else None)
@@ -313,18 +302,13 @@ def evaluate(
         if tasks is None:
             tasks = Path(made) / "tasks.json"
             tasks_file.write(tasks_file.judged(index_file.read(index), learned.order, learned.sizes), tasks)
-        judge(
-            data=data,
-            index=index,
-            tasks=tasks,
-            folder=checkpoint,
-            step=len(learned.sizes) - 1,
-            base=learned.sizes[0],
-            out=place,
-            device=device,
-            threads=threads,
-            workers=workers,
-            **values,
+        evaluate_step(
+            checkpoint,
+            len(learned.sizes) - 1,
+            Scoring(base=learned.sizes[0], **values),
+            Inputs(data, index, tasks),
+            _runtime(device=device, threads=threads, workers=workers),
+            place,
         )
         if RANK:
             return

@@ -7,6 +7,8 @@ import logging
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -14,6 +16,32 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from dkd.errors import InputError
 
 log = logging.getLogger("dkd")
+
+
+class Runtime(NamedTuple):
+    """How work is carried out on this machine; changes no result beyond rounding.
+
+    Work ignores the values that it does not need.
+    """
+
+    device: str
+    """auto, cpu or cuda."""
+    threads: int
+    """Of a CPU."""
+    workers: int
+    """Processes that load images."""
+    micro_batch: int | None
+    """Most images per forward pass of training; None: a whole batch."""
+    evaluate_batch: int
+    """Images per forward pass of evaluation."""
+    image_cache: int
+    """MB of decoded images kept in shared memory."""
+    save_minutes: float
+    """Between two saved states of an unfinished training."""
+    work: Path | None
+    """Folder for the state of the unfinished training, which the next call continues; None: it is not kept."""
+    tensorboard_dir: Path | None
+    """Folder for TensorBoard's curves; None: none are written."""
 
 
 def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Accelerator:

@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from dkd import bilinear, checkpoint, devices, metrics, scenario
 from dkd.data import index as index_file
 from dkd.data import reader, transforms
 from dkd.data import tasks as tasks_file
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 
@@ -117,32 +120,29 @@ def check_names(names: Sequence[str], learned: checkpoint.Step, where: Path, fol
             )
 
 
-def evaluate(
-    *,
-    data: Path,
-    index: Path,
-    tasks: Path,
-    folder: Path,
-    step: int,
-    base: int,
-    crop: int,
-    unseen: str,
-    count_background: bool,
-    absent: str,
-    out: Path,
-    device: str = "auto",
-    threads: int | None = None,
-    workers: int = 0,
-    batch: int = 16,
-) -> dict:
-    """Judge the checkpoint in `folder` on the test pictures of `step`; write metrics.json and confusion.npz into `out`.
+class Scoring(NamedTuple):
+    """How predictions are scored."""
 
-    `base`: how many classes count as base. `unseen`: labels of classes not learned yet are `background` (VOC) or
-    `ignore`d (ADE20K). `absent`: classes that neither occur nor are predicted are `leave_out` of means or count as
-    `zero` (as released). Several processes share the pictures, each of which counts once. Returns what it cost.
-    Raises InputError where labels of the index are not those of the checkpoint, or no test picture shows a class of it.
+    base: int
+    """How many classes count as base."""
+    crop: int
+    """Side in pixels of the central square of the protocol `paper`."""
+    unseen: str
+    """Labels of classes not learned yet are `background` (VOC) or `ignore`d (ADE20K)."""
+    count_background: bool
+    """Whether background is a class of the base (paper: "old")."""
+    absent: str
+    """Classes that neither occur nor are predicted are `leave_out` of means or count as `zero` (as released)."""
+
+
+def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime: Runtime, out: Path) -> dict:
+    """Evaluate the checkpoint in `folder` on the test images of `step`; write metrics.json and confusion.npz to `out`.
+
+    Several processes share the images, each of which counts once. Returns the cost. Raises InputError where the labels
+    of the index are not those of the checkpoint, or no test image shows a class that it has learned.
     """
-    accelerator = devices.accelerator(device, threads)
+    data, index, tasks = inputs
+    accelerator = devices.accelerator(runtime.device, runtime.threads)
     model, learned = checkpoint.load(folder, accelerator.device)
     steps = tasks_file.read(tasks)["steps"]
     if step >= len(steps):
@@ -161,27 +161,28 @@ def evaluate(
             f"{data}: no {held_out} picture shows a class that {folder} has learned, so there is nothing to judge; "
             "check the masks of that split, or add pictures to it that show one"
         )
-    table = scenario.id_table(learned.order, learned.order, rest=0 if unseen == "background" else scenario.VOID)
+    table = scenario.id_table(learned.order, learned.order, rest=0 if scoring.unseen == "background" else scenario.VOID)
     table = table[pictures.labels()]
     own = rows[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(
-        Views(data, own, crop),
-        batch_size=batch,
-        num_workers=workers,
+        Views(data, own, scoring.crop),
+        batch_size=runtime.evaluate_batch,
+        num_workers=runtime.workers,
         collate_fn=_flatten,
         pin_memory=accelerator.device.type == "cuda",
     )
     names = checkpoint.names(learned)
     hidden = None if accelerator.is_main_process else True
     views = tqdm(loader, desc="evaluate", disable=hidden, leave=False)
-    with devices.explained(f"{batch} pictures at once; lower runtime.evaluate_batch"):
+    with devices.explained(f"{runtime.evaluate_batch} pictures at once; lower runtime.evaluate_batch"):
         found = count(model, views, table, len(names), accelerator.device)
     counts = {
         name: accelerator.reduce(torch.from_numpy(found).to(accelerator.device), reduction="sum").cpu().numpy()
         for name, found in found.items()
     }
     if accelerator.is_main_process:
-        found = {name: metrics.summary(counts[name], names, base, count_background, absent) for name in PROTOCOLS}
+        how = scoring.base, scoring.count_background, scoring.absent
+        found = {name: metrics.summary(counts[name], names, *how) for name in PROTOCOLS}
         text = json.dumps({"step": step, "protocols": found}, indent=1, ensure_ascii=False)
         (out / "metrics.json").write_text(text + "\n", encoding="utf-8")
         np.savez_compressed(out / "confusion.npz", names=np.array(names), **counts)

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from dkd.data import catalog, index, shapes, tasks
-from dkd.training import loop as train
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
+from dkd.methods import joint
+from dkd.training.loop import train
+from dkd.training.recipe import Recipe
 
 SPEC = {
     "backbone": "test_resnet",
@@ -17,23 +21,38 @@ SPEC = {
     "aspp_dilations": [1, 2],
     "dropout": 0.1,
 }
-RECIPE = train.Recipe(
-    epochs=2,
-    batch=4,
-    crop=32,
-    scale=(0.5, 1.0),
-    ratio=(0.75, 1.34),
-    flip=0.5,
-    lr=0.01,
-    head_lr=10.0,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=1e-4,
-    power=0.9,
-    warmup=0.0,
-    pos_weight=2.0,
-    void="negative",
-    precision="fp32",
+VALUES = {
+    "epochs": 2,
+    "batch": 4,
+    "crop": 32,
+    "scale": (0.5, 1.0),
+    "ratio": (0.75, 1.34),
+    "flip": 0.5,
+    "lr": 0.01,
+    "head_lr": 10.0,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 1e-4,
+    "power": 0.9,
+    "warmup": 0.0,
+    "pos_weight": 2.0,
+    "void": "negative",
+    "precision": "fp32",
+}
+"""What params.yaml says of a base's training."""
+RECIPE = Recipe(**VALUES, seed=0, loss_options={}, head_init="random", replay=None)
+LATER = RECIPE._replace(lr=0.001, loss_options={"kd": 5.0, "dkd": 5.0, "ac": 1.0})
+"""Of a step by `dkd`."""
+RUNTIME = Runtime(
+    device="cpu",
+    threads=1,
+    workers=0,
+    micro_batch=None,
+    evaluate_batch=16,
+    image_cache=0,
+    save_minutes=10.0,
+    work=None,
+    tensorboard_dir=None,
 )
 
 
@@ -51,14 +70,28 @@ def pictures(drawn, tmp_path) -> Path:
     return Path(shutil.copytree(drawn, tmp_path / "pictures"))
 
 
-def prepare(root: Path, out: Path, sizes=(4, 1, 1), order=(1, 2, 3, 4, 5, 6), setting="overlap") -> dict[str, Path]:
-    """Index and tasks of a data set, as keyword arguments of `train.fit` and `evaluate.evaluate`."""
+def prepare(root: Path, out: Path, sizes=(4, 1, 1), order=(1, 2, 3, 4, 5, 6), setting="overlap") -> Inputs:
+    """Index and tasks of a data set."""
     table = index.build(root, "shapes", catalog.class_names("folder", root), catalog.places("folder", root))
     index.write(table, root, out / "index.csv")
     tasks.write(tasks.split(table, setting=setting, order=order, sizes=sizes), out / "tasks.json")
-    return {"data": root, "index": out / "index.csv", "tasks": out / "tasks.json"}
+    return Inputs(root, out / "index.csv", out / "tasks.json")
+
+
+def train_base(inputs: Inputs, out: Path, recipe=RECIPE, network=SPEC, method=joint, **runtime) -> dict:
+    """Train step 0 into the folder `out`, which may be there; returns the cost."""
+    out.mkdir(exist_ok=True)
+    runtime = RUNTIME._replace(**runtime)
+    return train(method, 0, recipe, inputs, runtime, network=network, memory=None, out=out)
+
+
+def train_step(inputs: Inputs, out: Path, previous: Path, method, step=1, recipe=LATER, memory=None, **runtime) -> dict:
+    """Train a later step into the folder `out`, which may be there; returns the cost."""
+    out.mkdir(exist_ok=True)
+    runtime = RUNTIME._replace(**runtime)
+    return train(method, step, recipe, inputs, runtime, network=previous, memory=memory, out=out)
 
 
 @pytest.fixture(scope="session")
-def prepared(drawn, tmp_path_factory) -> dict[str, Path]:
+def prepared(drawn, tmp_path_factory) -> Inputs:
     return prepare(drawn, tmp_path_factory.mktemp("prepared"))

@@ -15,11 +15,9 @@ from dkd import checkpoint, evaluate
 from dkd.config import schema as config
 from dkd.data import transforms
 from dkd.errors import InputError
-from dkd.methods import joint
 from dkd.model import backbone
 from dkd.model.segmenter import Segmenter
-from dkd.training import loop as train
-from tests.dkd.conftest import RECIPE, SPEC
+from tests.dkd.conftest import RECIPE, RUNTIME, SPEC, train_base
 
 TRANSFORMERS = [("test_vit", 16), ("swin_tiny_patch4_window7_224", 32)]
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "backbones.md"
@@ -30,19 +28,7 @@ def network(name, stride=16, **changes):
 
 
 def fit_base(prepared, out, model, recipe=RECIPE):
-    out.mkdir()
-    train.fit(
-        method=joint,
-        step=0,
-        out=out,
-        weights={},
-        device="cpu",
-        threads=1,
-        recipe=recipe,
-        seed=0,
-        model=model,
-        **prepared,
-    )
+    train_base(prepared, out, recipe, model)
     return checkpoint.load(out)
 
 
@@ -93,8 +79,8 @@ def test_convolutions_see_pictures_as_they_are():
 
 def test_a_transformer_is_trained_and_judged_at_sizes_that_are_no_multiples(prepared, tmp_path):
     fit_base(prepared, tmp_path / "base", {**SPEC, "backbone": "test_vit"}, RECIPE._replace(crop=40, epochs=1))
-    options = {"base": 4, "crop": 24, "unseen": "background", "count_background": True, "absent": "leave_out"}
-    evaluate.evaluate(folder=tmp_path / "base", step=0, out=tmp_path, device="cpu", threads=1, **prepared, **options)
+    scoring = evaluate.Scoring(base=4, crop=24, unseen="background", count_background=True, absent="leave_out")
+    evaluate.evaluate(tmp_path / "base", 0, scoring, prepared, RUNTIME, tmp_path)
     assert set(json.loads((tmp_path / "metrics.json").read_text())["protocols"]) == {"paper", "full_image"}
 
 

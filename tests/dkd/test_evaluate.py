@@ -11,7 +11,7 @@ from dkd import checkpoint, evaluate
 from dkd.data import catalog, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
-from tests.dkd.conftest import SPEC, prepare
+from tests.dkd.conftest import RUNTIME, SPEC, prepare
 from tests.dkd.test_cli import run
 
 QUICK = ["--set", "evaluate.crop=32", "--device", "cpu"]
@@ -73,10 +73,10 @@ def test_nothing_to_judge_is_said(network, pictures, tmp_path, monkeypatch, show
 
 def test_the_workflow_is_told_the_same(network, pictures, tmp_path):
     files = prepare(pictures, tmp_path, sizes=(4, 2))
-    tasks.write(tasks.judged(index.read(files["index"])._replace(rows=()), (1, 2, 3, 4), (4,)), files["tasks"])
-    judging = {"crop": 32, "unseen": "background", "count_background": True, "absent": "leave_out", "device": "cpu"}
+    tasks.write(tasks.judged(index.read(files.index)._replace(rows=()), (1, 2, 3, 4), (4,)), files.tasks)
+    scoring = evaluate.Scoring(base=4, crop=32, unseen="background", count_background=True, absent="leave_out")
     with pytest.raises(InputError, match=r"no val picture shows a class that .* so there is nothing to judge"):
-        evaluate.evaluate(folder=network, step=0, base=4, out=tmp_path, **files, **judging)
+        evaluate.evaluate(network, 0, scoring, files, RUNTIME, tmp_path)
     assert not (tmp_path / "metrics.json").exists()
 
 

@@ -11,13 +11,11 @@ from PIL import Image
 
 from dkd.data import tasks
 from dkd.errors import InputError
-from dkd.methods import dkd_m, joint
+from dkd.methods import dkd_m
 from dkd.training import exemplars as memory
 from dkd.training import loop as train
-from dkd.training.exemplars import Exemplar
-from tests.dkd.conftest import RECIPE, SPEC, prepare
-
-WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}
+from dkd.training.exemplars import Exemplar, Selection
+from tests.dkd.conftest import LATER, RECIPE, RUNTIME, prepare, train_base, train_step
 
 
 def candidates(*classes):
@@ -51,31 +49,30 @@ def learned(drawn, tmp_path_factory):
     """Data of steps of 3, 2 and 1 classes, the base, its memory and the next step."""
     folder = tmp_path_factory.mktemp("memory")
     prepared = prepare(drawn, folder, sizes=(3, 2, 1))
-    fit(prepared, folder / "base", joint, 0, model=SPEC, weights={})
+    train_base(prepared, folder / "base", RECIPE._replace(epochs=1))
     build(prepared, folder / "memory1", folder / "base", 1)
-    fit(prepared, folder / "step1", dkd_m, 1, previous=folder / "base", memory=folder / "memory1")
+    fit(prepared, folder / "step1", folder / "base", folder / "memory1")
     return prepared, folder
 
 
-def fit(prepared, out, method, step, **changes):
-    out.mkdir()
-    options = {"weights": WEIGHTS, "recipe": RECIPE._replace(epochs=1), "seed": 0, **changes}
-    train.fit(method=method, step=step, out=out, device="cpu", threads=1, **prepared, **options)
+def fit(prepared, out, previous, memory, replay="current", **runtime):
+    recipe = LATER._replace(epochs=1, lr=0.01, replay=replay)
+    train_step(prepared, out, previous, dkd_m, 1, recipe, memory, **runtime)
 
 
-def build(prepared, out, folder, step, **changes):
+def build(prepared, out, folder, step, before=None, **changes):
     out.mkdir()
-    options = {"size": 8, "confidence": 0.6, "seed": 0, "device": "cpu", "threads": 1, **changes}
-    return memory.build(folder=folder, step=step, out=out, **prepared, **options)
+    selection = Selection(size=8, confidence=0.6, seed=0)._replace(**changes)
+    return memory.build(folder, step, selection, before, prepared, RUNTIME, out)
 
 
 def read(prepared, folder, step):
-    return memory.read(folder, tasks.read(prepared["tasks"]), step)
+    return memory.read(folder, tasks.read(prepared.tasks), step)
 
 
 def test_exemplars_come_from_the_steps_before(learned, tmp_path):
     prepared, folder = learned
-    steps = tasks.read(prepared["tasks"])["steps"]
+    steps = tasks.read(prepared.tasks)["steps"]
     first = read(prepared, folder / "memory1", 1)
     assert len(first) == 8 and {each.step for each in first} == {0}
     assert {each.id for each in first} <= set(steps[0]["train"])
@@ -92,7 +89,7 @@ def test_completed_masks_hold_own_labels_and_confident_answers(learned):
     prepared, folder = learned
     answered = 0
     for exemplar in read(prepared, folder / "memory1", 1):
-        truth = np.array(Image.open(prepared["data"] / "masks" / f"{exemplar.id}.png"))
+        truth = np.array(Image.open(prepared.data / "masks" / f"{exemplar.id}.png"))
         mask = np.array(Image.open(folder / "memory1" / "masks" / f"{exemplar.id}.png"))
         own = np.isin(truth, (1, 2, 3))
         # The base answers with the classes that its own labels speak of: there is nothing to complete.
@@ -102,7 +99,7 @@ def test_completed_masks_hold_own_labels_and_confident_answers(learned):
     if not folder2.exists():
         build(prepared, folder2, folder / "step1", 2, before=folder / "memory1", size=100, confidence=0.01)
     for exemplar in read(prepared, folder2, 2):
-        truth = np.array(Image.open(prepared["data"] / "masks" / f"{exemplar.id}.png"))
+        truth = np.array(Image.open(prepared.data / "masks" / f"{exemplar.id}.png"))
         mask = np.array(Image.open(folder2 / "masks" / f"{exemplar.id}.png"))
         own = (1, 2, 3) if exemplar.step == 0 else (4, 5)
         others = {1, 2, 3, 4, 5} - set(own)
@@ -115,12 +112,12 @@ def test_completed_masks_hold_own_labels_and_confident_answers(learned):
 @pytest.mark.parametrize("replay", ["current", "stored", "pseudo"])
 def test_what_the_labels_of_replayed_pictures_speak_of(learned, replay):
     prepared, folder = learned
-    task = train._task(prepared["data"], prepared["index"], prepared["tasks"], 1)
-    again = train._replayed(folder / "memory1", replay, prepared["data"], prepared["index"], prepared["tasks"], task)
+    task = train._task(prepared, 1)
+    again = train._replayed(folder / "memory1", replay, prepared, task)
     ids = {"current": (4, 5), "stored": (1, 2, 3), "pseudo": (1, 2, 3)}[replay]
     assert len(again) == 8 and {picture.visible for picture in again} == {ids}
     assert all(set(np.unique(picture.table).tolist()) == {0, *ids, 255} for picture in again)
-    samples = train.Samples(task.pictures + again, RECIPE, 0, 1)
+    samples = train.Samples(task.pictures + again, RECIPE, 1, 0)
     *_, last = samples[0, len(samples.pictures) - 1], samples[0, len(samples.pictures) - 1]
     if replay == "current":
         assert samples.first == 4 and len(last) == 2
@@ -131,17 +128,16 @@ def test_what_the_labels_of_replayed_pictures_speak_of(learned, replay):
 
 def test_another_word_for_replay_is_refused(learned):
     prepared, folder = learned
-    paths = prepared["data"], prepared["index"], prepared["tasks"]
     with pytest.raises(InputError, match=r"^replay: expected current, stored or pseudo, got 'now'"):
-        train._replayed(folder / "memory1", "now", *paths, train._task(*paths, 1))
+        train._replayed(folder / "memory1", "now", prepared, train._task(prepared, 1))
 
 
 @pytest.mark.parametrize("replay", ["current", "stored", "pseudo"])
 def test_every_policy_trains(learned, tmp_path, replay):
     prepared, folder = learned
     options = {"previous": folder / "base", "memory": folder / "memory1", "replay": replay}
-    fit(prepared, tmp_path / "a", dkd_m, 1, **options)
-    fit(prepared, tmp_path / "b", dkd_m, 1, **options, workers=2)
+    fit(prepared, tmp_path / "a", **options)
+    fit(prepared, tmp_path / "b", **options, workers=2)
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
     assert json.loads((tmp_path / "a" / "step.json").read_text())["method"] == "dkd-m"
 
@@ -149,25 +145,24 @@ def test_every_policy_trains(learned, tmp_path, replay):
 def test_stored_labels_are_those_that_the_step_of_the_picture_saw(drawn, tmp_path):
     """In `sequential`, labels of earlier steps are visible; so they are where a picture of step 1 is replayed."""
     prepared = prepare(drawn, tmp_path, sizes=(3, 2, 1), setting="sequential")
-    steps = tasks.read(prepared["tasks"])["steps"]
+    steps = tasks.read(prepared.tasks)["steps"]
     kept = [{"id": steps[step]["train"][0], "step": step, "classes": [4]} for step in (0, 1)]
     (tmp_path / "memory.json").write_text(json.dumps({"step": 2, "exemplars": kept}))
-    paths = prepared["data"], prepared["index"], prepared["tasks"]
-    zero, one = train._replayed(tmp_path, "stored", *paths, train._task(*paths, 2))
+    zero, one = train._replayed(tmp_path, "stored", prepared, train._task(prepared, 2))
     assert (zero.visible, one.visible) == ((1, 2, 3), (1, 2, 3, 4, 5))
-    [own] = {picture.visible for picture in train._task(*paths, 1).pictures}
+    [own] = {picture.visible for picture in train._task(prepared, 1).pictures}
     assert one.visible == own and np.unique(one.table).tolist() == [0, 1, 2, 3, 4, 5, 255]
 
 
 @pytest.mark.parametrize("step", [-1, 0, 1])
 def test_a_picture_from_elsewhere_is_refused(learned, tmp_path, step):
     prepared, folder = learned
-    steps = tasks.read(prepared["tasks"])["steps"]
+    steps = tasks.read(prepared.tasks)["steps"]
     later = sorted(set(steps[step or 1]["train"]) - set(steps[0]["train"]))[0]
     for name in ("val_00000", "x", later):
         (tmp_path / "memory.json").write_text(listed(1, {"id": name, "step": step, "classes": [1]}))
         with pytest.raises(InputError, match=f"exemplar '{name}' is no training picture of a step before 1"):
-            fit(prepared, tmp_path / f"{name}-out", dkd_m, 1, previous=folder / "base", memory=tmp_path)
+            fit(prepared, tmp_path / f"{name}-out", folder / "base", tmp_path)
         with pytest.raises(InputError, match=f"exemplar '{name}' is no training picture of a step before 1"):
             build(prepared, tmp_path / f"{name}-kept", folder / "step1", 2, before=tmp_path)
 
@@ -213,14 +208,14 @@ def test_what_does_not_belong_together_is_one_line(learned, tmp_path):
 
     def refused(words, *given, **changes):
         with pytest.raises(InputError, match=words) as caught:
-            build({**prepared, **changes.pop("files", {})}, tmp_path / "kept", *given, **changes)
+            build(prepared._replace(**changes.pop("files", {})), tmp_path / "kept", *given, **changes)
         assert "\n" not in str(caught.value)
         (tmp_path / "kept").rmdir()
 
     refused("base: has learned 1 steps; the memory of step 2 needs 2", folder / "base", 2)
     refused(r"tasks\.json: has steps 0\.\.2; step 3 has nothing to replay", folder / "step1", 3)
     refused("step 1 is the first that replays", folder / "base", 1, before=folder / "memory1")
-    content = tasks.read(prepared["tasks"])
+    content = tasks.read(prepared.tasks)
     for name, train_ids, words in (
         ("foreign", ["x"], "foreign.json: picture 'x' is not in the train split of"),
         ("none", [], "none.json: none of 0 candidates for step 1 shows a class"),

@@ -7,17 +7,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from dkd import checkpoint
-from dkd.data import catalog, index
-from dkd.methods import dkd, joint
+from dkd.data import catalog
+from dkd.methods import dkd
 from dkd.report import charts, page
 from dkd.report import tables as summary
-from dkd.training.loop import fit
 from dkd.use import samples as panels
 
-from .conftest import RECIPE, SPEC
+from .conftest import LATER, RUNTIME, train_base, train_step
 
 RUN = {"dataset": "shapes", "setting": "overlap", "method": "dkd", "sizes": [4, 1, 1], "protocol": "paper"}
 RUN |= {"order": [1, 2, 3, 4, 5, 6]}
@@ -30,12 +27,10 @@ def trained(prepared, tmp_path_factory):
     folders = {name: top / name for name in ("base", "step", "base-panels", "step-panels")}
     for folder in folders.values():
         folder.mkdir()
-    common = {**prepared, "device": "cpu", "threads": 1}
-    fit(**common, method=joint, step=0, out=folders["base"], seed=0, recipe=RECIPE, weights={}, model=SPEC)
-    options = {"method": dkd, "recipe": RECIPE, "weights": {"kd": 5, "dkd": 5, "ac": 1}, "start": "auxiliary"}
-    fit(**common, **options, step=1, out=folders["step"], seed=0, previous=folders["base"])
-    panels.write(**common, folder=folders["base"], previous=None, step=0, out=folders["base-panels"])
-    panels.write(**common, folder=folders["step"], previous=folders["base"], step=1, out=folders["step-panels"])
+    train_base(prepared, folders["base"])
+    train_step(prepared, folders["step"], folders["base"], dkd, recipe=LATER._replace(lr=0.01, head_init="auxiliary"))
+    panels.write(folders["base"], None, 0, prepared, RUNTIME, folders["base-panels"])
+    panels.write(folders["step"], folders["base"], 1, prepared, RUNTIME, folders["step-panels"])
     return top, folders
 
 
@@ -141,31 +136,6 @@ def test_it_says_what_the_files_say(inputs, tmp_path):
     )
     cost = rows(tmp_path / "cost.csv")[0]
     assert cost["images_per_second"] == "4.0" and cost["peak_memory_gib"] == "1.0"
-
-
-def test_panels_are_the_same_pictures_after_every_step(trained, prepared):
-    _, folders = trained
-    first, second = (json.loads((folders[f"{name}-panels"] / "panels.json").read_text()) for name in ("base", "step"))
-    assert [each["id"] for each in first["pictures"]] == [each["id"] for each in second["pictures"]]
-    assert len(first["pictures"]) == panels.PICTURES and first["drift"] is None
-    assert set(second["drift"]["classes"]) == set(catalog.SHAPES[1:5]) and second["drift"]["pictures"] == 8
-    moved = second["drift"]["classes"].values()
-    assert all(terms["logit"] > 0 and terms["positive"] >= 0 for terms in moved)
-    assert {label for each in first["pictures"] for label in each["labels"]} == set(range(1, 7))
-    truth = np.array(Image.open(folders["base-panels"] / "0-truth.png"))
-    row = next(row for row in index.read(prepared["index"]).rows if row.id == first["pictures"][0]["id"])
-    assert (truth == np.array(Image.open(prepared["data"] / row.mask))).all()
-    found = np.array(Image.open(folders["step-panels"] / "0-found.png"))
-    assert set(np.unique(found)) <= {0, *checkpoint.describe(folders["step"]).order}
-
-
-def test_pictures_are_chosen_by_the_classes_that_they_add():
-    def row(id, *classes):
-        return index.Row(id, "", "", "val", classes)
-
-    pictures = [row("a", 1), row("b", 1, 2), row("c", 3), row("d", 1, 2), row("e", 1)]
-    assert [each.id for each in panels.choose(pictures, 3)] == ["b", "c", "d"]
-    assert len(panels.choose(pictures, 99)) == 5 and panels.choose([], 3) == []
 
 
 @pytest.mark.parametrize("left", ["nothing", "metrics", "all but tables", "one step"])

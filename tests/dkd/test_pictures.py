@@ -14,7 +14,7 @@ from dkd.errors import InputError
 
 @pytest.fixture
 def rows(prepared):
-    return [row for row in index.read(prepared["index"]).rows if row.split == "train"]
+    return [row for row in index.read(prepared.index).rows if row.split == "train"]
 
 
 def files(root, rows):

@@ -21,18 +21,16 @@ from dkd.errors import InputError
 from dkd.methods import dkd, joint
 from dkd.training import loop as train
 from dkd.training import resume, signals
-from tests.dkd.conftest import RECIPE, SPEC
+from tests.dkd.conftest import LATER, RECIPE, SPEC, train_base, train_step
 
 LONG = RECIPE._replace(epochs=4)
 
 
 def learn(prepared, out, method=joint, **changes):
     """Train base or, with `previous`, step 1; returns the cost."""
-    out.mkdir(exist_ok=True)
-    later = "previous" in changes
-    options = {"recipe": LONG._replace(lr=0.001) if later else LONG, "seed": 0, "device": "cpu", "threads": 1}
-    options |= {"weights": {"kd": 5.0, "dkd": 5.0, "ac": 1.0}} if later else {"weights": {}, "model": SPEC}
-    return train.fit(method=method, step=int(later), out=out, **{**prepared, **options, **changes})
+    if "previous" in changes:
+        return train_step(prepared, out, method=method, **{"recipe": LATER._replace(epochs=4), **changes})
+    return train_base(prepared, out, method=method, **{"recipe": LONG, **changes})
 
 
 def fit(prepared, out, method=joint, **changes):
@@ -93,10 +91,10 @@ def test_a_stopped_base_ends_as_an_undisturbed_one(prepared, alone, tmp_path, nu
     for at in (1, 6, 11):
         # In the first epoch, at the end of one, in the middle of another, counted from the start or the last stop.
         with pytest.raises(Stopped):
-            fit(prepared, tmp_path / "out", meddle(joint, at, send(number)), state=state, workers=workers)
+            fit(prepared, tmp_path / "out", meddle(joint, at, send(number)), work=state, workers=workers)
         assert not list((tmp_path / "out").iterdir())
     with caplog.at_level(logging.INFO):
-        made, cost = fit(prepared, tmp_path / "out", state=state, workers=workers)
+        made, cost = fit(prepared, tmp_path / "out", work=state, workers=workers)
     assert made == alone.made and cost["resumed_at"] == 18
     assert f"goes on after iteration 18 of 20, from {state}/state.pt" in caplog.text
 
@@ -112,15 +110,15 @@ def test_a_killed_step_ends_as_an_undisturbed_one(prepared, alone, tmp_path, mon
         raise Stopped
 
     with pytest.raises(Stopped):
-        fit(prepared, tmp_path / "out", meddle(dkd, 9, die), previous=alone.folder, state=state)
-    made, cost = fit(prepared, tmp_path / "out", dkd, previous=alone.folder, state=state)
+        fit(prepared, tmp_path / "out", meddle(dkd, 9, die), previous=alone.folder, work=state)
+    made, cost = fit(prepared, tmp_path / "out", dkd, previous=alone.folder, work=state)
     assert made == expected and cost["resumed_at"] == 7
 
 
 def test_a_stop_at_the_last_moment_loses_nothing(prepared, alone, tmp_path):
     with pytest.raises(Stopped):
-        fit(prepared, tmp_path / "out", meddle(joint, 20, send(signal.SIGTERM)), state=tmp_path / "state")
-    made, cost = fit(prepared, tmp_path / "out", state=tmp_path / "state")
+        fit(prepared, tmp_path / "out", meddle(joint, 20, send(signal.SIGTERM)), work=tmp_path / "state")
+    made, cost = fit(prepared, tmp_path / "out", work=tmp_path / "state")
     assert made == alone.made and cost["resumed_at"] == 20
 
 
@@ -128,8 +126,8 @@ def test_smaller_micro_batches_go_on_from_the_same_state(prepared, alone, tmp_pa
     """What the message on too little memory advises must not cost the work so far."""
     state = tmp_path / "state"
     with pytest.raises(Stopped):
-        fit(prepared, tmp_path / "out", meddle(dkd, 6, send(2)), previous=alone.folder, state=state)
-    _, cost = fit(prepared, tmp_path / "out", dkd, previous=alone.folder, state=state, micro=2)
+        fit(prepared, tmp_path / "out", meddle(dkd, 6, send(2)), previous=alone.folder, work=state)
+    _, cost = fit(prepared, tmp_path / "out", dkd, previous=alone.folder, work=state, micro_batch=2)
     assert cost["resumed_at"] == 6 and cost["micro_batch"] == 2
     fit(prepared, tmp_path / "whole", dkd, previous=alone.folder)
     ours, theirs = (train.checkpoint.load(tmp_path / name)[0].state_dict() for name in ("out", "whole"))
@@ -140,16 +138,16 @@ def test_smaller_micro_batches_go_on_from_the_same_state(prepared, alone, tmp_pa
 def test_a_state_that_cannot_be_used_is_named_and_the_step_starts_again(prepared, alone, tmp_path, damage, caplog):
     file, changes, words = tmp_path / "state" / "state.pt", {}, "is damaged; the step starts again"
     if damage == "foreign":
-        changes, words = {"seed": 1}, "belongs to another training; the step starts again"
+        changes, words = {"recipe": LONG._replace(seed=1)}, "belongs to another training; the step starts again"
     if damage == "batch":
         changes, words = {"recipe": LONG._replace(batch=6)}, "belongs to another training; the step starts again"
     with pytest.raises(Stopped):
-        fit(prepared, tmp_path / "out", meddle(joint, 2, send(2)), state=file.parent, **changes)
+        fit(prepared, tmp_path / "out", meddle(joint, 2, send(2)), work=file.parent, **changes)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     if damage in ("cut", "flipped", "empty"):
         file.write_bytes({"cut": content[:1000], "flipped": content, "empty": b""}[damage])
-    made, cost = fit(prepared, tmp_path / "out", state=file.parent)
+    made, cost = fit(prepared, tmp_path / "out", work=file.parent)
     assert made == alone.made and cost["resumed_at"] == 0
     [record] = [record for record in caplog.records if record.levelname == "WARNING"]
     assert record.getMessage() == f"{file} {words}"
@@ -210,14 +208,14 @@ def test_a_full_disk_is_a_warning_and_the_last_good_state_stays(tmp_path, caplog
 def test_a_loss_that_is_not_finite_names_where_it_was_and_what_is_kept(prepared, alone, tmp_path):
     state = tmp_path / "state"
     with pytest.raises(Stopped):
-        fit(prepared, tmp_path / "out", meddle(joint, 3, send(2)), state=state)
+        fit(prepared, tmp_path / "out", meddle(joint, 3, send(2)), work=state)
     with pytest.raises(InputError) as caught:
-        fit(prepared, tmp_path / "out", meddle(joint, 4, lambda total: total * float("inf")), state=state)
+        fit(prepared, tmp_path / "out", meddle(joint, 4, lambda total: total * float("inf")), work=state)
     words = str(caught.value)
     assert words.startswith("step 0, epoch 2, iteration 7: loss is not finite (total inf, mbce ")
     assert words.endswith(f"fp32; the state of iteration 3 stays in {state}/state.pt")
     assert not list((tmp_path / "out").iterdir())
-    assert fit(prepared, tmp_path / "out", state=state)[0] == alone.made
+    assert fit(prepared, tmp_path / "out", work=state)[0] == alone.made
 
 
 def test_losses_that_are_looked_at_now_and_then_tell_the_iteration_all_the_same():
@@ -253,7 +251,7 @@ def test_a_fault_in_a_loader_process_is_the_line_that_it_is_without(prepared, pi
     found = []
     for workers in (0, 1):
         with pytest.raises(InputError) as caught:
-            fit({**prepared, "data": pictures}, tmp_path / "out", workers=workers)
+            fit(prepared._replace(data=pictures), tmp_path / "out", workers=workers)
         found.append(str(caught.value).replace(str(pictures), ""))
     assert all(words.count("\n") == 0 and "no picture" not in words for words in found)
     assert found[0].split(":")[1:] == found[1].split(":")[1:]
@@ -328,8 +326,8 @@ def in_two(forks, prepared, out, method="joint", dies=None, **changes):
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(forks, prepared, alone, tmp_path):
     """With frozen batch norms as they are; at the base with synchronised ones, and without dropout's random numbers."""
-    step = {"previous": alone.folder, "recipe": LONG._replace(epochs=7, lr=0.001)}
-    for method, options in ((dkd, step), (joint, {"model": {**SPEC, "dropout": 0.0}})):
+    step = {"previous": alone.folder, "recipe": LATER._replace(epochs=7)}
+    for method, options in ((dkd, step), (joint, {"network": {**SPEC, "dropout": 0.0}})):
         one, name = [], method.__name__.rpartition(".")[2]
         learn(
             prepared,
@@ -346,7 +344,7 @@ def test_two_processes_have_the_losses_of_one(forks, prepared, alone, tmp_path):
 @pytest.mark.slow
 def test_two_processes_go_on_where_two_were_and_say_so_where_one_was(forks, prepared, tmp_path, caplog):
     assert in_two(forks, prepared, tmp_path / "undisturbed")[0] == [0, 0]
-    state = {"state": tmp_path / "state", "save_minutes": 1e-9}
+    state = {"work": tmp_path / "state", "save_minutes": 1e-9}
     codes, _ = in_two(forks, prepared, tmp_path / "died", dies=8, **state)
     assert codes[0] and codes[1] == DIED
     shutil.copytree(tmp_path / "state", tmp_path / "copy")
@@ -354,5 +352,5 @@ def test_two_processes_go_on_where_two_were_and_say_so_where_one_was(forks, prep
     assert codes == [0, 0] and len(losses) == 20 - 7
     for name in ("model.safetensors", "train.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
-    learn(prepared, tmp_path / "one", state=tmp_path / "copy")
+    learn(prepared, tmp_path / "one", work=tmp_path / "copy")
     assert "the state was saved by 2 x cpu, this is 1 x cpu: goes on with other" in caplog.text

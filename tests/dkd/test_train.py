@@ -21,23 +21,19 @@ from dkd.methods import dkd, finetune, joint, kd
 from dkd.model.segmenter import Segmenter
 from dkd.training import loop as train
 from tests import plain
-from tests.dkd.conftest import RECIPE, SPEC, prepare
+from tests.dkd.conftest import LATER, RECIPE, RUNTIME, SPEC, prepare, train_base, train_step
 
-WEIGHTS = {finetune: {}, kd: {"kd": 5.0}, dkd: {"kd": 5.0, "dkd": 5.0, "ac": 1.0}}
-INCREMENT = RECIPE._replace(lr=0.001)
+WEIGHTS = {finetune: {}, kd: {"kd": 5.0}}
 
 
 def fit_base(prepared, out, **changes):
-    out.mkdir()
-    options = {"recipe": RECIPE, "seed": 0, "model": SPEC, **changes}
-    cost = train.fit(method=joint, step=0, out=out, weights={}, device="cpu", threads=1, **prepared, **options)
+    cost = train_base(prepared, out, **changes)
     return SimpleNamespace(folder=out, tensors=load_file(out / "model.safetensors"), cost=cost)
 
 
-def fit_step(prepared, out, previous, method, step=1, **changes):
-    out.mkdir()
-    options = {"recipe": INCREMENT, "seed": 0, "weights": WEIGHTS.get(method, {}), **changes}
-    train.fit(method=method, step=step, out=out, previous=previous, device="cpu", threads=1, **prepared, **options)
+def fit_step(prepared, out, previous, method, step=1, recipe=LATER, **changes):
+    options = WEIGHTS.get(method, recipe.loss_options)
+    train_step(prepared, out, previous, method, step, recipe._replace(loss_options=options), **changes)
     return load_file(out / "model.safetensors")
 
 
@@ -53,8 +49,8 @@ def same(a, b):
 def test_same_seed_same_bits(prepared, base, tmp_path):
     assert same(base.tensors, fit_base(prepared, tmp_path / "again").tensors)
     assert same(base.tensors, fit_base(prepared, tmp_path / "workers", workers=2).tensors)
-    assert same(base.tensors, fit_base(prepared, tmp_path / "cached", workers=2, cache=1).tensors)
-    assert not same(base.tensors, fit_base(prepared, tmp_path / "other", seed=1).tensors)
+    assert same(base.tensors, fit_base(prepared, tmp_path / "cached", workers=2, image_cache=1).tensors)
+    assert not same(base.tensors, fit_base(prepared, tmp_path / "other", recipe=RECIPE._replace(seed=1)).tensors)
 
 
 def test_the_base_is_written_whole(base):
@@ -69,7 +65,7 @@ def test_the_base_is_written_whole(base):
 
 
 def test_curves_for_tensorboard_are_the_records(prepared, base, tmp_path, monkeypatch):
-    found = fit_base(prepared, tmp_path / "s0", board=tmp_path / "board")
+    found = fit_base(prepared, tmp_path / "s0", tensorboard_dir=tmp_path / "board")
     assert same(found.tensors, base.tensors)
     events = event_accumulator.EventAccumulator(str(tmp_path / "board")).Reload()
     with (tmp_path / "s0" / "train.csv").open() as file:
@@ -80,7 +76,7 @@ def test_curves_for_tensorboard_are_the_records(prepared, base, tmp_path, monkey
             assert event.step == int(row["epoch"]) and event.value == pytest.approx(float(row[name]), rel=1e-6)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match=r"TensorBoard is not installed: pip install 'dkd\[tensorboard\]'"):
-        fit_base(prepared, tmp_path / "missing", board=tmp_path / "board")
+        fit_base(prepared, tmp_path / "missing", tensorboard_dir=tmp_path / "board")
 
 
 def test_a_checkpoint_comes_back_as_it_was(base):
@@ -125,7 +121,7 @@ def test_the_auxiliary_classifier_sends_nothing_back():
 def test_a_whole_batch_is_its_micro_batches(prepared, base, tmp_path):
     """Batch norms are frozen after the base: accumulation changes rounding and nothing else."""
     whole = fit_step(prepared, tmp_path / "whole", base.folder, dkd)
-    parts = fit_step(prepared, tmp_path / "parts", base.folder, dkd, micro=2)
+    parts = fit_step(prepared, tmp_path / "parts", base.folder, dkd, micro_batch=2)
     assert all(torch.allclose(whole[name], parts[name], rtol=1e-4, atol=1e-5) for name in whole)
     assert [train.micro_batch(*x) for x in [(32, 1, None), (32, 2, 5), (24, 1, 7), (6, 3, 1)]] == [32, 4, 6, 1]
     with pytest.raises(InputError, match="not a multiple of 3 processes"):
@@ -134,11 +130,11 @@ def test_a_whole_batch_is_its_micro_batches(prepared, base, tmp_path):
 
 def test_every_picture_once_per_epoch_whatever_the_processes():
     recipe = RECIPE._replace(batch=4, epochs=2)
-    one = [x for batch in train.Batches(11, recipe, 4, 0, 1, 0, 0) for x in batch]
+    one = [x for batch in train.Batches(11, recipe, 4, 0, 1, 0) for x in batch]
     assert len(one) == 16 and all(len({p for e, p in one if e == epoch}) == 8 for epoch in (0, 1))
-    ranks = [list(train.Batches(11, recipe, 1, rank, 2, 0, 0)) for rank in (0, 1)]
+    ranks = [list(train.Batches(11, recipe, 1, rank, 2, 0)) for rank in (0, 1)]
     together = [x for i in range(0, len(ranks[0]), 2) for rank in ranks for part in rank[i : i + 2] for x in part]
-    assert together == one and len(ranks[0]) == len(train.Batches(11, recipe, 1, 0, 2, 0, 0))
+    assert together == one and len(ranks[0]) == len(train.Batches(11, recipe, 1, 0, 2, 0))
 
 
 def test_a_second_step_goes_on_from_the_first(prepared, base, tmp_path):
@@ -173,7 +169,7 @@ def test_a_recipe_that_cannot_be_followed_is_one_line(changes, words, prepared, 
 
 def test_mixed_precision_trains(prepared, base, tmp_path):
     AcceleratorState._reset_state(reset_partial_state=True)
-    after = fit_step(prepared, tmp_path / "bf16", base.folder, dkd, recipe=INCREMENT._replace(precision="bf16"))
+    after = fit_step(prepared, tmp_path / "bf16", base.folder, dkd, recipe=LATER._replace(precision="bf16"))
     AcceleratorState._reset_state(reset_partial_state=True)
     assert {value.dtype for name, value in after.items() if name.endswith("weight")} == {torch.float32}
     whole = fit_step(prepared, tmp_path / "fp32", base.folder, dkd)
@@ -209,14 +205,15 @@ def test_steps_that_overflow_in_fp16_are_left_out(overflows):
         # What unset memory would hold.
         [torch.full((5000,), 7.0) for _ in range(500)].clear()
         recipe = RECIPE._replace(epochs=1)
-        history = train.loop(accelerator, joint, student, None, optimizer, schedule, batches, recipe, {}, 5, 0, 1)
+        history = train.loop(accelerator, joint, student, None, optimizer, schedule, batches, recipe, 5, 0, 1)
         found.append((history[-1]["total"], *(value.double().norm().item() for value in student.parameters())))
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_a_loss_that_is_not_finite_stops_the_step(prepared, base, tmp_path):
+    options = {"kd": float("nan"), "dkd": 5.0, "ac": 1.0}
     with pytest.raises(InputError, match=r"step 1, epoch 1, iteration 1: loss is not finite \(total nan, mbce 0"):
-        fit_step(prepared, tmp_path / "nan", base.folder, dkd, weights={"kd": float("nan"), "dkd": 5.0, "ac": 1.0})
+        fit_step(prepared, tmp_path / "nan", base.folder, dkd, recipe=LATER._replace(loss_options=options))
     assert not any((tmp_path / "nan").iterdir())
 
 
@@ -246,10 +243,12 @@ def test_a_permuted_order_gives_the_metrics_of_relabelled_masks(drawn, tmp_path)
     assert list(found[0][1]["protocols"]["paper"]["per_class"]) == ["background", "triangle", "star", "disc", "ring"]
 
 
-def judge(prepared, folder, step, out, **changes):
-    options = {"base": 4, "crop": 32, "unseen": "background", "count_background": True, "absent": "leave_out"}
-    options |= changes
-    return evaluate.evaluate(folder=folder, step=step, out=out, device="cpu", threads=1, **prepared, **options)
+SCORING = evaluate.Scoring(base=4, crop=32, unseen="background", count_background=True, absent="leave_out")
+
+
+def judge(prepared, folder, step, out, batch=16, **changes):
+    runtime = RUNTIME._replace(evaluate_batch=batch)
+    return evaluate.evaluate(folder, step, SCORING._replace(**changes), prepared, runtime, out)
 
 
 def test_evaluation_counts_every_pixel_once(prepared, base, tmp_path):
@@ -259,7 +258,7 @@ def test_evaluation_counts_every_pixel_once(prepared, base, tmp_path):
 
     judge(prepared, base.folder, 0, tmp_path, crop=24)
     counts = np.load(tmp_path / "confusion.npz")
-    pictures = len(tasks.read(prepared["tasks"])["steps"][0]["test"])
+    pictures = len(tasks.read(prepared.tasks)["steps"][0]["test"])
     assert counts["full_image"].sum() == pictures * 32 * 32 and counts["paper"].sum() == pictures * 24 * 24
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert content["step"] == 0 and set(content["protocols"]) == {"paper", "full_image"}
@@ -304,9 +303,9 @@ def test_sequential_labels_teach_earlier_classes_too(drawn, base, tmp_path):
 
 
 def test_a_new_classifier_starts_where_it_is_told(prepared, base, tmp_path):
-    still = INCREMENT._replace(lr=1e-12, epochs=1)
+    still = LATER._replace(lr=1e-12, epochs=1)
     for start in ("random", "auxiliary"):
-        after = fit_step(prepared, tmp_path / start, base.folder, dkd, recipe=still, start=start)
+        after = fit_step(prepared, tmp_path / start, base.folder, dkd, recipe=still._replace(head_init=start))
         copied = torch.allclose(after["heads.1.weight"], base.tensors["auxiliary.weight"])
         assert copied == (start == "auxiliary")
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from dkd.methods import dkd, joint
 from dkd.model.segmenter import Segmenter, upsample
 from dkd.training import loop as train
+from dkd.training.recipe import Recipe
 from tests import plain
 
 SPEC = {
@@ -77,7 +78,8 @@ def plain_joint(student, teacher, target):
 
 def four_steps(case: dict, form, dtype=torch.float32, fused=True):
     """Student, optimiser, history of the loop with the objective `form`, and the tensors' norms after each step."""
-    recipe = train.Recipe(
+    later = case["incremental"]
+    recipe = Recipe(
         epochs=4,
         batch=2,
         crop=0,
@@ -94,8 +96,11 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
         pos_weight=case["pos_weight"],
         void="negative",
         precision="fp32",
+        seed=0,
+        loss_options={"kd": 5, "dkd": 5, "ac": 1} if later else {},
+        head_init="auxiliary",
+        replay=None,
     )
-    later = case["incremental"]
     student = Segmenter(SPEC, case["classes"][:-1] if later else case["classes"])
     fill(student, case["seed"])
     teacher = None
@@ -120,7 +125,6 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
         schedule,
         [(images.to(dtype), labels) for images, labels in batches(case)],
         recipe,
-        {"kd": 5, "dkd": 5, "ac": 1} if later else {},
         4,
         step=len(case["classes"]) - 1,
         first=sum(case["classes"][:-1]) + 1,

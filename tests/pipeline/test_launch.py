@@ -16,7 +16,7 @@ from dkd.config.schema import Runtime
 from dkd.data import shapes
 from dkd.errors import InputError
 from pipeline import ROOT, launch
-from tests.dkd.conftest import RECIPE, SPEC, prepare
+from tests.dkd.conftest import SPEC, VALUES, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def train(inputs, tmp_path):
 
     def train(epochs=2, **recipe):
         (tmp_path / "out").mkdir(exist_ok=True)
-        params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=epochs, **recipe)._asdict()}
+        params = {"seed": 0, "model": SPEC, "recipe": {**VALUES, "epochs": epochs, **recipe}}
         runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
         runtime |= {"save_minutes": 0.002, "work": str(tmp_path / "work")}
         request = {"rule": "base", "label": "base", "log": tmp_path / "log", "params": params, "runtime": runtime}
@@ -111,10 +111,10 @@ import json, sys
 from pathlib import Path
 from dkd.config.schema import Runtime
 from pipeline import launch
-from tests.dkd.conftest import RECIPE, SPEC
+from tests.dkd.conftest import SPEC, VALUES
 work, inputs = Path(sys.argv[1]), {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
 work.joinpath("out").mkdir()
-params = {"seed": 0, "model": SPEC, "recipe": RECIPE._replace(epochs=100_000)._asdict()}
+params = {"seed": 0, "model": SPEC, "recipe": {**VALUES, "epochs": 100_000}}
 runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
 runtime |= {"save_minutes": 0.002, "work": str(work / "work")}
 request = {"rule": "base", "label": "base", "log": work / "log", "params": params, "runtime": runtime}

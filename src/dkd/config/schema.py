@@ -27,6 +27,7 @@ from dkd.config import yaml_file
 from dkd.config.yaml_file import read_yaml
 from dkd.data import catalog
 from dkd.errors import InputError
+from dkd.methods import REPLAY, method_name
 
 PRESETS = Path(__file__).parents[1] / "presets"
 METHODS = Path(__file__).parents[1] / "methods"
@@ -128,8 +129,6 @@ class Increment(Base):
 
 BOUNDS = {"memory": Count, "confidence": Fraction}
 """Of options that are not the loss's: numbers elsewhere are anything from 0 on."""
-REPLAY = ("memory", "confidence", "replay")
-"""Options that a method has all of, or none."""
 
 
 @cache
@@ -139,7 +138,7 @@ def methods() -> dict[str, dict[str, Any]]:
     A tuple of words is a choice whose first word is the default; numbers are defaults, not negative. The files are
     read, not imported. Raises InputError where one can't be understood.
     """
-    return {path.stem.replace("_", "-"): _options(path) for path in sorted(METHODS.glob("[a-z]*.py"))}
+    return {method_name(path.stem): _options(path) for path in sorted(METHODS.glob("[a-z]*.py"))}
 
 
 def _options(path: Path) -> dict[str, Any]:

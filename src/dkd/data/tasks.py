@@ -12,12 +12,24 @@ Knows the index and the scenario, no pixels. Settings:
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dkd import scenario, seeds
 from dkd.data.index import Index, Row
 from dkd.errors import InputError
 
 SETTINGS = ("overlap", "disjoint", "sequential", "partitioned")
+
+
+class Inputs(NamedTuple):
+    """Where the images of a step are found."""
+
+    data: Path
+    """Root of the data set."""
+    index: Path
+    """Index file (`dkd.data.index`)."""
+    tasks: Path
+    """Tasks file."""
 
 
 def split(index: Index, *, setting: str, order: Sequence[int], sizes: Sequence[int], seed: int = 0) -> dict:

@@ -19,6 +19,8 @@ from dkd import checkpoint, devices, scenario, seeds
 from dkd.data import index as index_file
 from dkd.data import reader, transforms
 from dkd.data import tasks as tasks_file
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter, upsample
 
@@ -31,6 +33,16 @@ class Exemplar(NamedTuple):
     id: str
     step: int
     classes: tuple[int, ...]
+
+
+class Selection(NamedTuple):
+    """Which exemplars are kept."""
+
+    size: int
+    """The most exemplars."""
+    confidence: float
+    """Sigmoid that a prediction has to exceed to be a pseudo-label."""
+    seed: int
 
 
 def choose(candidates: Iterable[Exemplar], classes: Sequence[int], size: int, seed: int) -> list[Exemplar]:
@@ -65,27 +77,22 @@ def choose(candidates: Iterable[Exemplar], classes: Sequence[int], size: int, se
 
 
 def build(
-    *,
-    data: Path,
-    index: Path,
-    tasks: Path,
     folder: Path,
     step: int,
-    size: int,
-    confidence: float,
-    seed: int,
+    selection: Selection,
+    before: Path | None,
+    inputs: Inputs,
+    runtime: Runtime,
     out: Path,
-    before: Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
 ) -> dict:
     """Choose the exemplars that step `step` replays; write memory.json and their completed masks into `out`.
 
-    `folder`: checkpoint of step `step` - 1. `before`: the memory of that step. A completed mask holds the picture's
-    own labels and, where they say nothing, the network's answers whose sigmoid exceeds `confidence`. Returns the cost.
+    `folder`: checkpoint of step `step` - 1. `before`: the memory of that step, None for the first. A completed mask
+    holds the image's own labels and, where they say nothing, the network's confident predictions. Returns the cost.
     Raises InputError where these do not belong together, or there is nothing to keep.
     """
-    accelerator = devices.accelerator(device, threads)
+    data, index, tasks = inputs
+    accelerator = devices.accelerator(runtime.device, runtime.threads)
     model, learned = checkpoint.load(folder, accelerator.device)
     table, content = index_file.read(index), tasks_file.read(tasks)
     if not 1 <= step < len(content["steps"]):
@@ -111,7 +118,7 @@ def build(
         image = reader.read_image(data / rows[id].image)
         size = f"{image.shape[1]} x {image.shape[0]}"
         with devices.explained(f"{data / rows[id].image} at once, {size}; choose on a CPU, or make it smaller"):
-            answer = known[_confident(model, image, confidence, accelerator.device)]
+            answer = known[_confident(model, image, selection.confidence, accelerator.device)]
         # Of the classes that its labels speak of, they know better.
         return np.where((mask == 0) & ~np.isin(answer, visible), answer, mask)
 
@@ -119,7 +126,7 @@ def build(
     for id in tqdm(sorted(origin), desc="memory", disable=None, leave=False):
         shown = np.flatnonzero(np.bincount(completed(id).ravel(), minlength=256))
         candidates.append(Exemplar(id, origin[id], tuple(int(x) for x in shown if x not in (0, scenario.VOID))))
-    chosen = choose(candidates, learned.order, size, seeds.derive(seed, step, "memory"))
+    chosen = choose(candidates, learned.order, selection.size, seeds.derive(selection.seed, step, "memory"))
     if not chosen:
         raise InputError(f"{tasks}: none of {len(candidates)} candidates for step {step} shows a class learned so far")
     (out / MASKS).mkdir()

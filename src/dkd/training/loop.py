@@ -33,45 +33,21 @@ from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data import transforms
 from dkd.data.cache import Pictures
+from dkd.data.tasks import Inputs
+from dkd.devices import Runtime
 from dkd.errors import InputError
 from dkd.losses import Target
+from dkd.methods import method_name
 from dkd.model import sync
 from dkd.model.segmenter import Segmenter
 from dkd.training import exemplars as memory_file
 from dkd.training import resume, signals
+from dkd.training.recipe import Recipe
 
 log = logging.getLogger("dkd")
 WARMUP_START = 0.001
 LOOK = 10
 """On a GPU, losses, clock and signals are looked at every so many iterations, because a look waits for the GPU."""
-
-
-class Recipe(NamedTuple):
-    """What a step is trained with; every value is part of the result."""
-
-    epochs: int
-    batch: int
-    """Pictures per optimiser step, over all processes."""
-    crop: int
-    scale: tuple[float, float]
-    ratio: tuple[float, float]
-    flip: float
-    lr: float
-    """Of the backbone; the decoder and all classifiers learn `head_lr` times as fast."""
-    head_lr: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    """On everything at the base; on the new classifier alone later."""
-    power: float
-    """Of the polynomial decay, per iteration."""
-    warmup: float
-    """Share of the iterations in which the rate rises linearly from `WARMUP_START` of itself; the decay comes after."""
-    pos_weight: float
-    void: str
-    """Void pixels count as `negative` or are `ignore`d."""
-    precision: str
-    """fp32, bf16 or fp16; losses are float32 in any case."""
 
 
 class Picture(NamedTuple):
@@ -90,8 +66,8 @@ class Picture(NamedTuple):
 class Samples(Dataset):
     """Training pictures of a step, asked for as (epoch, position)."""
 
-    def __init__(self, pictures: list[Picture], recipe: Recipe, seed: int, step: int, cache: int = 0):
-        self.pictures, self.recipe, self.seed, self.step = pictures, recipe, seed, step
+    def __init__(self, pictures: list[Picture], recipe: Recipe, step: int, cache: int):
+        self.pictures, self.recipe, self.step = pictures, recipe, step
         self.files = Pictures([(picture.image, picture.mask) for picture in pictures], cache)
         self.first, self.last = min(min(p.visible) for p in pictures), max(max(p.visible) for p in pictures)
         self.alike = len({picture.visible for picture in pictures}) == 1
@@ -105,7 +81,7 @@ class Samples(Dataset):
             image,
             mask,
             picture.table,
-            seed=seeds.derive(self.seed, self.step, epoch, picture.id),
+            seed=seeds.derive(recipe.seed, self.step, epoch, picture.id),
             crop=recipe.crop,
             scale=recipe.scale,
             ratio=recipe.ratio,
@@ -121,9 +97,9 @@ class Samples(Dataset):
 class Batches:
     """Positions of every micro-batch of one process: a fresh permutation per epoch, incomplete batches dropped."""
 
-    def __init__(self, pictures: int, recipe: Recipe, micro: int, rank: int, ranks: int, seed: int, step: int):
+    def __init__(self, pictures: int, recipe: Recipe, micro: int, rank: int, ranks: int, step: int):
         self.pictures, self.recipe, self.micro = pictures, recipe, micro
-        self.rank, self.ranks, self.seed, self.step = rank, ranks, seed, step
+        self.rank, self.ranks, self.step = rank, ranks, step
 
     def __len__(self) -> int:
         share = self.recipe.batch // self.ranks
@@ -132,7 +108,7 @@ class Batches:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         batch, share = self.recipe.batch, self.recipe.batch // self.ranks
         for epoch in range(self.recipe.epochs):
-            generator = torch.Generator().manual_seed(seeds.derive(self.seed, self.step, epoch))
+            generator = torch.Generator().manual_seed(seeds.derive(self.recipe.seed, self.step, epoch))
             order = torch.randperm(self.pictures, generator=generator).tolist()
             for start in range(0, self.pictures - batch + 1, batch):
                 own = order[start + self.rank * share : start + (self.rank + 1) * share]
@@ -195,55 +171,40 @@ def micro_batch(batch: int, ranks: int, most: int | None) -> int:
     return max(n for n in range(1, share + 1) if share % n == 0 and n <= (most or share))
 
 
-def fit(
-    *,
+def train(
     method: ModuleType,
-    data: Path,
-    index: Path,
-    tasks: Path,
     step: int,
-    out: Path,
-    seed: int,
     recipe: Recipe,
-    weights: dict,
-    model: dict | None = None,
-    previous: Path | None = None,
-    start: str = "random",
-    memory: Path | None = None,
-    replay: str = "current",
-    device: str = "auto",
-    threads: int | None = None,
-    workers: int = 0,
-    micro: int | None = None,
-    cache: int = 0,
-    state: Path | None = None,
-    save_minutes: float = 10.0,
-    board: Path | None = None,
+    inputs: Inputs,
+    runtime: Runtime,
+    *,
+    network: dict | Path,
+    memory: Path | None,
+    out: Path,
 ) -> dict:
     """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
 
-    Either `model` (the network's values, for a base) or `previous` (the checkpoint that the step goes on from) is
-    given; in the latter case the new classifier starts at `random` or as a copy of the `auxiliary` one. `weights`
-    are what the method's loss takes. `memory`: exemplars of earlier steps (`dkd.training.exemplars`), replayed with
-    the labels that `replay` names (`dkd.methods.dkd_m`). `cache` MB of decoded pictures are kept. In the folder
-    `state`, the state of the unfinished training is kept, every so many minutes and when it is asked to stop by
-    SIGINT or SIGTERM; the next call goes on from there. The records of the epochs go into the folder `board` as
-    well, for TensorBoard. Returns what it cost: device, pictures, iterations, peak memory in bytes.
-    Raises InputError where the step can't be trained as asked, or a loss is not finite.
+    `network`: at the base the values of `model:` in params.yaml, at a later step the checkpoint of the step before.
+    `memory`: exemplars of earlier steps (`dkd.training.exemplars`) to replay, or None. Where `runtime.work` is given,
+    the state of the unfinished training is kept there and the next call continues from it. Returns the cost: device,
+    images, iterations, peak memory in bytes, seconds. Raises InputError where the step can't be trained with these
+    values, or a loss is not finite.
     """
     for name in ("TEACHER", "loss"):
         if not hasattr(method, name):
             raise InputError(
                 f"{method.__name__}: {name} is missing; docs/how-to/add-a-method.md says what a method has"
             )
-    accelerator = devices.accelerator(device, threads, recipe.precision)
+    previous, seed = (network if isinstance(network, Path) else None), recipe.seed
+    accelerator = devices.accelerator(runtime.device, runtime.threads, recipe.precision)
+    board = runtime.tensorboard_dir
     writer = _board(board) if board and accelerator.is_main_process else None
-    micro = micro_batch(recipe.batch, accelerator.num_processes, micro)
+    micro = micro_batch(recipe.batch, accelerator.num_processes, runtime.micro_batch)
     accelerator.gradient_accumulation_steps = recipe.batch // accelerator.num_processes // micro
-    task = _task(data, index, tasks, step)
+    task = _task(inputs, step)
     pictures, order, sizes = task.pictures, task.order, task.sizes
     if memory is not None:
-        pictures = pictures + _replayed(memory, replay, data, index, tasks, task)
+        pictures = pictures + _replayed(memory, recipe.replay, inputs, task)
     if len(pictures) < recipe.batch:
         raise InputError(
             f"step {step}: {len(pictures)} training pictures are fewer than a batch of {recipe.batch}; "
@@ -255,23 +216,23 @@ def fit(
     torch.manual_seed(seeds.derive(seed, step))
     teacher = None
     if previous is None:
-        student = Segmenter(model, sizes)
-        spec = {**student.spec, "pretrained": bool(model["pretrained"])}
+        student = Segmenter(network, sizes)
+        spec = {**student.spec, "pretrained": bool(network["pretrained"])}
     else:
         student, learned = checkpoint.load(previous)
         if (learned.order, learned.sizes) != (order[: len(learned.order)], sizes[:-1]):
             raise InputError(
-                f"{previous}: has learned {learned.order} in steps of {learned.sizes}, not what {tasks} says"
+                f"{previous}: has learned {learned.order} in steps of {learned.sizes}, not what {inputs.tasks} says"
             )
         spec = learned.model
-        student.add_head(sizes[-1], from_auxiliary=start == "auxiliary")
+        student.add_head(sizes[-1], from_auxiliary=recipe.head_init == "auxiliary")
         if method.TEACHER:
             teacher = checkpoint.load(previous, accelerator.device)[0].requires_grad_(False)
-    for network in (student, teacher):
-        if network is not None:
-            network.to(memory_format=torch.channels_last)
-    learned = checkpoint.Step(task.dataset, order, sizes, task.names, _name(method), seed, spec)
-    batches = Batches(len(pictures), recipe, micro, accelerator.process_index, accelerator.num_processes, seed, step)
+    for each in (student, teacher):
+        if each is not None:
+            each.to(memory_format=torch.channels_last)
+    learned = checkpoint.Step(task.dataset, order, sizes, task.names, method_name(method.__name__), seed, spec)
+    batches = Batches(len(pictures), recipe, micro, accelerator.process_index, accelerator.num_processes, step)
     per_epoch = len(pictures) // recipe.batch
     iterations = recipe.epochs * per_epoch
     optimizer, schedule = optimise(student, recipe, iterations)
@@ -280,17 +241,17 @@ def fit(
     if accelerator.process_index:
         # One network in all processes, but not one dropout.
         torch.manual_seed(seeds.derive(seed, step, accelerator.process_index))
-    samples = Samples(pictures, recipe, seed, step, cache)
+    samples = Samples(pictures, recipe, step, runtime.image_cache)
     first, keeper = samples.first, None
-    if state is not None:
+    if runtime.work is not None:
         shown, source = [picture.id for picture in pictures], previous and _digest(previous / checkpoint.WEIGHTS)
-        asked = [learned, first, recipe, weights, start, shown, source, replay if memory else None]
-        keeper = resume.Keeper(state, save_minutes, asked)
+        asked = [learned, first, recipe, shown, source]
+        keeper = resume.Keeper(runtime.work, runtime.save_minutes, asked)
     done = keeper.found["done"] if keeper and keeper.found else 0
     loader = DataLoader(
         samples,
         batch_sampler=itertools.islice(batches, done * accelerator.gradient_accumulation_steps, None),
-        num_workers=workers,
+        num_workers=runtime.workers,
         pin_memory=accelerator.device.type == "cuda",
         worker_init_fn=signals.outlive,
     )
@@ -314,7 +275,6 @@ def fit(
             schedule,
             loader,
             recipe,
-            weights,
             iterations,
             step,
             first,
@@ -346,7 +306,6 @@ def loop(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     loader: Iterable[tuple[Tensor, ...]],
     recipe: Recipe,
-    weights: dict,
     iterations: int,
     step: int,
     first: int,
@@ -396,7 +355,7 @@ def loop(
                 with torch.autocast(accelerator.device.type, enabled=False):
                     spoken = visible[0].to(accelerator.device) if visible else None
                     truth = Target(labels, first, recipe.pos_weight, recipe.void, spoken)
-                    total, terms = method.loss(answer, taught, truth, **weights)
+                    total, terms = method.loss(answer, taught, truth, **recipe.loss_options)
                 accelerator.backward(total)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -456,8 +415,9 @@ class _Task(NamedTuple):
     sizes: tuple[int, ...]
 
 
-def _task(data: Path, index: Path, tasks: Path, step: int) -> _Task:
+def _task(inputs: Inputs, step: int) -> _Task:
     """Pictures of the step, class names, and labels and classes per step learned after it."""
+    data, index, tasks = inputs
     table, content = index_file.read(index), tasks_file.read(tasks)
     if not 0 <= step < len(content["steps"]):
         raise InputError(f"{tasks}: has steps 0..{len(content['steps']) - 1}, no step {step}")
@@ -476,8 +436,9 @@ def _task(data: Path, index: Path, tasks: Path, step: int) -> _Task:
     return _Task(content["dataset"], pictures, table.class_names, order, sizes)
 
 
-def _replayed(folder: Path, replay: str, data: Path, index: Path, tasks: Path, task: _Task) -> list[Picture]:
+def _replayed(folder: Path, replay: str | None, inputs: Inputs, task: _Task) -> list[Picture]:
     """Exemplars as pictures; their labels speak of the classes that `replay` says (`dkd.methods.dkd_m`)."""
+    data, index, tasks = inputs
     table, content = index_file.read(index), tasks_file.read(tasks)
     rows = {row.id: row for row in table.rows if row.split == "train"}
     order = task.order
@@ -555,7 +516,3 @@ def _write_history(history: list[dict[str, float]], path: Path) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _name(method: ModuleType) -> str:
-    return method.__name__.rpartition(".")[2].replace("_", "-")

@@ -10,6 +10,7 @@ from pathlib import Path
 from dkd import checkpoint, scenario
 from dkd.data import index as index_file
 from dkd.data import tasks
+from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 
 
@@ -20,8 +21,8 @@ def prepare(
     places: list[tuple[str, str, str, str]],
     stored: dict[int, int] | None,
     out: Path,
-) -> tuple[Path, Path, int]:
-    """Write index.csv and tasks.json of the step after the checkpoint in `folder`; return their paths and the step.
+) -> tuple[Inputs, int]:
+    """Write index.csv and tasks.json of the step after the checkpoint in `folder` to `out`; return inputs and step.
 
     `class_names`, `places` (id, image, mask, split) and `stored` (values in the masks to labels, or None if they are
     the same) describe the new data set under `root`. Labels of the index are those of the checkpoint's data set; new
@@ -48,4 +49,4 @@ def prepare(
         raise InputError(f"{root}: no training image shows {', '.join(names[label] for label in new)}")
     content["steps"][-1]["train"] = sorted(train)
     tasks.write(content, out / "tasks.json")
-    return out / "index.csv", out / "tasks.json", len(learned.sizes)
+    return Inputs(root, out / "index.csv", out / "tasks.json"), len(learned.sizes)

@@ -51,7 +51,7 @@ def choose(rows: Sequence[Row], count: int) -> list[Row]:
     return chosen
 
 
-def write(inputs: Inputs, folder: Path, previous: Path | None, step: int, out: Path, runtime: Runtime) -> dict:
+def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtime: Runtime, out: Path) -> dict:
     """Write panels.json, sheet.png and, for image k, k.jpg, k-truth.png and k-found.png (palette, labels) into `out`.
 
     `folder` is the checkpoint of `step`, `previous` that of the step before (None at the base). sheet.png has all

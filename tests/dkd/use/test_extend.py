@@ -104,7 +104,7 @@ def test_methods_with_replay_are_refused(base, photos, tmp_path, monkeypatch):
 
 def test_a_class_named_like_the_background_is_background(base, photos, tmp_path):
     (photos / "classes.txt").write_text("nothing\ncomet\nbackground\nring\n")
-    table, content, _ = prepare(base, photos, tmp_path / "out")
+    (_, table, content), _ = prepare(base, photos, tmp_path / "out")
     assert tasks.read(content)["order"] == [1, 2, 3, 4, 7, 5]
     assert set().union(*(row.classes for row in index.read(table).rows)) == {7, 5}
     assert index.read(table).labels()[:4].tolist() == [0, 7, 0, 5]

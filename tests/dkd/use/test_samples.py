@@ -8,24 +8,10 @@ from PIL import Image
 
 from dkd import checkpoint
 from dkd.data import index, shapes
-from dkd.data.tasks import Inputs
-from dkd.devices import Runtime
 from dkd.use import samples
+from tests.dkd.conftest import RUNTIME
 
 from .conftest import save
-
-RUNTIME = Runtime(
-    device="cpu",
-    threads=1,
-    workers=0,
-    micro_batch=None,
-    evaluate_batch=16,
-    image_cache=0,
-    processes=1,
-    save_minutes=10.0,
-    work=None,
-    tensorboard_dir=None,
-)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +22,8 @@ def written(prepared, tmp_path_factory):
     outs = top / "base-samples", top / "step-samples"
     for out in outs:
         out.mkdir()
-    samples.write(Inputs(**prepared), base, None, 0, outs[0], RUNTIME)
-    samples.write(Inputs(**prepared), step, base, 1, outs[1], RUNTIME)
+    samples.write(base, None, 0, prepared, RUNTIME, outs[0])
+    samples.write(step, base, 1, prepared, RUNTIME, outs[1])
     return step, *outs
 
 
@@ -49,8 +35,8 @@ def test_images_are_the_same_after_every_step_and_drift_is_measured(written, pre
     assert {label for each in first["pictures"] for label in each["labels"]} == set(range(1, 7))
     assert set(second["drift"]["classes"]) == set(shapes.SHAPES[1:5]) and second["drift"]["pictures"] == 8
     assert all(value > 0 for terms in second["drift"]["classes"].values() for value in terms.values())
-    row = next(row for row in index.read(prepared["index"]).rows if row.id == first["pictures"][0]["id"])
-    truth, mask = (np.array(Image.open(place)) for place in (outs[0] / "0-truth.png", prepared["data"] / row.mask))
+    row = next(row for row in index.read(prepared.index).rows if row.id == first["pictures"][0]["id"])
+    truth, mask = (np.array(Image.open(place)) for place in (outs[0] / "0-truth.png", prepared.data / row.mask))
     assert (truth == mask).all()
     assert set(np.unique(Image.open(outs[1] / "0-found.png"))) <= {0, *checkpoint.describe(step).order}
 
