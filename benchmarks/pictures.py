@@ -13,8 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from dkd.config import schema as config  # noqa: E402
-from dkd.use import explain  # noqa: E402
-from dkd.use import images  # noqa: E402
+from dkd.use import explain, images  # noqa: E402
 from dkd.use.predict import Predictor, write  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 from pipeline.publish import METRICS  # noqa: E402
