@@ -1,4 +1,4 @@
-"""The documentation names only files, tests, commands and options that exist."""
+"""The documentation names only what exists, and the presets hold the values that it gives."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from typer.main import get_command
 
 from dkd import cli
+from dkd.config import schema as config
 from pipeline import __main__ as workflow
 
 ROOT = Path(__file__).parents[1]
@@ -40,3 +41,22 @@ def test_commands_and_options_exist(page):
             options = {name for each in group.commands[verb].params for name in each.opts}
             used = set(re.findall(r"(?<!\S)--[a-z-]+", words.split("#")[0]))
             assert used <= options, f"{program} {verb}: {used - options}"
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "epochs", "lr", "pos_weight", "warmup", "memory"),
+    [("voc2012", 32, 60, 0.001, (2, 1), 0, 100), ("ade20k", 24, 100, 0.0025, (35, 35), 0.2, 300)],
+)
+def test_presets_hold_the_published_recipes(name, batch, epochs, lr, pos_weight, warmup, memory):
+    """The values of docs/method.md and docs/protocol.md."""
+    sections = config.recipe(name, [])
+    train, base, increment, methods = (sections[key] for key in ("train", "base", "increment", "methods"))
+    assert (train.batch, train.crop, train.scale, train.flip) == (batch, 512, (0.5, 2), 0.5)
+    assert (train.momentum, train.nesterov, train.power, train.warmup) == (0.9, True, 0.9, warmup)
+    assert (train.void, train.precision) == ("negative", "fp16")
+    assert (base.lr, increment.lr) == (lr, pytest.approx(lr / 10))
+    assert (base.pos_weight, increment.pos_weight) == pos_weight
+    assert all((phase.epochs, phase.head_lr, phase.weight_decay) == (epochs, 10, 1e-4) for phase in (base, increment))
+    assert (methods.dkd.kd, methods.dkd.dkd, methods.dkd.ac, methods.dkd.start) == (5, 5, 1, "auxiliary")
+    replay = getattr(methods, "dkd-m")
+    assert (replay.memory, replay.confidence, replay.replay) == (memory, 0.9, "current")
