@@ -38,7 +38,7 @@ def main() -> None:
         (f"split into {len(sizes)} steps", split * 1e3, every / split),
         ("one step of it", split / len(sizes) * 1e3, every / split * len(sizes)),
     ]
-    head = (f"{len(rows)} pictures of 500 x 375 (index scaled from {len(places)})", "ms", "times faster")
+    head = (f"{len(rows)} images of 500 x 375 (index scaled from {len(places)})", "ms", "times faster")
     measure.table(head, lines)
     print(f"peak of a split: {measure.peak(splits, 'split', table, order, sizes):.1f} MB")
 

@@ -21,7 +21,7 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, comput
     torch.manual_seed(0)
     device, grid = measure.DEVICE, size // 16
 
-    def answer(sizes: tuple[int, ...]) -> Output:
+    def output(sizes: tuple[int, ...]) -> Output:
         logits = [F.interpolate(torch.randn(batch, k, grid // 4, grid // 4), size=(grid, grid)) * 3 - 2 for k in sizes]
         leaves = [torch.rand(batch, WIDTH, grid, grid), *logits, torch.randn(batch, 1, grid, grid)]
         leaves = [leaf.to(dtype) for leaf in leaves] + [torch.randn(k, WIDTH) / 16 for k in sizes]
@@ -29,7 +29,7 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, comput
         steps = len(sizes)
         return Output(features, tuple(rest[:steps]), rest[steps], tuple(rest[steps + 1 :]), (size, size))
 
-    student, teacher = answer((old, new)), answer((old,))
+    student, teacher = output((old, new)), output((old,))
     labels = (
         torch.randint(0, new + 2, (batch, 16, 16)).repeat_interleave(size // 16, 1).repeat_interleave(size // 16, 2)
     )

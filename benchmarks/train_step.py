@@ -50,10 +50,10 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
 
     def step(images=own):
         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
-            answer = network(images)
+            output = network(images)
             with torch.no_grad():
                 known = taught(images)
-        total, _ = form(answer, known, target, **WEIGHTS)
+        total, _ = form(output, known, target, **WEIGHTS)
         total.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -89,7 +89,7 @@ def main() -> None:
         gains = time["plain, float32"] / time[name], time[alike] / time[name], space[alike] / space[name]
         lines.append((name, time[name] * 1e3, space[name], *gains))
     head = ("ms", "peak MB", "times faster", "in the same precision", "times less")
-    measure.table(("step of 2 pictures, 256 x 256", *head), lines)
+    measure.table(("step of 2 images, 256 x 256", *head), lines)
     grow(min(rounds, 2), 2, 256, (128, 384), (1, 4))
     print(f"fed from files, 1 worker: {share((100, 50), 2, 1, (True, False, True)):.1%} of the time is spent waiting")
 
@@ -114,10 +114,10 @@ def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> fl
     """Share of the time that a step on crops of 512 waits for images, which `workers` processes read and decode."""
     step, cuda = build(classes, batch, 512, *kind), measure.DEVICE.type == "cuda"
     with tempfile.TemporaryDirectory() as folder:
-        pictures = loader.shown(Path(folder), loader.draw(Path(folder)))
+        drawn = loader.shown(Path(folder), loader.draw(Path(folder)))
         recipe = loader.RECIPE._replace(batch=batch, epochs=99)
-        order = train.Batches(len(pictures), recipe, batch, 0, 1, 1)
-        samples = train.Samples(pictures, recipe, 1, 0)
+        order = train.Batches(len(drawn), recipe, batch, 0, 1, 1)
+        samples = train.Samples(drawn, recipe, 1, 0)
         feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
         # The first steps start workers and select kernels, and do not count.
         for i in range(-8, 30) if cuda else range(-1, 3):
@@ -142,7 +142,7 @@ def gpu(rounds: int) -> None:
         "dkd, compile": (True, True, False, True),
         "dkd, channels_last, compile": (True, True, True, True),
     }
-    head = ("ms", "images/s", "peak MB", "times faster", "% of time waiting for pictures")
+    head = ("ms", "images/s", "peak MB", "times faster", "% of time waiting for images")
     for classes in ((15, 5), (100, 50)):
         for batch in (8, 24):
             # All networks share one forward; without a reset, the last ones exceed the recompile limit and run eagerly.
