@@ -1,7 +1,7 @@
 """Runs a params file in a working directory of its own and prints the tables of README and docs/results.md.
 
     python benchmarks/run.py benchmarks/shapes.yaml
-    python benchmarks/run.py benchmarks/camvid.yaml --root /where/camvid/lies
+    python benchmarks/run.py benchmarks/camvid.yaml --root /path/to/camvid
 
 Results are kept in runs/NAME. The next call continues from there, and prints the same table if nothing has changed.
 """
