@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import bilinear, checkpoint, devices, metrics, scenario
+from dkd import bilinear, checkpoint, devices, metrics
+from dkd.data import classes, reader, transforms
 from dkd.data import index as index_file
-from dkd.data import reader, transforms
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
@@ -48,7 +48,7 @@ def decide(logits: Tensor, size: tuple[int, int]) -> Tensor:
     able = (grid.amax((1, 2, 3)) > 0).nonzero().flatten()
     with torch.autocast(logits.device.type, enabled=False):
         for part in bilinear.chunks(len(able), best.numel(), logits.device):
-            ids, count = able[part] + 1, part.stop - part.start
+            ids, count = classes.channel_to_id(able[part]), part.stop - part.start
             x, code = scores[:count], codes[:count]
             bits = resize.up(grid[able[part]], x).sigmoid_().clamp_(min=0.5).view(torch.int32).sub_(CENTRE)
             torch.add((255 - ids).to(torch.int32)[:, None, None, None], bits, alpha=256, out=code)
@@ -90,7 +90,7 @@ def count(
 ) -> dict[str, np.ndarray]:
     """Confusion matrix (ids, ids) per protocol.
 
-    `views` are batches of what `Views` gives, `table` maps labels to ids.
+    `views` are batches of what `Views` gives, `table` maps stored values to ids.
     """
     counts = {protocol: np.zeros((ids, ids), dtype=np.int64) for protocol in PROTOCOLS}
     for batch in views:
@@ -151,18 +151,17 @@ def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime:
     wanted = set(task["test"])
     pictures = index_file.read(index)
     check_names(pictures.class_names, learned, index.with_suffix(".json"), folder)
-    all_rows = pictures.rows
-    held_out = "test" if any(row.split == "test" for row in all_rows) else "val"
-    rows = [row for row in all_rows if row.split == held_out and row.id in wanted]
+    rows = [row for row in pictures.test_rows() if row.id in wanted]
     if len(rows) != len(wanted):
         raise InputError(f"{tasks}: {len(wanted) - len(rows)} test pictures of step {step} are not in {index}")
     if not rows:
+        split = index_file.test_split(row.split for row in pictures.rows)
         raise InputError(
-            f"{data}: no {held_out} picture shows a class that {folder} has learned, so there is nothing to judge; "
+            f"{data}: no {split} picture shows a class that {folder} has learned, so there is nothing to judge; "
             "check the masks of that split, or add pictures to it that show one"
         )
-    table = scenario.id_table(learned.order, learned.order, rest=0 if scoring.unseen == "background" else scenario.VOID)
-    table = table[pictures.labels()]
+    rest = 0 if scoring.unseen == "background" else classes.VOID
+    table = classes.value_to_id(pictures.stored, learned.order, learned.order, rest)
     own = rows[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(
         Views(data, own, scoring.crop),

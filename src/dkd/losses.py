@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dkd import bilinear
-from dkd.scenario import VOID
+from dkd.data.classes import VOID
 
 LATTICE = 4
 """Of the pixels at full size, `divergence` looks at every fourth one of every fourth row."""

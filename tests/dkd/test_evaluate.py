@@ -73,7 +73,7 @@ def test_nothing_to_judge_is_said(network, pictures, tmp_path, monkeypatch, show
 
 def test_the_workflow_is_told_the_same(network, pictures, tmp_path):
     files = prepare(pictures, tmp_path, sizes=(4, 2))
-    tasks.write(tasks.judged(index.read(files.index)._replace(rows=()), (1, 2, 3, 4), (4,)), files.tasks)
+    tasks.write(tasks.test_only(index.read(files.index)._replace(rows=()), (1, 2, 3, 4), (4,)), files.tasks)
     scoring = evaluate.Scoring(base=4, crop=32, unseen="background", count_background=True, absent="leave_out")
     with pytest.raises(InputError, match=r"no val picture shows a class that .* so there is nothing to judge"):
         evaluate.evaluate(network, 0, scoring, files, RUNTIME, tmp_path)

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, scenario, seeds
+from dkd import checkpoint, devices, seeds
+from dkd.data import classes, transforms
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
-from dkd.data import transforms
-from dkd.data.cache import Pictures
+from dkd.data.cache import ImageCache
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
@@ -68,7 +68,7 @@ class Samples(Dataset):
 
     def __init__(self, pictures: list[Picture], recipe: Recipe, step: int, cache: int):
         self.pictures, self.recipe, self.step = pictures, recipe, step
-        self.files = Pictures([(picture.image, picture.mask) for picture in pictures], cache)
+        self.files = ImageCache([(picture.image, picture.mask) for picture in pictures], cache)
         self.first, self.last = min(min(p.visible) for p in pictures), max(max(p.visible) for p in pictures)
         self.alike = len({picture.visible for picture in pictures}) == 1
 
@@ -424,10 +424,10 @@ def _task(inputs: Inputs, step: int) -> _Task:
     steps = content["steps"][: step + 1]
     order = tuple(label for each in steps for label in each["classes"])
     sizes = tuple(len(each["classes"]) for each in steps)
-    by_id = {row.id: row for row in table.rows if row.split == "train"}
-    visible = tasks_file.visible(content["setting"], order, sizes)
-    ids = scenario.id_table(order, visible)[table.labels()]
-    spoken = tuple(order.index(label) + 1 for label in visible)
+    by_id = {row.id: row for row in table.of("train")}
+    visible = tasks_file.visible_labels(content["setting"], order, sizes)
+    ids = classes.value_to_id(table.stored, order, visible, rest=0)
+    spoken = classes.ids_of(order, visible)
     try:
         rows = [by_id[id] for id in steps[-1]["train"]]
     except KeyError as error:
@@ -440,23 +440,23 @@ def _replayed(folder: Path, replay: str | None, inputs: Inputs, task: _Task) -> 
     """Exemplars as pictures; their labels speak of the classes that `replay` says (`dkd.methods.dkd_m`)."""
     data, index, tasks = inputs
     table, content = index_file.read(index), tasks_file.read(tasks)
-    rows = {row.id: row for row in table.rows if row.split == "train"}
+    rows = {row.id: row for row in table.of("train")}
     order = task.order
     pictures = []
     for exemplar in memory_file.read(folder, content, len(task.sizes) - 1):
         if (row := rows.get(exemplar.id)) is None:
             raise InputError(f"{tasks}: picture {exemplar.id!r} is not in the train split of {index}")
         sizes = task.sizes[: exemplar.step + 1]
-        labels = tasks_file.visible(content["setting"], order[: sum(sizes)], sizes)
-        mask, stored = data / row.mask, table.labels()
+        labels = tasks_file.visible_labels(content["setting"], order[: sum(sizes)], sizes)
+        mask, stored = data / row.mask, table.stored
         if replay == "current":
             labels = order[-task.sizes[-1] :]
         elif replay == "pseudo":
-            mask, labels, stored = folder / memory_file.MASKS / f"{row.id}.png", order[: -task.sizes[-1]], slice(None)
+            mask, labels, stored = folder / memory_file.MASKS / f"{row.id}.png", order[: -task.sizes[-1]], {}
         elif replay != "stored":
             raise InputError(f"replay: expected current, stored or pseudo, got {replay!r}")
-        spoken = tuple(order.index(label) + 1 for label in labels)
-        ids = scenario.id_table(order, labels)[stored]
+        spoken = classes.ids_of(order, labels)
+        ids = classes.value_to_id(stored, order, labels, rest=0)
         pictures.append(Picture(f"{row.id} again", data / row.image, mask, ids, spoken))
     return pictures
 

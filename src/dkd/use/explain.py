@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dkd import checkpoint, devices, losses
 from dkd.checkpoint import Step
-from dkd.data import transforms
+from dkd.data import classes, transforms
 from dkd.errors import InputError
 from dkd.evaluate import decide
 from dkd.model.segmenter import Output, Segmenter, upsample
@@ -41,7 +41,7 @@ def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """Terms of the class in `channel` (0..K-1) for RGB pixels (H, W, 3) uint8."""
     [output] = _outputs(image, model)
     terms = torch.stack(_terms(output))[:, 0, channel]
-    decision = decide(output.scores, output.size)[0] == channel + 1
+    decision = decide(output.scores, output.size)[0] == classes.channel_to_id(channel)
     return Maps(upsample(terms[None], output.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 
@@ -80,7 +80,8 @@ def channel(step: Step, name: str, folder: Path) -> int:
         raise InputError(f"--class: {name!r} has no logit, since no channel is background; name another class")
     if name not in checkpoint.names(step)[1:]:
         raise InputError(f"--class: {folder} has not learned {name!r}, only {', '.join(checkpoint.names(step)[1:])}")
-    return step.order.index(step.class_names.index(name, 1))
+    [id] = classes.ids_of(step.order, [step.class_names.index(name, 1)])
+    return classes.id_to_channel(id)
 
 
 def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, device: str | torch.device) -> Figure:

@@ -7,9 +7,9 @@ has the name of the checkpoint's class 0 is background.
 
 from pathlib import Path
 
-from dkd import checkpoint, scenario
+from dkd import checkpoint
+from dkd.data import classes, tasks
 from dkd.data import index as index_file
-from dkd.data import tasks
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 
@@ -18,33 +18,32 @@ def prepare(
     folder: Path,
     root: Path,
     class_names: tuple[str, ...],
-    places: list[tuple[str, str, str, str]],
-    stored: dict[int, int] | None,
+    files: list[tuple[str, str, str, str]],
+    stored: dict[int, int],
     out: Path,
 ) -> tuple[Inputs, int]:
     """Write index.csv and tasks.json of the step after the checkpoint in `folder` to `out`; return inputs and step.
 
-    `class_names`, `places` (id, image, mask, split) and `stored` (values in the masks to labels, or None if they are
+    `class_names`, `files` (id, image, mask, split) and `stored` (label of each value in the masks; empty if they are
     the same) describe the new data set under `root`. Labels of the index are those of the checkpoint's data set; new
-    classes are appended. Raises InputError if there is no new class, no training image of one, or more than 254
-    classes.
+    classes are appended. Raises InputError if there is no new class, no training image of one, or more than 254.
     """
     learned = checkpoint.describe(folder)
     names = [*learned.class_names, *(name for name in class_names[1:] if name not in learned.class_names)]
-    if len(names) > scenario.VOID:
+    if len(names) - 1 > classes.MAX_CLASSES:
         raise InputError(
-            f"{root}: {len(names) - 1} classes together with those of {folder}; masks of 8 bits have room for 254"
+            f"{root}: {len(names) - 1} classes with those of {folder}; a mask can hold {classes.MAX_CLASSES}"
         )
     labels = {k: names.index(name) for k, name in enumerate(class_names) if k}
     new = [label for label in labels.values() if label and label not in learned.order]
     if not new:
         raise InputError(f"{root}: {folder} has learned all of these classes; a new class needs a name of its own")
     values = {value: labels[label] for value, label in (stored or {k: k for k in labels}).items()}
-    table = index_file.build(root, learned.dataset, tuple(names), places, values)
+    table = index_file.build(root, learned.dataset, tuple(names), files, values)
     index_file.write(table, ".", out / "index.csv")
     order, sizes = [*learned.order, *new], [*learned.sizes, len(new)]
-    content = tasks.judged(table, order, sizes)
-    train = [row.id for row in table.rows if row.split == "train" and set(new) & set(row.classes)]
+    content = tasks.test_only(table, order, sizes)
+    train = [row.id for row in table.of("train") if set(new) & set(row.classes)]
     if not train:
         raise InputError(f"{root}: no training image shows {', '.join(names[label] for label in new)}")
     content["steps"][-1]["train"] = sorted(train)

@@ -59,9 +59,7 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
     from `previous`, measured on test images of the step. Returns the cost: device and peak memory.
     """
     predictor = Predictor(folder, runtime.device, size=None, tile=TILE, threads=runtime.threads)
-    table = index_file.read(inputs.index)
-    held_out = "test" if any(row.split == "test" for row in table.rows) else "val"
-    rows = [row for row in table.rows if row.split == held_out]
+    rows = index_file.read(inputs.index).test_rows()
     shown, strips = [], []
     for number, row in enumerate(choose(rows, COUNT)):
         image, truth = reader.read_image(inputs.data / row.image), reader.read_mask(inputs.data / row.mask)

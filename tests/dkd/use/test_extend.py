@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from dkd import checkpoint
-from dkd.data import catalog, index, shapes, tasks
+from dkd.data import catalog, classes, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.use import extend
 from tests.dkd.test_cli import SETTINGS, run
@@ -40,7 +40,7 @@ def photos(drawn, tmp_path):
 
 def prepare(base, root, out):
     out.mkdir()
-    return extend.prepare(base, root, catalog.class_names("folder", root), catalog.places("folder", root), None, out)
+    return extend.prepare(base, root, catalog.class_names("folder", root), catalog.list_files("folder", root), {}, out)
 
 
 def test_new_classes_are_appended_and_both_kinds_can_be_evaluated(base, drawn, photos, tmp_path, monkeypatch, capsys):
@@ -84,7 +84,7 @@ def test_training_starts_from_the_weights_of_the_checkpoint(base, photos, tmp_pa
         ("nothing cross disc square unseen", "no training image shows unseen"),
         (
             " ".join(f"c{k}" for k in range(255)),
-            r"together with those of .*; masks of 8 bits have room for 254",
+            r"classes with those of .*; a mask can hold 254",
         ),
         # Label 3 is not in this list; it is never the triangle of the checkpoint.
         ("nothing comet disc", r"masks/.*png: label 3 is outside the class list \(0..2, 255 = void\)"),
@@ -107,7 +107,7 @@ def test_a_class_named_like_the_background_is_background(base, photos, tmp_path)
     (_, table, content), _ = prepare(base, photos, tmp_path / "out")
     assert tasks.read(content)["order"] == [1, 2, 3, 4, 7, 5]
     assert set().union(*(row.classes for row in index.read(table).rows)) == {7, 5}
-    assert index.read(table).labels()[:4].tolist() == [0, 7, 0, 5]
+    assert classes.value_to_label(index.read(table).stored)[:4].tolist() == [0, 7, 0, 5]
 
 
 def test_a_released_network_can_be_extended(photos, tmp_path, monkeypatch):
