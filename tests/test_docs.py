@@ -36,7 +36,8 @@ def test_files_and_tests_exist(page):
 def test_commands_and_options_exist(page):
     text = page.read_text().replace("\\\n", " ")
     for program, group in COMMANDS.items():
-        for verb, words in re.findall(rf"(?:`|\$ |^    )(?:\.venv/bin/)?{program} ([a-z][a-z-]*)\b([^`\n]*)", text, re.M):
+        call = rf"(?:`|\$ |^    )(?:\.venv/bin/)?{program} ([a-z][a-z-]*)\b([^`\n]*)"
+        for verb, words in re.findall(call, text, re.M):
             assert verb in group.commands, f"{program} {verb}"
             options = {name for each in group.commands[verb].params for name in each.opts}
             used = set(re.findall(r"(?<!\S)--[a-z-]+", words.split("#")[0]))
