@@ -34,7 +34,7 @@ def main() -> None:
     for method in ("finetune", "dkd"):
         last = folders[f"checkpoints/increment/shapes/overlap/4+1+1/{method}-s0"]
         figure = explain.explain(last, images.read(picture), CLASS, base, "cpu")
-        figure.png(0.75).save(OUT / f"explain-{method}.jpg", quality=85, optimize=True)
+        figure.savefig(OUT / f"explain-{method}.jpg", dpi=80, pil_kwargs={"quality": 85, "optimize": True})
     predictor, place = Predictor(last, "cpu", size=None, tile=1024, threads=1), ROOT / ".dkd" / "pictures"
     shutil.rmtree(place, ignore_errors=True)
     write(predictor, [images.ImageFile(picture, "one")], place, 0)

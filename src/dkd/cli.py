@@ -377,17 +377,14 @@ def explain(
     from dkd import devices
     from dkd.use import images as photos
     from dkd.use.explain import explain as draw
-    from dkd.use.explain import resized
+    from dkd.use.explain import resized, save
 
     if out.suffix not in (".png", ".svg"):
         raise InputError(f"--out: {out.name!r} is neither .png nor .svg")
     image = resized(photos.read(picture), size)
     figure = draw(checkpoint, image, class_, previous, devices.accelerator(device, threads).device)
     with _scratch(out, folder=False) as place:
-        if out.suffix == ".svg":
-            place.write_text(figure.standalone(), encoding="utf-8")
-        else:
-            figure.png(1.5).save(place)
+        save(figure, place)
 
 
 @app.command(

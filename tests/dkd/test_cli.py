@@ -112,7 +112,7 @@ def test_from_pictures_to_a_table(drawn, tmp_path, monkeypatch, capsys):
     run(monkeypatch, "report", *results, "--tasks", tasks, "--out", tmp_path / "report")
     assert capsys.readouterr().out.splitlines()[1].startswith("shapes_4-2_overlap_dkd_s0 ")
     final = json.loads((tmp_path / "report" / "summary.json").read_text())["shapes_4-2_overlap_dkd_s0"]
-    assert "pieces of it are not there" in (tmp_path / "report" / "index.html").read_text()
+    assert "items are missing" in (tmp_path / "report" / "index.html").read_text()
     last = json.loads((tmp_path / "dkd-results" / "metrics.json").read_text())["protocols"]["paper"]
     assert final["all"] == last["all"] and final["forgetting"] is not None
     # The same from the checkpoint and the pictures alone.
