@@ -12,7 +12,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from dkd.config import schema as config  # noqa: E402
+from dkd.config import read  # noqa: E402
 from dkd.use import explain, images  # noqa: E402
 from dkd.use.predict import Predictor, write  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
@@ -24,7 +24,7 @@ PICTURE, CLASS = "images/val_00094.png", "cross"
 
 def main() -> None:
     """Figures of the report, one class explained for two methods, and one labelled image."""
-    plan = plans.build(config.load(ROOT / "params.yaml"))
+    plan = plans.build(read.load(ROOT / "params.yaml"))
     folders = {node.place: ROOT / node.folder for node in plan.nodes.values()}
     base = folders["checkpoints/base/shapes/overlap/4/s0"]
     picture = folders["data/made/shapes"] / PICTURE

@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from dkd.config import schema as config  # noqa: E402
+from dkd.config import methods, read  # noqa: E402
 from pipeline import code_digest, provenance  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 
@@ -41,8 +41,8 @@ def lay_out(place: Path, runs: int) -> None:
     (root / "classes.txt").write_text("\n".join(names) + "\n")
     orders = [random.Random(number).sample(range(1, CLASSES + 1), CLASSES) for number in range(ORDERS)]
     # All methods and orders with one seed, then the next seed.
-    methods = [name for name in config.methods() if name != "joint"]
-    study = itertools.product(range(runs), range(ORDERS), methods)
+    compared = [name for name in methods.options() if name != "joint"]
+    study = itertools.product(range(runs), range(ORDERS), compared)
     items = [
         {
             "name": f"run{number}",
@@ -61,7 +61,7 @@ def lay_out(place: Path, runs: int) -> None:
 def make(place: Path) -> None:
     """Write every node of the plan with its provenance and one small file."""
     os.chdir(place)
-    plan = plans.build(config.load())
+    plan = plans.build(read.load())
     digests: dict[str, str] = {}
     for node in plan.nodes.values():
         folder = Path(node.folder)
@@ -100,7 +100,7 @@ def planned(place: Path) -> tuple[float, int]:
     """Seconds from params.yaml to all keys, and the number of nodes."""
     os.chdir(place)
     started = time.monotonic()
-    plan = plans.build(config.load())
+    plan = plans.build(read.load())
     return time.monotonic() - started, len(plan.nodes)
 
 

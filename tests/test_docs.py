@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from dkd import cli
-from dkd.config import schema as config
+from dkd.config import read
 from pipeline import __main__ as workflow
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +50,7 @@ def test_commands_and_options_exist(page):
 )
 def test_presets_hold_the_published_recipes(name, batch, epochs, lr, pos_weight, warmup, memory):
     """The values of docs/method.md and docs/protocol.md."""
-    sections = config.recipe(name, [])
+    sections = read.recipe(name, [])
     train, base, increment, methods = (sections[key] for key in ("train", "base", "increment", "methods"))
     assert (train.batch, train.crop, train.scale, train.flip) == (batch, 512, (0.5, 2), 0.5)
     assert (train.momentum, train.nesterov, train.power, train.warmup) == (0.9, True, 0.9, warmup)

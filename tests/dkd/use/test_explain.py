@@ -10,8 +10,8 @@ from dkd.data import transforms
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import explain
+from tests.dkd.command import run
 from tests.dkd.conftest import SPEC
-from tests.dkd.test_cli import run
 
 from .conftest import network, save
 

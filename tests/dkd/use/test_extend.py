@@ -12,12 +12,10 @@ from dkd import checkpoint
 from dkd.data import catalog, classes, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.use import extend
-from tests.dkd.test_cli import SETTINGS, run
+from tests.dkd.command import SETTINGS, run
 
 from .conftest import network, save
 from .test_released import convert, published
-
-OPTIONS = [word for word in SETTINGS if word not in ("--preset", "shapes")]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def prepare(base, root, out):
 
 def test_new_classes_are_appended_and_both_kinds_can_be_evaluated(base, drawn, photos, tmp_path, monkeypatch, capsys):
     more = tmp_path / "more"
-    run(monkeypatch, "extend", base, "--data", photos, "--out", more, *OPTIONS)
+    run(monkeypatch, "extend", base, "--data", photos, "--out", more, *SETTINGS)
     _, learned = checkpoint.load(more)
     # ring keeps its label of the old data set, comet gets the next free one; disc is not new.
     assert learned.class_names[-2:] == ("star", "comet")
@@ -56,8 +54,8 @@ def test_new_classes_are_appended_and_both_kinds_can_be_evaluated(base, drawn, p
     assert ids and all(shown[id] & {7, 5} for id in ids)
 
     files = ["--index", more / "index.csv", "--tasks", more / "tasks.json"]
-    run(monkeypatch, "evaluate", more, "--data", photos, *files, "--out", tmp_path / "new", *OPTIONS)
-    run(monkeypatch, "evaluate", more, "--data", drawn, "--out", tmp_path / "old", *OPTIONS)
+    run(monkeypatch, "evaluate", more, "--data", photos, *files, "--out", tmp_path / "new", *SETTINGS)
+    run(monkeypatch, "evaluate", more, "--data", drawn, "--out", tmp_path / "old", *SETTINGS)
     names = ["background", "disc", "square", "triangle", "cross", "comet", "ring"]
     for name in ("new", "old"):
         found = json.loads((tmp_path / name / "metrics.json").read_text())["protocols"]["paper"]["per_class"]
@@ -71,7 +69,7 @@ def test_new_classes_are_appended_and_both_kinds_can_be_evaluated(base, drawn, p
 
 def test_training_starts_from_the_weights_of_the_checkpoint(base, photos, tmp_path, monkeypatch):
     words = "--out", tmp_path / "more", "--method", "finetune", "--set", "increment.lr=1e-12"
-    run(monkeypatch, "extend", base, "--data", photos, *words, *OPTIONS)
+    run(monkeypatch, "extend", base, "--data", photos, *words, *SETTINGS)
     before, after = checkpoint.load(base)[0].state_dict(), checkpoint.load(tmp_path / "more")[0].state_dict()
     assert all(np.allclose(after[name], value, atol=1e-6) for name, value in before.items())
 
@@ -114,7 +112,7 @@ def test_a_released_network_can_be_extended(photos, tmp_path, monkeypatch):
     model = network((4, 1, 1))
     torch.save({"state_dict": published(model)}, tmp_path / "a.pth")
     convert(tmp_path / "a.pth", tmp_path / "old", class_names=shapes.SHAPES, order=(1, 2, 3, 4, 5, 6), sizes=(4, 1, 1))
-    run(monkeypatch, "extend", tmp_path / "old", "--data", photos, "--out", tmp_path / "more", *OPTIONS)
+    run(monkeypatch, "extend", tmp_path / "old", "--data", photos, "--out", tmp_path / "more", *SETTINGS)
     extended, learned = checkpoint.load(tmp_path / "more")
     assert learned.order == (1, 2, 3, 4, 5, 6, 7) and learned.sizes == (4, 1, 1, 1)
     assert learned.class_names == (*shapes.SHAPES, "comet") and learned.dataset == "x"

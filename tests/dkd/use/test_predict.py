@@ -14,7 +14,7 @@ from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import palette, predict
 from dkd.use.images import ImageFile
-from tests.dkd.test_cli import run
+from tests.dkd.command import run
 
 from .conftest import save
 

@@ -11,8 +11,8 @@ from dkd import checkpoint, evaluate
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter, upsample
 from dkd.use import released
+from tests.dkd.command import run
 from tests.dkd.conftest import SPEC
-from tests.dkd.test_cli import run
 
 from .conftest import network
 
