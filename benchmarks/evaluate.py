@@ -1,4 +1,4 @@
-"""Evaluation of one picture once the network has answered: upsample, decide, count."""
+"""Evaluation of one image after the forward pass: upsample, decide, count; against the textbook form."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ SIZE = (512, 512)
 
 
 def build(classes: int, shown: int) -> measure.Variants:
-    """`shown` of the classes are somewhere above the threshold."""
+    """Random logits in which `shown` of the classes exceed the threshold somewhere."""
     torch.manual_seed(0)
     grid = F.interpolate(torch.randn(1, classes, 8, 8), size=(32, 32)) * 3 + torch.randn(1, classes, 32, 32)
     grid[:, shown:] = -grid[:, shown:].abs() - 0.1
@@ -44,7 +44,7 @@ def main() -> None:
             label = f"{classes} classes, {shown} of them shown, {name}"
             gain = time["plain"] / time[name], space["plain"] / space[name]
             rows.append((label, time[name] * 1e3, space[name], *gain, f"{moved}"))
-    measure.table(("per picture, 512 x 512", "ms", "peak MB", "times faster", "times less", "pixels differ"), rows)
+    measure.table(("per image, 512 x 512", "ms", "peak MB", "times faster", "times less", "pixels differ"), rows)
 
 
 if __name__ == "__main__":

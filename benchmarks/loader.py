@@ -1,4 +1,4 @@
-"""One training sample: decode, crop 512, flip, hide labels, normalise; and what workers and the cache give."""
+"""One training sample: decode, crop 512, flip, mask labels, normalise; and images per second with workers and cache."""
 
 import functools
 import itertools
@@ -22,7 +22,7 @@ from dkd.data.index import Row
 from dkd.training.loop import Batches, Picture, Samples
 from dkd.training.recipe import Recipe
 
-PICTURES, CLASSES, RUN = 64, 20, 8
+IMAGES, CLASSES, RUN = 64, 20, 8
 RECIPE = Recipe(
     **{**Train().model_dump(), "batch": 16, "scale": (0.5, 2.0)},
     epochs=1,
@@ -39,9 +39,9 @@ TABLE = classes.label_to_id(range(1, CLASSES + 1), range(16, CLASSES + 1), rest=
 
 
 def draw(root: Path) -> list[Row]:
-    """Pictures of VOC's usual size: blurred colours with grain, JPEG of quality 90; masks of blobs."""
+    """Images of the usual size in VOC: blurred colours with noise, JPEG of quality 90; masks of blobs."""
     random, rows = np.random.RandomState(0), []
-    for i in range(PICTURES):
+    for i in range(IMAGES):
         colours = Image.fromarray(random.randint(0, 256, (12, 16, 3), dtype=np.uint8))
         pixels = np.asarray(colours.resize((500, 375), Image.Resampling.BICUBIC)).astype(np.int16)
         grain = random.randint(-12, 13, pixels.shape)
@@ -53,13 +53,13 @@ def draw(root: Path) -> list[Row]:
 
 
 def per_pixel(mask: np.ndarray) -> np.ndarray:
-    """A Python call per pixel that hides what the step may not see."""
+    """Labels that the step may not see become 0, by one Python call per pixel."""
     known = {label: label for label in range(16, CLASSES + 1)} | {255: 255}
     return np.vectorize(lambda label: known.get(label, 0))(mask)
 
 
 def textbook(root: Path, row: Row, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pillow, and `per_pixel`."""
+    """The reference: Pillow, and `per_pixel`."""
     image, mask = Image.open(root / row.image).convert("RGB"), Image.open(root / row.mask)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -82,26 +82,26 @@ def shown(root: Path, rows: list[Row]) -> list[Picture]:
 
 
 def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.Tensor, torch.Tensor]]]:
-    """The i-th sample by each way; all draw the same crops."""
-    plain, cached = (Samples(shown(root, rows), RECIPE, 1, kept) for kept in (0, 100))
+    """Functions that return the i-th sample; all draw the same crops."""
+    plain, cached = (Samples(shown(root, rows), RECIPE, 1, megabytes) for megabytes in (0, 100))
 
     def sample(samples: Samples, i: int):
-        image, labels = samples[(0, i % PICTURES)]
+        image, labels = samples[(0, i % IMAGES)]
         return transforms.normalise(image), labels
 
     def pillow(i: int):
-        row = rows[i % PICTURES]
+        row = rows[i % IMAGES]
         return textbook(root, row, seeds.derive(0, 1, 0, row.id))
 
     return {
         "per-pixel mapping": pillow,
         "dkd": functools.partial(sample, plain),
-        "dkd, decoded pictures kept": functools.partial(sample, cached),
+        "dkd, decoded images cached": functools.partial(sample, cached),
     }
 
 
 def one(root: Path, rows: list[Row]) -> measure.Variants:
-    """A second sample: the first brings in code and, where pictures are kept, their memory."""
+    """A second sample; the first one loads code and, with a cache, allocates its memory."""
     ways = build(root, rows)
     for way in ways.values():
         way(0)
@@ -109,7 +109,7 @@ def one(root: Path, rows: list[Row]) -> measure.Variants:
 
 
 def measure_runs(work: dict[str, Callable[[int], object]]) -> dict[str, float]:
-    """Median seconds per sample. `RUN` samples at a time: a loader finds its own code and memory in the caches."""
+    """Median seconds per sample, over series of `RUN` samples, so that code and memory are in the processor caches."""
     order = itertools.count()
 
     def run(way):
@@ -128,8 +128,8 @@ def main() -> None:
         rows = draw(root)
         ways = build(root, rows)
         level, moved = 0.0, 0
-        for i in range(PICTURES):
-            (image, labels), (ours, found) = ways["per-pixel mapping"](i), ways["dkd, decoded pictures kept"](i)
+        for i in range(IMAGES):
+            (image, labels), (ours, found) = ways["per-pixel mapping"](i), ways["dkd, decoded images cached"](i)
             level = max(level, ((image - ours).abs().amax((1, 2)) * torch.tensor(transforms.STD) * 255).max().item())
             moved += int((labels != found).sum())
         print(f"largest difference from Pillow: image {level:.3f} of 255 levels, mask {moved} pixels")
@@ -142,15 +142,15 @@ def main() -> None:
         head = ("ms", "per second", "times faster", "peak MB")
         measure.table(("one sample, 500 x 375 to 512 x 512", *head), lines)
 
-        pictures = shown(root, rows)
-        files = Samples(pictures, RECIPE, 1, 0).files
+        images = shown(root, rows)
+        files = Samples(images, RECIPE, 1, 0).files
         image, mask = files[0]
         crop = {key: getattr(RECIPE, key) for key in ("crop", "scale", "ratio", "flip")}
         full = np.array(Image.fromarray(mask).resize((RECIPE.crop, RECIPE.crop), Image.Resampling.NEAREST))
         timed = measure_runs(
             {
                 "a Python call per pixel": lambda i: per_pixel(full),
-                "dkd: decode picture and mask": lambda i: files[i % PICTURES],
+                "dkd: decode image and mask": lambda i: files[i % IMAGES],
                 "dkd: crop, resize, flip": lambda i: transforms.train_sample(image, mask, TABLE, seed=i, **crop),
             }
         )
@@ -158,24 +158,24 @@ def main() -> None:
 
         speed = {}
         for workers in (0, 1, 2):
-            for kept in (0, 100):
-                way = f"{workers} workers, {'kept' if kept else 'decoded each time'}"
-                speed[way] = fed(Samples(pictures, RECIPE._replace(epochs=9), 1, kept), workers)
+            for cached in (0, 100):
+                way = f"{workers} workers, {'cached' if cached else 'decoded each time'}"
+                speed[way] = fed(Samples(images, RECIPE._replace(epochs=9), 1, cached), workers)
         first = next(iter(speed.values()))
         lines = [(way, each, each / max(int(way[0]), 1), each / first) for way, each in speed.items()]
         measure.table(("through the loader, batch 16", "images/s", "per worker", "times faster"), lines)
 
 
 def fed(samples: Samples, workers: int) -> float:
-    """Pictures per second, the median over the epochs but for the first, which decodes whatever is kept."""
-    batches = Batches(PICTURES, samples.recipe, RECIPE.batch, 0, 1, 1)
+    """Images per second, the median over all epochs but the first, which fills the cache."""
+    batches = Batches(IMAGES, samples.recipe, RECIPE.batch, 0, 1, 1)
     gpu = measure.DEVICE.type == "cuda"
     loader, ends = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu)), []
     for _ in range(samples.recipe.epochs):
-        for _ in range(PICTURES // RECIPE.batch):
+        for _ in range(IMAGES // RECIPE.batch):
             next(loader)
         ends.append(time.perf_counter())
-    return PICTURES / statistics.median(late - early for early, late in itertools.pairwise(ends))
+    return IMAGES / statistics.median(late - early for early, late in itertools.pairwise(ends))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A whole incremental step of optimisation, ResNet-101: network, teacher, losses, optimiser; how it grows."""
+"""A whole optimization step of incremental training: ResNet-101, teacher, losses, optimizer; and how it scales."""
 
 import argparse
 import tempfile
@@ -25,7 +25,7 @@ SPEC = {**config.Model().model_dump(), "pretrained": False}
 
 
 def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: bool, last=False, compiled=False):
-    """One step, as a function of normalised pictures or of its own; `last` = channels_last."""
+    """One step as a function of normalised images (random ones by default); `last`: channels_last."""
     torch.manual_seed(0)
     device, layout = measure.DEVICE, torch.channels_last if last else torch.contiguous_format
     teacher = Segmenter(SPEC, classes[:1]).eval().requires_grad_(False)
@@ -50,10 +50,10 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
 
     def step(images=own):
         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
-            answer = network(images)
+            output = network(images)
             with torch.no_grad():
                 known = taught(images)
-        total, _ = form(answer, known, target, **WEIGHTS)
+        total, _ = form(output, known, target, **WEIGHTS)
         total.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -80,7 +80,7 @@ def main() -> None:
         "dkd, bf16": (True, True, True),
     }
     if devices.imitates_bf16():
-        print("bf16: left out, since this CPU imitates it")
+        print("bf16: left out, since this CPU emulates it")
         kinds = {name: kind for name, kind in kinds.items() if not kind[1]}
     time = measure.seconds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds)
     space, lines = {name: measure.peak(only, "step", *case, *kind) for name, kind in kinds.items()}, []
@@ -89,13 +89,13 @@ def main() -> None:
         gains = time["plain, float32"] / time[name], time[alike] / time[name], space[alike] / space[name]
         lines.append((name, time[name] * 1e3, space[name], *gains))
     head = ("ms", "peak MB", "times faster", "in the same precision", "times less")
-    measure.table(("step of 2 pictures, 256 x 256", *head), lines)
+    measure.table(("step of 2 images, 256 x 256", *head), lines)
     grow(min(rounds, 2), 2, 256, (128, 384), (1, 4))
     print(f"fed from files, 1 worker: {share((100, 50), 2, 1, (True, False, True)):.1%} of the time is spent waiting")
 
 
 def grow(rounds: int, batch: int, size: int, sizes: tuple[int, ...], batches: tuple[int, ...]) -> None:
-    """Time and memory of a step in float32 against classes, pixels and batch, one of them at a time."""
+    """Time and memory of a step in float32 by number of classes, pixels and images, one of them at a time."""
     cases = [(classes, batch, size) for classes in (20, 50, 100, 150)]
     cases += [(100, batch, other) for other in sizes] + [(100, other, size) for other in batches]
     work = {case: build((case[0] - 5, 5), *case[1:], True, False, True) for case in cases}
@@ -111,15 +111,15 @@ def grow(rounds: int, batch: int, size: int, sizes: tuple[int, ...], batches: tu
 
 
 def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> float:
-    """Part of the time of a step on crops of 512 that it waits for its pictures, read and decoded by `workers`."""
+    """Share of the time that a step on crops of 512 waits for images, which `workers` processes read and decode."""
     step, cuda = build(classes, batch, 512, *kind), measure.DEVICE.type == "cuda"
     with tempfile.TemporaryDirectory() as folder:
-        pictures = loader.shown(Path(folder), loader.draw(Path(folder)))
+        drawn = loader.shown(Path(folder), loader.draw(Path(folder)))
         recipe = loader.RECIPE._replace(batch=batch, epochs=99)
-        order = train.Batches(len(pictures), recipe, batch, 0, 1, 1)
-        samples = train.Samples(pictures, recipe, 1, 0)
+        order = train.Batches(len(drawn), recipe, batch, 0, 1, 1)
+        samples = train.Samples(drawn, recipe, 1, 0)
         feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
-        # The first steps, which start workers and choose kernels, do not count.
+        # The first steps start workers and select kernels, and do not count.
         for i in range(-8, 30) if cuda else range(-1, 3):
             asked = time.perf_counter()
             if i <= 0:
@@ -133,7 +133,7 @@ def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> fl
 
 
 def gpu(rounds: int) -> None:
-    """512 x 512 in bf16; what is fastest is what CUDA runs should use."""
+    """Variants at 512 x 512 in bf16, to find the fastest one for CUDA."""
     workers = measure.cores()
     kinds = {
         "plain": (False, True),
@@ -142,10 +142,10 @@ def gpu(rounds: int) -> None:
         "dkd, compile": (True, True, False, True),
         "dkd, channels_last, compile": (True, True, True, True),
     }
-    head = ("ms", "images/s", "peak MB", "times faster", "% of time waiting for pictures")
+    head = ("ms", "images/s", "peak MB", "times faster", "% of time waiting for images")
     for classes in ((15, 5), (100, 50)):
         for batch in (8, 24):
-            # All networks share one forward: without this, those compiled last are past dynamo's limit and run eagerly.
+            # All networks share one forward; without a reset, the last ones exceed the recompile limit and run eagerly.
             torch.compiler.reset()
             case = (classes, batch, 512)
             time, lines = measure.seconds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds), []

@@ -1,6 +1,6 @@
-"""What speaks for and against a class at every pixel, and how that moved since the step before.
+"""Positive and negative evidence for a class at every pixel, and its change since an earlier step.
 
-The terms are those that the paper distils: z = z+ + z- + bias. Knows nothing of methods or training.
+The maps are the terms that the paper distils: z = z+ + z- + bias. Knows nothing of methods or training.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from PIL import Image
 from torch import Tensor
 
 from dkd import checkpoint, devices, losses
@@ -22,56 +21,57 @@ from dkd.data import classes, transforms
 from dkd.errors import InputError
 from dkd.evaluate import decide
 from dkd.model.segmenter import Output, Segmenter, upsample
-from dkd.use import figure
+from dkd.use import figure, images
 
 TERMS = ("z+", "z-", "logit")
 LARGEST = 1024
-"""Longest side in pixels of a picture that is explained in one piece."""
+"""Longest side in pixels of an explained image, which the network sees in one piece."""
 GAINED, LOST, KEPT = "#0072b2", "#d55e00", "#009e73"
 PANEL, GAP = 2.0, 0.15
 """Width of a map, and space between two, in inches."""
 
 
 class Maps(NamedTuple):
-    """A class over a picture of H x W pixels."""
+    """One class over an image of H x W pixels."""
 
     terms: np.ndarray
-    """(3, H, W) float32: z+, z- and the logit, which is their sum and the bias."""
+    """(3, H, W) float32: z+, z- and the logit, which is their sum plus the bias."""
     decision: np.ndarray
-    """(H, W) bool: where the network says that it is this class."""
+    """(H, W) bool: pixels that the network assigns to the class."""
 
 
 @torch.no_grad()
 def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
-    """The terms of the class in a channel (0..K-1), for RGB pixels (H, W, 3) uint8."""
-    [answer] = _answers(image, model)
-    terms = torch.stack(_terms(answer))[:, 0, channel]
-    decision = decide(answer.scores, answer.size)[0] == classes.channel_to_id(channel)
-    return Maps(upsample(terms[None], answer.size)[0].cpu().numpy(), decision.cpu().numpy())
+    """Terms of the class in `channel` (0..K-1) for RGB pixels (H, W, 3) uint8."""
+    [output] = _outputs(image, model)
+    terms = torch.stack(_terms(output))[:, 0, channel]
+    decision = decide(output.scores, output.size)[0] == classes.channel_to_id(channel)
+    return Maps(upsample(terms[None], output.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 
-def _answers(image: np.ndarray, *models: Segmenter) -> list[Output]:
+def _outputs(image: np.ndarray, *models: Segmenter) -> list[Output]:
     height, width = image.shape[:2]
-    with devices.explained(f"a picture of {width} x {height} at once; take a CPU, or a smaller picture"):
+    with devices.explained(f"an image of {width} x {height} pixels at once; use a CPU, or a smaller image"):
         batch = transforms.normalise(transforms.channels_first(image))[None]
         batch = batch.to(next(models[0].parameters()).device)
         return [model(batch) for model in models]
 
 
-def _terms(answer: Output) -> tuple[Tensor, Tensor, Tensor]:
-    return *losses.decompose(answer.features, torch.cat(answer.weights)), answer.scores.float()
+def _terms(output: Output) -> tuple[Tensor, Tensor, Tensor]:
+    return *losses.decompose(output.features, torch.cat(output.weights)), output.scores.float()
 
 
 @torch.no_grad()
-def drift(model: Segmenter, previous: Segmenter, images: Iterable[np.ndarray]) -> np.ndarray:
-    """Mean absolute change of z+, z- and the logit of every class that `previous` knows: (classes, 3) float64.
+def drift(model: Segmenter, previous: Segmenter, pixels: Iterable[np.ndarray]) -> np.ndarray:
+    """Mean absolute change of z+, z- and the logit of every class that `previous` has learned: (classes, 3) float64.
 
-    The mean is over all cells of the feature grids of RGB pictures (H, W, 3) uint8, in units of the logit.
+    The mean is taken over all cells of the feature grids of the images, RGB pixels (H, W, 3) uint8; the unit is that
+    of the logit.
     """
     known = sum(previous.sizes)
     total, cells = torch.zeros(known, 3, dtype=torch.float64), 0
-    for image in images:
-        now, before = map(_terms, _answers(image, model, previous))
+    for image in pixels:
+        now, before = map(_terms, _outputs(image, model, previous))
         moved = torch.stack([(a[0, :known] - b[0]).abs().sum((1, 2)) for a, b in zip(now, before, strict=True)], dim=1)
         total += moved.double().cpu()
         cells += now[0][0, 0].numel()
@@ -79,19 +79,20 @@ def drift(model: Segmenter, previous: Segmenter, images: Iterable[np.ndarray]) -
 
 
 def channel(step: Step, name: str, folder: Path) -> int:
-    """The channel of a class by its name; InputError where the checkpoint in `folder` has not learned it."""
+    """Channel of the class `name`; InputError if the checkpoint in `folder` has not learned it."""
     if name == step.class_names[0] and name not in step.class_names[1:]:
-        raise InputError(f"--class: {name!r} has no logit: background is where no class speaks up")
+        raise InputError(f"--class: {name!r} has no logit, since no channel is background; name another class")
     if name not in checkpoint.names(step)[1:]:
-        raise InputError(f"--class: {folder} knows {', '.join(checkpoint.names(step)[1:])}; not {name!r}")
+        raise InputError(f"--class: {folder} has not learned {name!r}, only {', '.join(checkpoint.names(step)[1:])}")
     [id] = classes.ids_of(step.order, [step.class_names.index(name, 1)])
     return classes.id_to_channel(id)
 
 
-def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, device: str = "cpu") -> Figure:
-    """A figure of the terms of class `name` over RGB pixels (H, W, 3) uint8: now, before, and what changed.
+def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, device: str | torch.device) -> Figure:
+    """Figure of the terms of the class `name` over RGB pixels (H, W, 3) uint8: before, now, and their difference.
 
-    `previous` is the checkpoint of an earlier step. Raises InputError where a checkpoint does not know the class.
+    `previous` is the checkpoint of an earlier step, or None. Raises InputError if a checkpoint has not learned the
+    class.
     """
     found = []
     for place in [folder] if previous is None else [previous, folder]:
@@ -103,13 +104,9 @@ def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, d
 
 
 def resized(image: np.ndarray, shorter: int | None) -> np.ndarray:
-    """RGB pixels (H, W, 3) uint8 with a `shorter` side of so many pixels, and `LARGEST` at most at the longer."""
+    """RGB pixels (H, W, 3) uint8 with a shorter side of `shorter` pixels, but at most `LARGEST` on the longer side."""
     height, width = image.shape[:2]
-    scale = min((shorter or min(height, width)) / min(height, width), LARGEST / max(height, width))
-    if scale == 1:
-        return image
-    sides = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.array(Image.fromarray(image).resize(sides, Image.Resampling.BILINEAR))
+    return images.scaled(image, min((shorter or min(height, width)) / min(height, width), LARGEST / max(height, width)))
 
 
 def save(drawn: Figure, path: Path) -> None:
