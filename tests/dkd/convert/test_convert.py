@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from dkd.cli import app
 from dkd.convert import convert, rle
 from dkd.convert.split import divide
 from dkd.convert.write import ids
