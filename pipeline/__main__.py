@@ -13,7 +13,7 @@ import typer
 
 from dkd import config
 from dkd.errors import InputError, one_line
-from pipeline import adopt, garbage, plan, publish, raw_digest, rules, states, status, store
+from pipeline import adopt, garbage, plan, publish, raw_digest, rules, status, store
 
 app = typer.Typer(
     help="What one asks of the workflow without running it.",
@@ -46,22 +46,12 @@ def show(
     if verify:
         # What raw data held when it was last read is not to be trusted either.
         raw_digest.forget()
-    found = status.Status(_plan(), verify)
+    current = _plan()
+    current.verify = list(rules.RULES) if verify else []
+    found = status.Status(current)
     print(json.dumps(found.content(), indent=1) if as_json else "\n".join(found.lines()))
     if verify and found.count("damaged"):
-        raise InputError("damage found; `python -m pipeline tidy --verify`, then a run makes it again")
-
-
-@app.command()
-def tidy(verify: Verify = False, wait: Wait = True) -> None:
-    """Restore what the plan asks for from .dkd/archive, and quarantine what is damaged."""
-    with _alone(wait) as current:
-        for folder, state in states.find(current, verify=rules.RULES if verify else ()).items():
-            if state.name == "archived":
-                store.put(store.find(folder), Path(folder))
-                print(f"restored    {folder}")
-            elif state.name == "damaged":
-                print(f"quarantined {store.set_aside(Path(folder))}: {state.reason}")
+        raise InputError("damage found; `snakemake --config verify=1` makes it again")
 
 
 @app.command()
@@ -124,14 +114,6 @@ def take_over(wait: Wait = True) -> None:
             )
     print(f"{count[True]} nodes adopted, {count[False]} refused")
     raise typer.Exit(int(count[False] > 0))
-
-
-@app.command("publish")
-def publish_all(wait: Wait = True) -> None:
-    """Copy tables and figures to metrics/, the page to report/, where they differ; a run does so when it ends."""
-    with _alone(wait) as current:
-        done = publish.publish(current)
-    print(f"published in {publish.METRICS}/ and {publish.REPORT}/" if done else "nothing to publish")
 
 
 @app.command()

@@ -1,19 +1,17 @@
 """Which GPUs a job computes on: each has its own, taken by a lock that the system frees with the process."""
 
-import fcntl
 import logging
 import os
 import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 
 from dkd.errors import InputError
+from pipeline import store
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-LOCKS = Path(".dkd/lock")
 log = logging.getLogger("dkd.gpus")
 
 
@@ -32,40 +30,40 @@ def found(device: str) -> list[str]:
 
 
 @contextmanager
-def taken(names: list[str], number: int) -> Iterator[str | None]:
+def taken(names: list[str], number: int) -> Iterator[None]:
     """Hold `number` of `names`, waiting until so many are free, and let this process see those only.
 
-    Yields them as CUDA_VISIBLE_DEVICES has them, None where there are no names. Raises InputError where there are
-    fewer than `number`.
+    Nothing happens where there are no names. Raises InputError where there are fewer than `number`.
     """
-    if 0 < len(names) < number:
+    if not names:
+        yield
+        return
+    if len(names) < number:
         raise InputError(f"runtime.processes: {number} need as many GPUs, there are {len(names)}; lower it")
-    before = dict(os.environ)
+    before = os.environ.get(VISIBLE)
     with ExitStack() as stack:
         waiting = False
-        while names and len(held := list(islice((n for n in names if _hold(stack, n)), number))) < number:
+        while len(held := _hold(stack, names, number)) < number:
             # All or none: of two jobs that each hold a part, neither would ever begin.
             stack.close()
             log.log(logging.DEBUG if waiting else logging.INFO, "waiting for a free GPU")
             waiting = True
             time.sleep(0.5)
-        if names:
-            os.environ[VISIBLE] = ",".join(held)
+        os.environ[VISIBLE] = ",".join(held)
         try:
-            yield ",".join(held) if names else None
+            yield
         finally:
-            os.environ.pop(VISIBLE, None)
-            os.environ.update({name: before[name] for name in before.keys() & {VISIBLE}})
+            del os.environ[VISIBLE]
+            if before is not None:
+                os.environ[VISIBLE] = before
 
 
-def _hold(stack: ExitStack, name: str) -> bool:
-    """Lock a GPU of this machine until `stack` closes; False where another job has it."""
-    LOCKS.mkdir(parents=True, exist_ok=True)
-    file = (LOCKS / f"gpu-{platform.node()}-{name.replace('/', '_')}").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return False
-    stack.enter_context(file)
-    return True
+def _hold(stack: ExitStack, names: list[str], number: int) -> list[str]:
+    """Lock `number` GPUs of this machine until `stack` closes, or as many as no other job has."""
+    held: list[str] = []
+    for name in names:
+        if len(held) < number:
+            file, free = store.flock(store.LOCKS / f"gpu-{platform.node()}-{name.replace('/', '_')}")
+            stack.enter_context(file)
+            held += [name] if free else []
+    return held

@@ -4,8 +4,9 @@ A node's folder ends in its key, a digest of its rule, params, code and inputs. 
 (`job`) nor of what lies on disk (`store`).
 """
 
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any, NamedTuple
 
 from dkd.datasets import catalog
 from dkd.errors import InputError
+from dkd.files import replacing
 from dkd.report.method_labels import method_labels
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
 STAMP = "provenance.json"
 """The last file of every node."""
+FILE = Path(".dkd/plan.json")
+"""The plan of the run that is at work, which its jobs read in place of params.yaml."""
 ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
 """Files that the page is made from besides code."""
 PLAIN_STEPS, SCOPE_LENGTH = 19, 60
@@ -75,12 +79,15 @@ class Node:
 class Plan:
     """All nodes of the runs by folder, each after those that it is made from.
 
-    `code` has the digest of each module, by the digest of all modules of a node.
+    `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make anew, and
+    `verify` the rules whose existing nodes are read byte by byte, as the user asked of this run.
     """
 
     runtime: dict[str, Any]
     nodes: dict[str, Node] = field(default_factory=dict)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
+    redo: list[str] = field(default_factory=list)
+    verify: list[str] = field(default_factory=list)
 
     def of(self, *rules: str) -> list[Node]:
         """The nodes of some rules; of all, where none is given."""
@@ -96,6 +103,22 @@ class Plan:
             known = "`python -m pipeline status` lists the folders that are"
             raise InputError(f"{folder} is not part of the plan of the current params, data and code; {known}")
         return self.nodes[folder]
+
+    def save(self) -> None:
+        """Leave the plan for the jobs of the run, which holds the lock."""
+        with replacing(FILE) as file:
+            file.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def load() -> Plan:
+    """The plan of the run that is at work, or of the last one. Raises InputError where there was none."""
+    try:
+        content = json.loads(FILE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{FILE} is not readable: jobs are started by snakemake, without --no-hooks") from None
+    for facts in content["nodes"].values():
+        facts["inputs"] = {name: Source(*source) for name, source in facts["inputs"].items()}
+    return Plan(**{**content, "nodes": {folder: Node(**facts) for folder, facts in content["nodes"].items()}})
 
 
 def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:

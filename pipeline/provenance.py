@@ -6,7 +6,6 @@ Knows the file and how to check a folder against it; neither makes nor moves nod
 import contextlib
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from functools import lru_cache
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dkd.errors import InputError
+from dkd.files import flush
 from pipeline import ROOT, code_digest, store
-from pipeline.plan import STAMP, Node, Plan
+from pipeline.plan import STAMP, Node, Plan, Source
 
 SCHEMA = 1
 FIELDS = {"rule": str, "key": str, "params": dict, "inputs": dict, "code": dict, "files": dict, "digest": str}
@@ -74,28 +74,34 @@ def damage(folder: Path, key: str, verify: bool = False) -> str | None:
     return None
 
 
+def source(plan: Plan, given: Source) -> dict[str, Any] | None:
+    """The record of what a node is made from, which of raw data is its key; None where it is not there."""
+    if given.path not in plan.nodes:
+        return {"key": given.key, "digest": given.key}
+    return read(store.find(given.path) or Path(given.path))
+
+
+def inputs(plan: Plan, node: Node) -> dict[str, dict[str, str]]:
+    """What is recorded of the inputs of a node. Raises InputError where one is not there."""
+    found = {}
+    for name, given in node.inputs.items():
+        if (now := source(plan, given)) is None:
+            raise InputError(f"input {given.path} is not there any more; start again")
+        found[name] = {"path": given.path, "key": given.key, "digest": now["digest"]}
+    return found
+
+
 def replaced_input(plan: Plan, node: Node, folder: Path) -> str | None:
     """The input of a node, in `folder`, that is no longer the one that it was made from; None where there is none.
 
     Inputs are compared by the digest that was recorded when they were read; one that is missing is not compared.
     """
     recorded = (read(folder) or {"inputs": {}})["inputs"]
-    for name, source in node.inputs.items():
-        now = read(store.at(source.path)) if source.path in plan.nodes else None
+    for name, given in node.inputs.items():
+        now = source(plan, given)
         if now and recorded.get(name, {}).get("digest") != now["digest"]:
-            return f"its input {source.path} is not the one that it was made from"
+            return f"its input {given.path} is not the one that it was made from"
     return None
-
-
-def inputs(plan: Plan, node: Node) -> dict[str, dict[str, str]]:
-    """What is recorded of the inputs of a node. Raises InputError where one is not there."""
-    found = {}
-    for name, source in node.inputs.items():
-        now = read(store.at(source.path)) if source.path in plan.nodes else {"digest": source.key}
-        if now is None:
-            raise InputError(f"input {source.path} is not there any more; start again")
-        found[name] = {"path": source.path, "key": source.key, "digest": now["digest"]}
-    return found
 
 
 def _content(key: str, files: dict[str, Any]) -> str:
@@ -115,15 +121,6 @@ def write(folder: Path, record: dict[str, Any]) -> None:
     (folder / STAMP).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
         flush(path)
-
-
-def flush(path: Path) -> None:
-    """Write what the system holds of a file or folder through to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def surroundings() -> dict[str, Any]:

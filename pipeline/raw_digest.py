@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dkd.errors import InputError
+from dkd.files import replacing
 from pipeline.code_digest import digest, file_digest
 
 CACHE = Path(".dkd/raw")
@@ -57,10 +58,8 @@ def forget() -> None:
 def save() -> None:
     """Write what was read since the last call to the cache."""
     for path, text in _unsaved.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        with replacing(path) as file:
+            file.write_text(text, encoding="utf-8")
     _unsaved.clear()
 
 

@@ -27,8 +27,8 @@ class Rule(NamedTuple):
     """Whether it computes on a GPU where there is one."""
     shared: bool = False
     """Whether several processes can share one job (`runtime.processes`)."""
-    report: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Category in Snakemake's report -> files shown there."""
+    report: bool = False
+    """Whether Snakemake's report shows its tables and figures."""
 
 
 RULES = {
@@ -39,32 +39,13 @@ RULES = {
     "increment": Rule("checkpoints/increment", "increment", "train the step", CHECKPOINT, gpu=True, shared=True),
     "memory": Rule("checkpoints/memory", "increment", "choose exemplars", ("memory.json",), gpu=True),
     "evaluate": Rule("results", "evaluate", "evaluate", ("metrics.json", "confusion.npz"), gpu=True, shared=True),
-    "panels": Rule(
-        "panels",
-        "panels",
-        "sample predictions",
-        ("panels.json", "sheet.png"),
-        gpu=True,
-        report=(("Sample predictions", ("sheet.png",)),),
-    ),
-    "summary": Rule(
-        "summary",
-        "report",
-        "tables of all runs",
-        ("summary.json", "groups.json", *TABLES),
-        report=(("Tables", TABLES),),
-    ),
-    "page": Rule(
-        "report",
-        "report",
-        "page of all results",
-        ("index.html", *FIGURES, *NUMBERS),
-        report=(("Figures", FIGURES), ("Tables", NUMBERS)),
-    ),
+    "panels": Rule("panels", "panels", "sample predictions", ("panels.json", "sheet.png"), gpu=True, report=True),
+    "summary": Rule("summary", "report", "tables of all runs", ("summary.json", "groups.json", *TABLES), report=True),
+    "page": Rule("report", "report", "page of all results", ("index.html", *FIGURES, *NUMBERS), report=True),
 }
 FOLDERS = tuple(rule.folder for rule in RULES.values())
 
-STAGES = {
-    stage: [name for name in RULES if RULES[name].stage == stage] for stage in [rule.stage for rule in RULES.values()]
-}
+STAGES = {rule.stage: [name for name in RULES if RULES[name].stage == rule.stage] for rule in RULES.values()}
 """Stage of dvc.yaml -> the rules whose nodes it records."""
+TARGETS = {"all": list(RULES), **{f"{stage}_all": names for stage, names in STAGES.items()}}
+"""Target of the Snakefile, the default first -> the rules whose nodes it has made."""

@@ -31,11 +31,11 @@ class Cost(NamedTuple):
 
 
 class Status:
-    """What lies on disk when this is made, against a plan. With `verify` every file of every node is read."""
+    """What lies on disk when this is made, against a plan."""
 
-    def __init__(self, plan: Plan, verify: bool = False):
+    def __init__(self, plan: Plan):
         self.plan, self.past = plan, Past(plan)
-        self.states = states.find(plan, verify=RULES if verify else ())
+        self.states = states.find(plan)
         self.to_make = [node for node in plan.of() if self.states[node.folder].name in states.TO_MAKE]
 
     def reasons(self, folder: str) -> list[str]:

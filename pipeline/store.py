@@ -31,83 +31,57 @@ QUARANTINES = QUARANTINE, _ = Path(".dkd/quarantine"), Path(".dkd/damaged")
 """The second of each is what earlier versions called the first."""
 SCRATCH, WORK, FAILED = Path(".dkd/scratch"), Path(".dkd/work"), Path(".dkd/failed")
 """The latter two by key: states of unfinished trainings, and why nodes of the last run failed, in one line."""
-RUN_LOCK, JOB_LOCK = Path(".dkd/lock/run"), Path(".dkd/lock/jobs")
-AGAIN = Path(".dkd/again")
-"""Files by which a run asks Snakemake for nodes that are there but not good."""
+LOCKS = Path(".dkd/lock")
+RUN_LOCK, JOB_LOCK = LOCKS / "run", LOCKS / "jobs"
 NODE = re.compile(r"(.+)-[0-9a-f]{12}(-[0-9a-f]{6})?")
 """Names of nodes, the latter of those that were set aside: nothing restores them."""
 
 
-def lock(wait: bool = True) -> tuple[IO[str], dict[str, Any] | None]:
-    """The lock of this working directory, held until the file is closed or this process dies; and who held it before.
+def flock(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> tuple[IO[str], bool]:
+    """A file, and whether it could be locked; it is until the file is closed or this process dies.
 
-    Raises InputError where another run holds it and `wait` is false, or where the file system has no locks.
+    Raises InputError where the file system has no locks.
     """
-    file = _open(RUN_LOCK)
-    if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
-        _wait(file, f"another run{who} is at work in this directory", wait)
-    before = holder()
-    file.truncate(0)
-    process = psutil.Process()
-    json.dump({"pid": process.pid, "started": process.create_time(), "host": platform.node()}, file)
-    file.flush()
-    with _open(JOB_LOCK) as jobs:
-        if not _flock(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            _wait(jobs, "jobs of an earlier run have not ended yet", wait)
-            before = None
-    return file, before
-
-
-def join() -> IO[str]:
-    """Make this process a job of the run that holds the lock: it keeps the next run waiting, and ends with its run.
-
-    Raises InputError where there is no run. The run of another machine is not watched: its scheduler ends jobs.
-    """
-    jobs = _open(JOB_LOCK)
-    _flock(jobs, fcntl.LOCK_SH)
-    if not _at_work(run := holder()):
-        raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
-    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
-    return jobs
-
-
-def _at_work(run: dict[str, Any] | None) -> bool:
-    if run is None or run["host"] != platform.node():
-        return run is not None
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(run["pid"])
-        return process.create_time() == run["started"] and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _end_with(run: dict[str, Any]) -> None:
-    while _at_work(run):
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _open(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a+", encoding="utf-8")
-
-
-def _flock(file: IO[str], kind: int) -> bool:
+    file = path.open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, kind)
     except BlockingIOError:
-        return False
+        return file, False
     except OSError as error:
-        where, why = file.name, error.strerror
-        raise InputError(f"{where}: no locks on this file system ({why}); work on one that supports flock") from None
-    return True
+        why = f"no locks on this file system ({error.strerror}); work on one that supports flock"
+        raise InputError(f"{path}: {why}") from None
+    return file, True
+
+
+def lock(wait: bool = True) -> tuple[IO[str], dict[str, Any] | None]:
+    """The lock of this working directory, held until the file is closed; and who held it before.
+
+    Raises InputError where another run holds it and `wait` is false.
+    """
+    file, free = flock(RUN_LOCK)
+    if not free:
+        who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
+        _wait(file, f"another run{who} is at work in this directory", wait)
+    before, process = holder(), psutil.Process()
+    _sign({"pid": process.pid, "started": process.create_time(), "host": platform.node()})
+    jobs, free = flock(JOB_LOCK)
+    with jobs:
+        if not free:
+            _wait(jobs, "jobs of an earlier run have not ended yet", wait)
+            before = None
+    return file, before
 
 
 def _wait(file: IO[str], why: str, wait: bool) -> None:
     if not wait:
         raise InputError(f"{why}; try again when it has ended")
     print(f"dkd: {why}; waiting", file=sys.stderr, flush=True)
-    _flock(file, fcntl.LOCK_EX)
+    fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _sign(run: dict[str, Any]) -> None:
+    RUN_LOCK.write_text(json.dumps(run), encoding="utf-8")
 
 
 def holder() -> dict[str, Any] | None:
@@ -119,9 +93,51 @@ def holder() -> dict[str, Any] | None:
     return run if isinstance(run, dict) and {"pid", "host", "started"} <= run.keys() else None
 
 
-def slug(folder: str) -> str:
-    """A folder's name as a single file name; its end where the whole would be too long."""
-    return folder.replace("/", "__")[-200:]
+def join() -> IO[str]:
+    """Make this process a job of the run that holds the lock: it keeps the next run waiting, and ends with its run.
+
+    Raises InputError where there is no run. The process of another machine is not watched: its scheduler ends jobs.
+    """
+    jobs, _ = flock(JOB_LOCK, fcntl.LOCK_SH)
+    if not _at_work(run := holder()):
+        raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
+    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
+    return jobs
+
+
+def end_jobs() -> None:
+    """Have all jobs end: for the run that holds the lock."""
+    _sign({**(holder() or {}), "started": None})
+
+
+def _at_work(run: dict[str, Any] | None) -> bool:
+    if run is None or run["started"] is None or run != holder():
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if run["host"] != platform.node():
+            return True
+        process = psutil.Process(run["pid"])
+        return process.create_time() == run["started"] and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _end_with(run: dict[str, Any]) -> None:
+    while _at_work(run):
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def scratch(folder: str) -> Iterator[Path]:
+    """An empty folder in which to make `folder`; it is deleted in the end, unless it was moved to its place."""
+    # A single file name, cut where it would be too long.
+    path = SCRATCH / folder.replace("/", "__")[-200:]
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def is_node(folder: Path) -> bool:
@@ -132,11 +148,6 @@ def is_node(folder: Path) -> bool:
 def find(folder: str) -> Path | None:
     """Where a finished node lies: in its place, or in an archive; None where in neither."""
     return next(filter(is_node, (Path(folder), *(archive / folder for archive in ARCHIVES))), None)
-
-
-def at(folder: str) -> Path:
-    """The same, and its place where it lies nowhere."""
-    return find(folder) or Path(folder)
 
 
 def nodes(base: Path = Path()) -> Iterator[Path]:
@@ -170,10 +181,7 @@ def _move(folder: Path, target: Path) -> Path:
 
 
 def prune(plan: Plan) -> None:
-    """Move nodes that the plan does not ask for to the archive; drop what killed jobs left behind.
-
-    For whoever holds the lock, so that no job is at work.
-    """
+    """Move nodes that the plan does not ask for to the archive; for whoever holds the lock."""
     for folder in [path for path in nodes() if str(path) not in plan.nodes]:
         if is_node(folder):
             shutil.rmtree(ARCHIVE / folder, ignore_errors=True)
@@ -184,8 +192,7 @@ def prune(plan: Plan) -> None:
 
 def sweep() -> None:
     """Delete scratch of killed jobs, and states of trainings that have finished."""
-    for left in (*SCRATCH.glob("*"), AGAIN):
-        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(SCRATCH, ignore_errors=True)
     begun = {path.name: path for path in WORK.glob("*")}
     for folder in filter(is_node, nodes() if begun else ()):
         if left := begun.get(folder.name[-12:]):
@@ -194,10 +201,10 @@ def sweep() -> None:
 
 def lay_out() -> None:
     """Make the folders that DVC records, also those that no run needs."""
-    for gitignore in (Path(top, ".gitignore") for top in FOLDERS):
-        if not gitignore.exists():
-            gitignore.parent.mkdir(parents=True, exist_ok=True)
-            gitignore.touch()
+    for top in map(Path, FOLDERS):
+        top.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (top / ".gitignore").touch(exist_ok=False)
 
 
 def drop_empty(folder: Path) -> None:

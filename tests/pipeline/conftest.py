@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from dkd import config
-from pipeline import ROOT, code_digest, job, plan_file, provenance, raw_digest
+from pipeline import ROOT, code_digest, job, provenance, raw_digest
 from pipeline import plan as plans
 from pipeline.rules import RULES
 
@@ -68,15 +69,15 @@ class Workplace:
         [folder] = [folder for folder, node in self.plan.nodes.items() if node.place.endswith(place)]
         return folder
 
-    def run(self, redo=(), verify=()):
-        """What the jobs of a run of this plan know."""
-        return plan_file.Run(self.plan, {}, list(redo), list(verify))
+    def asked(self, redo=(), verify=()):
+        """The plan of a run that is asked for this."""
+        return replace(self.plan, redo=list(redo), verify=list(verify))
 
     def make(self, *folders, **options):
         """Make some nodes of the plan, all unless told; return those that were worked on."""
         self.made.clear()
         for folder in folders or self.plan.nodes:
-            job.make(self.run(**options), folder)
+            job.make(self.asked(**options), folder)
         return self.made
 
 

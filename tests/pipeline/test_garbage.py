@@ -134,7 +134,7 @@ def test_files_that_lie_elsewhere_too_free_nothing(archive):
 def test_scratch_of_killed_jobs_goes(archive):
     (store.SCRATCH / "dead").mkdir(parents=True)
     garbage.collect(archive.plan, days=100, size=None)
-    assert not list(store.SCRATCH.iterdir())
+    assert not store.SCRATCH.exists()
 
 
 def gc(*arguments):

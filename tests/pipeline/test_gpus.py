@@ -13,8 +13,8 @@ def _place(tmp_path, monkeypatch):
 def test_none_is_taken_on_a_cpu(monkeypatch):
     monkeypatch.setenv(gpus.VISIBLE, "0,1")
     assert gpus.found("cpu") == []
-    with gpus.taken([], 1) as name:
-        assert name is None and gpus.os.environ[gpus.VISIBLE] == "0,1"
+    with gpus.taken([], 1):
+        assert gpus.os.environ[gpus.VISIBLE] == "0,1"
 
 
 def test_gpus_are_numbered_as_cuda_does(monkeypatch):
@@ -42,22 +42,25 @@ def test_an_environment_that_chose_is_obeyed(monkeypatch, visible, names):
 def test_each_job_has_a_gpu_to_itself(monkeypatch):
     monkeypatch.setenv(gpus.VISIBLE, "a,b")
     monkeypatch.setattr(gpus.time, "sleep", lambda seconds: pytest.fail("waits"))
-    with gpus.taken(["a", "b"], 1) as one, gpus.taken(["a", "b"], 1) as other:
-        assert (one, other) == ("a", "b") and gpus.os.environ[gpus.VISIBLE] == "b"
-        with pytest.raises(pytest.fail.Exception, match="waits"), gpus.taken(["a", "b"], 1):
-            pass
+    with gpus.taken(["a", "b"], 1):
+        assert gpus.os.environ[gpus.VISIBLE] == "a"
+        with gpus.taken(["a", "b"], 1):
+            assert gpus.os.environ[gpus.VISIBLE] == "b"
+            with pytest.raises(pytest.fail.Exception, match="waits"), gpus.taken(["a", "b"], 1):
+                pass
+        assert gpus.os.environ[gpus.VISIBLE] == "a"
     assert gpus.os.environ[gpus.VISIBLE] == "a,b"
 
 
 def test_a_job_of_several_processes_has_so_many_gpus_or_none(monkeypatch):
     names = ["a", "b", "c"]
     monkeypatch.setattr(gpus.time, "sleep", lambda seconds: pytest.fail("waits"))
-    with gpus.taken(names, 2) as two:
-        assert two == "a,b"
+    with gpus.taken(names, 2):
+        assert gpus.os.environ[gpus.VISIBLE] == "a,b"
         with pytest.raises(pytest.fail.Exception, match="waits"), gpus.taken(names, 2):
             pass
-        with gpus.taken(names, 1) as rest:
-            assert rest == "c"
+        with gpus.taken(names, 1):
+            assert gpus.os.environ[gpus.VISIBLE] == "c"
     assert gpus.VISIBLE not in gpus.os.environ
     with (
         pytest.raises(InputError, match=r"runtime\.processes: 4 need as many GPUs, there are 3; lower it"),
@@ -77,5 +80,5 @@ def test_a_gpu_is_free_again_when_its_process_dies(start, monkeypatch):
         other.wait()
 
     monkeypatch.setattr(gpus.time, "sleep", kill)
-    with gpus.taken(["a"], 1) as name:
-        assert name == "a" and len(waits) == 1
+    with gpus.taken(["a"], 1):
+        assert gpus.os.environ[gpus.VISIBLE] == "a" and len(waits) == 1

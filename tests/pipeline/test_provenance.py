@@ -39,7 +39,7 @@ def test_what_is_written_is_read_and_says_what_the_folder_holds(node):
 def test_all_of_a_node_is_written_through_to_the_disk(node, monkeypatch):
     (node / STAMP).unlink()
     flushed = set()
-    monkeypatch.setattr(provenance.os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
     provenance.write(node, RECORD)
     assert flushed == {path.stat().st_ino for path in [node, *node.rglob("*")]}
 

@@ -16,7 +16,7 @@ from snakemake.settings.types import DAGSettings, DeploymentSettings
 from snakemake.utils import format as snakemake_format
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
-from pipeline import ROOT, gpus, plan_file, provenance, publish, run, store
+from pipeline import ROOT, gpus, plan, provenance, publish, run, store
 from pipeline.plan import STAMP
 from pipeline.rules import RULES, STAGES
 
@@ -39,7 +39,9 @@ def begin(workplace, monkeypatch):
             dag_settings=DAGSettings(**settings),
             deployment_settings=DeploymentSettings(set(deployment)),
             global_resources={},
-            persistence=SimpleNamespace(save_iocache=lambda: None, drop_iocache=lambda: None),
+            dag=SimpleNamespace(forcefiles=set()),
+            persistence=SimpleNamespace(),
+            snakemake_tmp_dir=None,
         )
         begun.append(run.Run(workflow, config or {}))
         return begun[-1]
@@ -53,18 +55,24 @@ def begin(workplace, monkeypatch):
     logging.getLogger("snakemake.logging").filters = filters
 
 
+def forced(current):
+    """The last files of nodes that are there, which Snakemake is told to make."""
+    assert current._states
+    return current.workflow.dag.forcefiles
+
+
 def test_a_run_asks_for_the_last_file_of_every_node(workplace, begin):
     current = begin()
     assert current.stamps(RULES) == [f"{folder}/{STAMP}" for folder in workplace.plan.nodes]
     assert current.stamps(STAGES["base"]) == [f"{workplace.folder(BASE)}/{STAMP}"]
-    assert current.again(RULES) == []
+    assert forced(current) == set()
 
 
 def test_a_missing_node_needs_its_inputs_and_a_good_one_does_not(workplace, begin):
     step, base = workplace.folder(STEP), workplace.folder(BASE)
     assert f"{base}/{STAMP}" in begin().inputs(step) and len(begin().inputs(step)) == 4
     workplace.make()
-    assert begin().inputs(step) == begin().inputs_again(step) == []
+    assert begin().inputs(step) == []
     Path(base).rename("elsewhere")
     # All of the run: the base is made, and then it is seen whether the step is to be made again.
     assert f"{base}/{STAMP}" in begin().inputs(step)
@@ -77,26 +85,30 @@ def test_what_is_there_but_not_good_is_made_again(workplace, begin):
     step = workplace.folder(STEP)
     Path(step, "step.json").unlink()
     current = begin()
-    files = current.again(["increment"])
-    last = workplace.folder("increment/shapes/overlap/4+1+1/dkd-s0")
-    assert files == [f".dkd/again/{current._asked.name}/{key}" for key in (step[-12:], last[-12:])]
-    assert current.inputs_again(step) == files[:1]
-    assert current.inputs_again(last) == files[::-1]
-    # What has no last file is made by Snakemake of its own accord.
-    Path(step, STAMP).unlink()
-    assert begin().inputs_again(step) == []
+    assert {name.split("-")[0] for name in forced(current)} == {
+        f"checkpoints/{STEP}".split("-")[0],
+        *("checkpoints/increment/shapes/overlap/4+1+1/dkd", "summary/report", "report/page"),
+        *(f"{top}/shapes/overlap/{scope}/dkd" for top in ("results", "panels") for scope in ("4+1", "4+1+1")),
+    }
+    # A job on another machine is told by the run that started it.
+    current.start()
+    assert begin(main=False).inputs(step) == []
 
 
 def test_what_is_forced_is_made_anew_by_node_by_rule_or_all(workplace, begin):
     workplace.make()
     step, last = workplace.folder(STEP), workplace.folder("increment/shapes/overlap/4+1+1/dkd-s0")
-    assert begin()._asked.redo == []
-    assert begin(forcerun={f"{step}/{STAMP}"})._asked.redo == [step]
-    assert begin(forcerun={"increment"})._asked.redo == [step, last]
-    assert begin(forceall=True)._asked.redo == list(workplace.plan.nodes)
-    assert begin(targets={f"{step}/{STAMP}"}, forcetargets=True)._asked.redo == [step]
-    assert begin(targets={f"{step}/{STAMP}"})._asked.redo == []
-    assert begin(forcerun={"increment"})._asked.states[step] == "stale"
+    for options, folders in [
+        ({}, []),
+        ({"forcerun": {f"{step}/{STAMP}"}}, [step]),
+        ({"forcerun": {"increment"}}, [step, last]),
+        ({"forceall": True}, list(workplace.plan.nodes)),
+        ({"targets": {f"{step}/{STAMP}"}, "forcetargets": True}, [step]),
+        ({"targets": {f"{step}/{STAMP}"}}, []),
+    ]:
+        current = begin(**options)
+        assert {f"{folder}/{STAMP}" for folder in folders} <= forced(current)
+        assert current.plan.redo == folders
 
 
 def test_under_dvc_what_a_stage_records_is_read(workplace, begin, monkeypatch):
@@ -105,10 +117,12 @@ def test_under_dvc_what_a_stage_records_is_read(workplace, begin, monkeypatch):
     path = Path(workplace.folder(BASE), "step.json")
     path.write_text(path.read_text().upper())
     monkeypatch.setenv(run.DVC_STAGE, "increment")
-    assert begin()._asked.states[workplace.folder(BASE)] == "present"
+    assert begin()._states[workplace.folder(BASE)].name == "present"
     monkeypatch.setenv(run.DVC_STAGE, "dvc.yaml:base")
     current = begin()
-    assert current._asked.states[workplace.folder(BASE)] == "damaged" and current._asked.verify == ["base"]
+    assert current._states[workplace.folder(BASE)].name == "damaged" and current.plan.verify == ["base"]
+    monkeypatch.delenv(run.DVC_STAGE)
+    assert begin(config={"verify": 1})._states[workplace.folder(BASE)].name == "damaged"
 
 
 def test_under_dvc_raw_data_that_it_does_not_watch_is_named(workplace, begin, monkeypatch, tmp_path):
@@ -127,13 +141,9 @@ def test_under_dvc_raw_data_that_it_does_not_watch_is_named(workplace, begin, mo
 
 def test_what_is_published_but_outdated_is_published(workplace, begin):
     workplace.make()
-    page = workplace.folder("report/page")
-    current = begin()
-    assert current.again(["page"]) == [f".dkd/again/{current._asked.name}/{page[-12:]}"]
-    assert begin().again(["page"]) != current.again(["page"]), "what a killed run left is not taken for this one's"
-    assert begin().again(["summary"]) == []
+    assert forced(begin()) == {f"{workplace.folder('report/page')}/{STAMP}"}
     publish.publish(workplace.plan)
-    assert begin().again(RULES) == []
+    assert forced(begin()) == set()
 
 
 def test_reading_the_workflow_writes_nothing(workplace, begin):
@@ -141,9 +151,9 @@ def test_reading_the_workflow_writes_nothing(workplace, begin):
     Path(workplace.folder(STEP), "step.json").unlink()
     before = {path: path.lstat().st_mtime_ns for path in Path().rglob("*")}
     current = begin()
-    current.stamps(RULES), current.again(RULES), current.command()
+    current.stamps(RULES), forced(current), current.command()
     for folder in workplace.plan.nodes:
-        current.inputs(folder), current.inputs_again(folder)
+        current.inputs(folder)
     assert {path: path.lstat().st_mtime_ns for path in Path().rglob("*")} == before
 
 
@@ -151,14 +161,15 @@ def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin)
     for left in (store.FAILED, store.SCRATCH):
         (left / "0").mkdir(parents=True)
     current = begin(forcerun={"base"})
+    forced(current)
     current.start()
     assert json.loads(store.RUN_LOCK.read_text())["pid"] == os.getpid()
-    assert plan_file.read() == current._asked and plan_file.read().redo == [workplace.folder(BASE)]
-    assert not store.FAILED.exists() and not list(store.SCRATCH.iterdir())
+    assert plan.load() == current.plan and current.plan.redo == [workplace.folder(BASE)]
+    assert not store.FAILED.exists() and not store.SCRATCH.exists()
     # A job that runs on another machine knows the run from that file, whatever params.yaml says by then.
     Path("params.yaml").unlink()
     job = begin(main=False)
-    assert job.plan == workplace.plan and job._asked == current._asked
+    assert job.plan == current.plan
 
 
 def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
@@ -229,7 +240,7 @@ def test_the_command_of_a_job_makes_its_node(workplace, begin, awkward):
 
 
 def test_the_command_names_the_interpreter_of_this_process_or_of_the_environment(begin, monkeypatch):
-    assert f" {shlex.quote(sys.executable)} -m pipeline.job --directory " in begin().command()
+    assert f" {shlex.quote(sys.executable)} -m pipeline.job {shlex.quote(str(Path.cwd()))} " in begin().command()
     assert "&& python -m pipeline.job " in begin(deployment=[DeploymentMethod.CONDA]).command()
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from pipeline import states, store
 from pipeline.plan import STAMP
+from pipeline.rules import RULES
 
 SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 DATA = {"draw", "index", "split"}
@@ -27,12 +28,16 @@ def made(workplace):
     return workplace
 
 
+def find(workplace, everything=True, **asked):
+    return states.find(workplace.asked(**asked), everything)
+
+
 def state(workplace, place, **options):
-    return states.find(workplace.plan, **options)[workplace.folder(place)]
+    return find(workplace, **options)[workplace.folder(place)]
 
 
 def places(workplace, name, **options):
-    found = states.find(workplace.plan, **options)
+    found = find(workplace, **options)
     return {workplace.plan.node(folder).place for folder, each in found.items() if each.name == name}
 
 
@@ -49,7 +54,7 @@ def test_before_the_first_run_everything_is_missing(workplace):
 
 @pytest.mark.parametrize("everything", [True, False])
 def test_after_it_everything_is_present(made, everything):
-    assert set(states.find(made.plan, everything, verify=[STEP]).values()) == {states.State("present")}
+    assert set(find(made, everything, verify=list(RULES)).values()) == {states.State("present")}
 
 
 @pytest.mark.parametrize("archive", store.ARCHIVES, ids=str)
@@ -150,5 +155,5 @@ def test_looking_changes_nothing(made):
     Path(made.folder(STEP), "step.json").unlink()
     train_again(made)
     before = {path: path.lstat().st_mtime_ns for path in Path().rglob("*")}
-    states.find(made.plan, redo=[made.folder(LAST)], verify=["base", "increment"])
+    find(made, redo=[made.folder(LAST)], verify=["base", "increment"])
     assert {path: path.lstat().st_mtime_ns for path in Path().rglob("*")} == before

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import ROOT, provenance, store
 from pipeline.plan import STAMP
+from pipeline.rules import RULES
 from pipeline.status import Cost, Status
 
 SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
@@ -23,7 +24,7 @@ def made(workplace):
 
 def stand(workplace, place, **options):
     """State of a node, and why."""
-    status, folder = Status(workplace.plan, **options), workplace.folder(place)
+    status, folder = Status(workplace.asked(**options)), workplace.folder(place)
     return status.states[folder].name, status.reasons(folder)
 
 
@@ -71,10 +72,10 @@ def test_damage_and_what_may_follow_from_it_are_told(made):
     right = path.read_text()
     path.write_text(right.upper())
     assert stand(made, STEP) == ("present", [])
-    assert stand(made, STEP, verify=True) == ("damaged", ["damaged: step.json does not hold what was written"])
+    assert stand(made, STEP, verify=RULES) == ("damaged", ["damaged: step.json does not hold what was written"])
     result = "results/shapes/overlap/4+1/dkd-s0"
     line = f"open: its input {made.folder(STEP)} is made again; it is kept if that comes out the same"
-    assert stand(made, result, verify=True) == ("open", [line])
+    assert stand(made, result, verify=RULES) == ("open", [line])
     path.write_text(right[:-1])
     status = Status(made.plan)
     assert [node.folder for node in status.to_make] == [made.folder(STEP)]
@@ -172,6 +173,6 @@ def test_the_command_says_by_its_exit_status_whether_there_is_damage(made):
     Path(made.folder(BASE), "step.json").write_text("x" * Path(made.folder(BASE), "step.json").stat().st_size)
     assert ask()[0] == 0
     status, text, error = ask("--verify", "--json")
-    assert status == 1 and "tidy --verify" in error
+    assert status == 1 and "`snakemake --config verify=1` makes it again" in error
     states = [node["state"] for node in json.loads(text)["nodes"]]
     assert states.count("damaged") == 1 and states.count("open") == 10

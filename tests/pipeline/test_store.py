@@ -78,7 +78,8 @@ def test_a_job_without_a_run_is_refused(here, holder):
         store.join()
 
 
-def test_another_process_of_the_same_number_is_not_the_run(here):
+def test_another_process_of_the_same_number_is_not_the_run(here, monkeypatch):
+    monkeypatch.setattr(store, "_end_with", lambda run: None)
     store.RUN_LOCK.parent.mkdir(parents=True)
     holder = {"pid": os.getpid(), "started": psutil.Process().create_time() - 100, "host": platform.node()}
     store.RUN_LOCK.write_text(json.dumps(holder))
@@ -87,6 +88,18 @@ def test_another_process_of_the_same_number_is_not_the_run(here):
     # Processes of another machine can't be seen from here.
     store.RUN_LOCK.write_text(json.dumps({**holder, "host": "another-machine"}))
     store.join().close()
+
+
+def test_a_run_can_end_its_jobs_and_starts_no_more(here, start):
+    run = start(RUN)
+    run.stdout.readline()
+    job = start(JOB)
+    assert job.stdout.readline() == "\n"
+    store.end_jobs()
+    assert job.wait(timeout=60) == -signal.SIGTERM
+    with pytest.raises(InputError, match="has ended"):
+        store.join()
+    assert run.poll() is None and store.holder()["pid"] == run.pid
 
 
 def test_a_file_system_without_locks_is_named_in_one_line(here, monkeypatch):
@@ -187,11 +200,11 @@ def test_sweep_drops_scratch_and_states_of_what_is_finished(workplace):
     for path in (store.SCRATCH / "dead", store.WORK / base[-12:], store.WORK / step[-12:]):
         path.mkdir(parents=True)
     store.sweep()
-    assert not list(store.SCRATCH.iterdir())
+    assert not store.SCRATCH.exists()
     assert [path.name for path in store.WORK.iterdir()] == [step[-12:]]
 
 
-def test_long_names_are_one_file_name():
-    assert store.slug("data/made/shapes-0123456789ab") == "data__made__shapes-0123456789ab"
-    assert store.slug(f"results/{'x' * 300}-0123456789ab").endswith("x-0123456789ab")
-    assert len(store.slug("x" * 300)) == 200
+def test_long_names_are_one_file_name(here):
+    with store.scratch("data/made/shapes-0123456789ab") as short, store.scratch(f"results/{'x' * 300}-01234") as long:
+        assert short.name == "data__made__shapes-0123456789ab"
+        assert long.name.endswith("x-01234") and len(long.name) == 200
