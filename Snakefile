@@ -29,7 +29,7 @@ for target, names in TARGETS.items():
         name:
             target
         input:
-            RUN.stamps(names),
+            [node.stamp for node in RUN.plan.of(*names)],
         localrule: True
         message:
             f"{target}: everything is there"
@@ -54,10 +54,10 @@ for name, facts in RULES.items():
         log:
             f"logs/{facts.folder}/{{place}}-{{key}}.log",
         conda:
-            RUN.environment
-        threads: RUN.threads(name)
+            "pipeline/environment.yaml"
+        threads: RUN.plan.runtime["threads"] * RUN.plan.processes(name)
         resources:
-            gpu=RUN.gpus(name),
+            gpu=RUN.plan.processes(name) if RUN.devices and facts.gpu else 0,
         message:
             f"{facts.message} {{wildcards.place}}"
         shell:

@@ -9,27 +9,18 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline import provenance, store
 from pipeline.plan import STAMP, Node, Plan
 from pipeline.status import Past
 
 
-class Outcome(NamedTuple):
-    """What became of a missing node that has an earlier version: adopted, or refused for `reasons`."""
-
-    node: Node
-    old: Path
-    adopted: bool
-    reasons: list[str]
-
-
-def adopt(plan: Plan, now: str) -> Iterator[Outcome]:
+def adopt(plan: Plan, now: str) -> Iterator[tuple[str, str, Path, list[str]]]:
     """Adopt what can be, inputs before what was made from them; `now` is the time that is recorded.
 
-    Of several versions the one made last is taken; those in their place were in use until now and go before archived
-    ones.
+    Of several versions the one made last is taken, archived ones after those that were in use until now. Yields of each
+    missing node that has any "adopted" or "refused", its folder, that of the version, and what differs.
     """
     past = Past(plan)
     for node in plan.nodes.values():
@@ -41,12 +32,13 @@ def adopt(plan: Plan, now: str) -> Iterator[Outcome]:
             obstacles = [*past.params(node, record), *_other_inputs(plan, node, record)]
             if not obstacles and provenance.damage(folder, record["key"], verify=True):
                 obstacles = ["its files are not those that were written"]
-            outcomes.append(Outcome(node, folder, not obstacles, obstacles or past.code(node, record)))
             if not obstacles:
                 _take_over(plan, node, folder, record, now)
+                outcomes = [("adopted", node.folder, folder, past.code(node, record))]
                 break
+            outcomes.append(("refused", node.folder, folder, obstacles))
         if outcomes:
-            yield min(outcomes, key=lambda each: (not each.adopted, len(each.reasons)))
+            yield min(outcomes, key=lambda outcome: len(outcome[-1]))
 
 
 def _other_inputs(plan: Plan, node: Node, record: dict[str, Any]) -> Iterator[str]:

@@ -1,13 +1,9 @@
-"""Makes one node: the work of its stage in a scratch folder, provenance, and one rename into place as the last act.
+"""python -m pipeline.job DIRECTORY FOLDER/provenance.json: makes one node, and renames it into place as the last act.
 
-    python -m pipeline.job DIRECTORY FOLDER/provenance.json
-
-Started by Snakemake. Knows the plan of the run (`plan.load`), not params.yaml, so that no work can see a param that is
-not in its key. A node that is good already, or lies in an archive, is not made again. A job that fails or is stopped
-leaves nothing behind but the state of its training, from which the next one goes on.
+Started by Snakemake. Knows the plan of the run, not params.yaml, so that no work can see a param that is not in its
+key. A job that fails or is stopped leaves nothing behind but the state of its training, from which the next goes on.
 """
 
-import argparse
 import copy
 import datetime
 import importlib
@@ -22,8 +18,7 @@ from typing import Any
 
 from dkd.errors import InputError, one_line
 from dkd.files import flush, replacing
-from pipeline import code_digest, gpus, launch, provenance, store
-from pipeline import log as logs
+from pipeline import code_digest, launch, locks, provenance, store
 from pipeline import plan as plans
 from pipeline.plan import Node, Plan
 from pipeline.rules import RULES
@@ -32,13 +27,9 @@ log = logging.getLogger("dkd.job")
 
 
 def make(plan: Plan, folder: str) -> None:
-    """Make the node of `folder`, unless it is good or can be restored.
-
-    Raises InputError where the plan has no such node, code changed since the plan was made, an input is not there, or
-    a file that the rule promises was not written.
-    """
+    """Make a node unless it is good or archived. InputError where code changed, or an input or output is missing."""
     node, target = plan.node(folder), Path(folder)
-    rule, redo = RULES[node.rule], folder in plan.redo
+    redo = folder in plan.redo
     if not redo and (place := store.find(folder)):
         if not (reason := _fault(plan, node, place)):
             if place != target:
@@ -46,10 +37,10 @@ def make(plan: Plan, folder: str) -> None:
             log.info("unchanged" if place == target else "restored from the archive")
             return
         log.info("made again: %s%s", reason, f"; the old one goes to {store.QUARANTINE}" if place == target else "")
-    names = gpus.found(plan.runtime["device"]) if rule.gpu else []
+    names = locks.gpus(plan.runtime["device"]) if RULES[node.rule].gpu else []
     try:
         with store.scratch(folder) as scratch:
-            with gpus.taken(names, plan.runtime["processes"] if rule.shared else 1):
+            with locks.take_gpus(names, plan.processes(node.rule)):
                 record = _work(plan, node, scratch)
             provenance.write(scratch, record)
             store.put(scratch, target, store.ARCHIVE if redo else store.QUARANTINE)
@@ -74,11 +65,8 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     runtime = {"work": str(store.WORK / node.key), "board": f"logs/tensorboard/{node.folder}"}
     paths = {name: Path(source.path) for name, source in node.inputs.items()}
     given = (copy.deepcopy(node.params), {**copy.deepcopy(plan.runtime), **runtime}, paths, scratch)
-    started, clock, processes = _now(), time.monotonic(), plan.runtime["processes"]
-    if processes > 1 and RULES[node.rule].shared:
-        cost = launch.run(node.rule, node.label, node.log, given, processes)
-    else:
-        cost = stage.run(*given)
+    started, clock, number = _now(), time.monotonic(), plan.processes(node.rule)
+    cost = stage.run(*given) if number == 1 else launch.run(node.rule, node.label, node.log, given, number)
     if missing := [name for name in RULES[node.rule].files if not (scratch / name).is_file()]:
         raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
     seconds = round(time.monotonic() - clock, 2)
@@ -89,7 +77,6 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
 
 
 def _check_code(node: Node) -> None:
-    """The code as it lies on disk has to be that of the plan."""
     if code_digest.digest(code_digest.Code().closure(plans.entries(node.rule, node.params))) != node.code:
         raise InputError(f"{node.label}: code changed since the run started; start again")
 
@@ -118,17 +105,14 @@ def _heed() -> list[int]:
 
 def main() -> int:
     """Make the node that the command line asks for; exit status 0 done, 1 failed, 128 + signal when stopped."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.job", description="Make one node of the plan of a run.")
-    parser.add_argument("directory", type=Path, help="working directory")
-    parser.add_argument("output", type=Path, help="provenance.json of the node, its last file")
-    arguments = parser.parse_args()
+    directory, output = sys.argv[1:]
     heard, node = _heed(), None
     try:
-        os.chdir(arguments.directory)
+        os.chdir(directory)
         current = plans.load()
-        with store.join():
-            node = current.node(str(arguments.output.parent))
-            logs.begin(node.label, node.log)
+        with locks.join():
+            node = current.node(str(Path(output).parent))
+            launch.begin(node.label, node.log)
             make(current, node.folder)
     except BaseException as error:
         if heard:

@@ -1,10 +1,11 @@
-"""Runs a stage in several processes that share one piece of work.
+"""Runs a stage in several processes that share one piece of work; and where the lines of a job go.
 
 Knows how processes find each other, end together, and tell in one line why; nothing of tensors. `torchrun` would start
 them as well, but killed, it leaves its processes at work; here each ends with the process that started it.
 """
 
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -17,30 +18,38 @@ from pathlib import Path
 from typing import Any
 
 from dkd.errors import InputError, one_line
-from pipeline import log as logs
 
 GRACE = 30.0
 """Seconds in which processes that are asked to stop may save what they have."""
 
 
+def begin(label: str, path: Path, quiet: bool = False) -> None:
+    """From now on `dkd` and `pipeline` speak to the terminal and, with the time, to a file; `quiet`: of errors only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    terminal, file = logging.StreamHandler(), logging.FileHandler(path, encoding="utf-8")
+    terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}: %(message)s"))
+    terminal.setLevel(logging.INFO)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    top = logging.getLogger("dkd")
+    top.setLevel(logging.ERROR if quiet else logging.DEBUG)
+    top.propagate, top.handlers = False, [terminal, file]
+
+
 def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
     """What `pipeline.stages.RULE.run(*arguments)` returns in the first of `number` processes.
 
-    All say what they do under `label` and in the file `log`, which of the others is errors only. Raises InputError
-    where one fails or dies; the others end with it.
+    Raises InputError where one fails or dies; the others end with it.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free.getsockname()[1], "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    shared |= {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    shared |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     context = multiprocessing.get_context("spawn")
     answers = context.SimpleQueue()
     ranks: list[Any] = []
     try:
         for rank in range(number):
-            own = {name: str(value) for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
-            given = (rank, own, rule, label, log, arguments, answers)
-            ranks.append(context.Process(target=_work, name=f"rank {rank}", args=given))
+            ranks.append(context.Process(target=_work, args=(rank, shared, rule, label, log, arguments, answers)))
             ranks[rank].start()
         while None in (codes := [rank.exitcode for rank in ranks]) and not any(codes):
             connection.wait([rank.sentinel for rank in ranks if rank.exitcode is None])
@@ -52,38 +61,38 @@ def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
             rank.join(max(0, end - time.monotonic()))
         raise
     finally:
-        codes = [rank.exitcode for rank in ranks]
+        codes = [rank.exitcode or 0 for rank in ranks]
         for rank in ranks:
             rank.kill()
             rank.join()
-    told = []
+    if (code := min(codes)) < 0:
+        hint = "often for want of memory; " if code == -signal.SIGKILL else ""
+        why = f"was killed ({signal.Signals(-code).name}); {hint}the others were ended; start again"
+        raise InputError(f"process {codes.index(code)} of {number} {why}")
     while not answers.empty():
-        told.append(answers.get())
-    faults = [error for _, error in told if isinstance(error, Exception)]
-    for rank, code in enumerate(codes):
-        if code is not None and code < 0:
-            hint = "often for want of memory; " if code == -signal.SIGKILL else ""
-            why = f"was killed ({signal.Signals(-code).name}); {hint}the others were ended"
-            raise InputError(f"process {rank} of {number} {why}; start again")
-    if any(codes):
-        raise [*faults, InputError(f"of {number} processes, one ended with a status other than 0; start again")][0]
-    return dict(told)[0]
+        rank, answer = answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        if rank == 0 and not any(codes):
+            return answer
+    raise InputError(f"of {number} processes, one ended with a status other than 0; start again")
 
 
-def _work(rank: int, own: dict[str, str], rule: str, label: str, log: Path, arguments: tuple, answers: Any) -> None:
+def _work(rank: int, shared: dict[str, str], rule: str, label: str, log: Path, arguments: tuple, answers: Any) -> None:
     """One of the processes: do the work, and put its answer or its fault into `answers`."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.update(own)
-    logs.begin(label, log, quiet=rank > 0)
+    os.environ.update(shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+    begin(label, log, quiet=rank > 0)
     status = 0
     try:
         answers.put((rank, importlib.import_module(f"pipeline.stages.{rule}").run(*arguments)))
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
     except BaseException as error:
-        status, known = 1, isinstance(error, InputError | OSError)
+        known = isinstance(error, InputError | OSError)
         words = one_line(error).removeprefix("dkd: ") if known else traceback.format_exc()
         answers.put((rank, InputError(words) if known else RuntimeError(words)))
+        status = 1
     # At once: what libraries do at the end of a process can wait for others that are gone.
     os._exit(status)
 

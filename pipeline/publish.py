@@ -13,7 +13,7 @@ from pipeline import store
 from pipeline.plan import Plan
 from pipeline.rules import RULES
 
-METRICS, REPORT, PAGE = Path("metrics"), Path("report"), "index.html"
+METRICS, REPORT, PAGE, STAMPS = Path("metrics"), Path("report"), "index.html", "provenance-*.json"
 
 
 def outdated(plan: Plan) -> dict[Path, Path | None]:
@@ -28,22 +28,16 @@ def outdated(plan: Plan) -> dict[Path, Path | None]:
     found |= {top / f"provenance-{nodes[-1].key}.json": Path(nodes[-1].stamp) for top in (METRICS, REPORT)}
     if not all(source.is_file() for source in found.values()):
         return {}
-    differ = {
-        target: source
-        for target, source in found.items()
-        if not (target.is_file() and filecmp.cmp(source, target, shallow=False))
-    }
-    return differ | {path: None for path in _stamps(METRICS, REPORT) if path not in found}
+    same = [path for path in found if path.is_file() and filecmp.cmp(found[path], path, shallow=False)]
+    old = [path for top in (METRICS, REPORT) for path in top.glob(STAMPS) if path not in found]
+    return {path: source for path, source in found.items() if path not in same} | dict.fromkeys(old)
 
 
 def publish(plan: Plan) -> bool:
     """Copy what differs; whether anything did."""
     found = outdated(plan)
     for target, source in found.items():
-        if source:
-            _copy(source, target)
-        else:
-            target.unlink()
+        _copy(source, target) if source else target.unlink()
     return bool(found)
 
 
@@ -61,7 +55,7 @@ def show_failed(plan: Plan) -> None:
     with store.scratch("page") as scratch:
         write_page(plan, scratch)
         _copy(scratch / PAGE, REPORT / PAGE)
-    for path in _stamps(REPORT):
+    for path in REPORT.glob(STAMPS):
         path.unlink()
 
 
@@ -69,10 +63,6 @@ def failures(plan: Plan) -> dict[str, str]:
     """By folder: why a node of the plan could not be made in the last run."""
     lines = {path.name: path.read_text(encoding="utf-8") for path in store.FAILED.glob("*")}
     return {node.folder: lines[node.key] for node in plan.of() if node.key in lines}
-
-
-def _stamps(*tops: Path) -> list[Path]:
-    return [path for top in tops for path in top.glob("provenance-*.json")]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -10,15 +10,16 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from snakemake.jobs import Job
 
+from dkd import config as params
 from dkd.errors import InputError, one_line
-from pipeline import ROOT, dvc, gpus, publish, raw_digest, states, store
+from pipeline import ROOT, dvc, locks, publish, raw_digest, status, store
 from pipeline import plan as plans
 from pipeline.rules import RULES, STAGES
 
@@ -27,29 +28,21 @@ T = TypeVar("T")
 
 
 class Run:
-    """What the Snakefile asks, of the plan of params.yaml or, in a job on another machine, of its run.
-
-    Whatever the user can correct ends the process with one line.
-    """
+    """What the Snakefile asks, of the plan of params.yaml or, in a job on another machine, of its run."""
 
     def __init__(self, workflow: Any, config: dict[str, Any]):
         self.workflow, self.config = workflow, config
-        self._lock, self._seen = None, store.holder()
+        self._lock, self._seen = None, locks.holder()
         self.plan = _or_exit(self._build if workflow.is_main_process else plans.load)
-        self.devices = gpus.found(self.plan.runtime["device"])
+        self.devices = locks.gpus(self.plan.runtime["device"])
         if self.devices and "gpu" not in workflow.global_resources:
             # As many jobs at once as have GPUs of their own; --resources says otherwise.
             workflow.global_resources["gpu"] = len(self.devices)
-        self.environment = _plain(f"{ROOT}/pipeline/environment.yaml")
-        # Snakemake refuses to make anew what is write-protected, as links into DVC's cache are. Nodes are replaced by a
-        # rename, which needs no right to write to their files.
+        # Snakemake refuses to make anew what is write-protected, as links into DVC's cache are. A rename may do so.
         Job.check_protected_output = _allow
 
     def _build(self) -> plans.Plan:
-        # Jobs are started without it.
-        from dkd import config
-
-        plan = plans.build(config.load())
+        plan = plans.build(params.load())
         if DVC_STAGE in os.environ:
             dvc.check_deps(plan)
             # It would record damage, which is therefore looked for byte by byte.
@@ -59,12 +52,12 @@ class Run:
         return plan
 
     @cached_property
-    def _states(self) -> dict[str, states.State]:
+    def _states(self) -> dict[str, status.State]:
         """How the nodes stand, once Snakemake knows its targets; it is told which nodes to make that are there."""
         settings, plan = self.workflow.dag_settings, self.plan
         forced = {*settings.forcerun, *(settings.targets if settings.forcetargets else ())}
         plan.redo = [node.folder for node in plan.of() if settings.forceall or {node.rule, node.stamp} & forced]
-        found = states.find(plan, everything=not settings.targets or "all" in settings.targets)
+        found = status.states(plan, everything=not settings.targets or "all" in settings.targets)
         again = [node.stamp for node in plan.of() if found[node.folder].name in ("damaged", "stale", "open")]
         if publish.outdated(plan):
             # Nothing is made, but there is a run, which publishes in the end.
@@ -74,31 +67,15 @@ class Run:
         self.workflow.persistence.iocache_path = self.workflow.snakemake_tmp_dir
         return found
 
-    def stamps(self, rules: Iterable[str]) -> list[str]:
-        """The last files of all nodes of some rules."""
-        return [node.stamp for node in self.plan.of(*rules)]
-
     def inputs(self, folder: str) -> list[str]:
         """The last files of the nodes that a node is made from; none where it is good, so that none is made for it.
 
         Nor in a job on another machine, whose run has seen to them.
         """
         node = _or_exit(lambda: self.plan.node(folder))
-        if not self.workflow.is_main_process or self._states[folder].name in states.GOOD:
+        if not self.workflow.is_main_process or self._states[folder].name in status.GOOD:
             return []
         return [each.stamp for each in self.plan.inputs(node)]
-
-    def processes(self, rule: str) -> int:
-        """Processes that a job of a rule has."""
-        return self.plan.runtime["processes"] if RULES[rule].shared else 1
-
-    def threads(self, rule: str) -> int:
-        """Cores that a job of a rule takes."""
-        return self.plan.runtime["threads"] * self.processes(rule)
-
-    def gpus(self, rule: str) -> int:
-        """GPUs that a job of a rule takes."""
-        return self.processes(rule) if self.devices and RULES[rule].gpu else 0
 
     def command(self) -> str:
         """The command line of a job: the interpreter of this process, or that of the environment that is deployed."""
@@ -115,12 +92,11 @@ class Run:
             _pass_on(number)
 
     def _start(self) -> None:
-        self._lock, before = store.lock(wait=not self.config.get("no_wait"))
+        self._lock, before = locks.lock(wait=not self.config.get("no_wait"))
         if before != self._seen:
             # Another run has been at work since this one looked: what there is to do can be something else by now.
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-        store.lay_out()
-        store.sweep()
+        store.prepare()
         shutil.rmtree(store.FAILED, ignore_errors=True)
         raw_digest.save()
         self.plan.save()
@@ -136,14 +112,14 @@ class Run:
 
     def fail(self) -> None:
         """Show on the page what failed, and say it once more as the last lines of all."""
-        if lines := list(dict.fromkeys(publish.failures(self.plan).values())):
+        if lines := dict.fromkeys(publish.failures(self.plan).values()):
+            page = f"page of what there is, with what failed: {publish.REPORT}/{publish.PAGE}"
             try:
                 publish.show_failed(self.plan)
-                lines.insert(0, f"page of what there is, with what failed: {publish.REPORT}/{publish.PAGE}")
             except Exception as error:
                 # Whatever it is, the reasons of the run matter more.
-                lines.insert(0, f"no page could be made of what there is: {error}")
-            atexit.register(print, "\n".join(lines), file=sys.stderr, flush=True)
+                page = f"no page could be made of what there is: {error}"
+            atexit.register(print, page, *lines, sep="\n", file=sys.stderr, flush=True)
 
 
 async def _allow(job: Job) -> None:
@@ -167,7 +143,7 @@ def _pass_on(number: int) -> None:
     before: Any = signal.getsignal(number)
 
     def handle(number: int, frame: Any) -> None:
-        store.end_jobs()
+        locks.end_jobs()
         before(number, frame)
 
     if callable(before):

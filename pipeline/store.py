@@ -1,28 +1,18 @@
-"""The working directory: its lock, and where finished nodes lie, move to and come back from.
+"""Where finished nodes lie, move to and come back from; knows nothing of what is in them.
 
-Nothing is deleted here but scratch: what no run asks for goes to .dkd/archive, what is damaged or was replaced to
-.dkd/quarantine. Knows nothing of what is in a node.
+What no run asks for goes to .dkd/archive, what is damaged or was replaced to .dkd/quarantine. From these two, and from
+nowhere else, `collect` deletes; it is called, as `prune` is, by whoever holds the lock.
 """
 
 import contextlib
-import fcntl
-import json
 import os
-import platform
 import re
 import shutil
-import signal
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
-import psutil
-
-from dkd.errors import InputError
 from pipeline.plan import STAMP, Plan
 from pipeline.rules import FOLDERS
 
@@ -31,100 +21,9 @@ QUARANTINES = QUARANTINE, _ = Path(".dkd/quarantine"), Path(".dkd/damaged")
 """The second of each is what earlier versions called the first."""
 SCRATCH, WORK, FAILED = Path(".dkd/scratch"), Path(".dkd/work"), Path(".dkd/failed")
 """The latter two by key: states of unfinished trainings, and why nodes of the last run failed, in one line."""
-LOCKS = Path(".dkd/lock")
-RUN_LOCK, JOB_LOCK = LOCKS / "run", LOCKS / "jobs"
+DAY = 86400.0
 NODE = re.compile(r"(.+)-[0-9a-f]{12}(-[0-9a-f]{6})?")
 """Names of nodes, the latter of those that were set aside: nothing restores them."""
-
-
-def flock(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> tuple[IO[str], bool]:
-    """A file, and whether it could be locked; it is until the file is closed or this process dies.
-
-    Raises InputError where the file system has no locks.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, kind)
-    except BlockingIOError:
-        return file, False
-    except OSError as error:
-        why = f"no locks on this file system ({error.strerror}); work on one that supports flock"
-        raise InputError(f"{path}: {why}") from None
-    return file, True
-
-
-def lock(wait: bool = True) -> tuple[IO[str], dict[str, Any] | None]:
-    """The lock of this working directory, held until the file is closed; and who held it before.
-
-    Raises InputError where another run holds it and `wait` is false.
-    """
-    file, free = flock(RUN_LOCK)
-    if not free:
-        who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
-        _wait(file, f"another run{who} is at work in this directory", wait)
-    before, process = holder(), psutil.Process()
-    _sign({"pid": process.pid, "started": process.create_time(), "host": platform.node()})
-    jobs, free = flock(JOB_LOCK)
-    with jobs:
-        if not free:
-            _wait(jobs, "jobs of an earlier run have not ended yet", wait)
-            before = None
-    return file, before
-
-
-def _wait(file: IO[str], why: str, wait: bool) -> None:
-    if not wait:
-        raise InputError(f"{why}; try again when it has ended")
-    print(f"dkd: {why}; waiting", file=sys.stderr, flush=True)
-    fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def _sign(run: dict[str, Any]) -> None:
-    RUN_LOCK.write_text(json.dumps(run), encoding="utf-8")
-
-
-def holder() -> dict[str, Any] | None:
-    """The run that holds the lock, or did so last: its process, when that was started, and its host."""
-    try:
-        run = json.loads(RUN_LOCK.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return run if isinstance(run, dict) and {"pid", "host", "started"} <= run.keys() else None
-
-
-def join() -> IO[str]:
-    """Make this process a job of the run that holds the lock: it keeps the next run waiting, and ends with its run.
-
-    Raises InputError where there is no run. The process of another machine is not watched: its scheduler ends jobs.
-    """
-    jobs, _ = flock(JOB_LOCK, fcntl.LOCK_SH)
-    if not _at_work(run := holder()):
-        raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
-    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
-    return jobs
-
-
-def end_jobs() -> None:
-    """Have all jobs end: for the run that holds the lock."""
-    _sign({**(holder() or {}), "started": None})
-
-
-def _at_work(run: dict[str, Any] | None) -> bool:
-    if run is None or run["started"] is None or run != holder():
-        return False
-    with contextlib.suppress(psutil.NoSuchProcess):
-        if run["host"] != platform.node():
-            return True
-        process = psutil.Process(run["pid"])
-        return process.create_time() == run["started"] and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _end_with(run: dict[str, Any]) -> None:
-    while _at_work(run):
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -158,6 +57,22 @@ def nodes(base: Path = Path()) -> Iterator[Path]:
             folders[:] = [folder for folder in folders if not NODE.fullmatch(folder)]
 
 
+def prepare() -> None:
+    """Delete what killed jobs left, and make the folders that DVC records, also those that no run needs.
+
+    That is scratch, and states of trainings that have finished. For whoever holds the lock.
+    """
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    begun = {path.name: path for path in WORK.glob("*")}
+    for folder in filter(is_node, nodes() if begun else ()):
+        if left := begun.get(folder.name[-12:]):
+            shutil.rmtree(left, ignore_errors=True)
+    for top in map(Path, FOLDERS):
+        top.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (top / ".gitignore").touch(exist_ok=False)
+
+
 def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
     """Rename a finished node into place; files that lie there are moved to `aside`."""
     if any(path.is_file() for path in folder.rglob("*")):
@@ -181,38 +96,45 @@ def _move(folder: Path, target: Path) -> Path:
 
 
 def prune(plan: Plan) -> None:
-    """Move nodes that the plan does not ask for to the archive; for whoever holds the lock."""
+    """Move nodes that the plan does not ask for to the archive."""
     for folder in [path for path in nodes() if str(path) not in plan.nodes]:
         if is_node(folder):
             shutil.rmtree(ARCHIVE / folder, ignore_errors=True)
             _move(folder, ARCHIVE / folder)
         drop_empty(folder)
-    sweep()
 
 
-def sweep() -> None:
-    """Delete scratch of killed jobs, and states of trainings that have finished."""
-    shutil.rmtree(SCRATCH, ignore_errors=True)
-    begun = {path.name: path for path in WORK.glob("*")}
-    for folder in filter(is_node, nodes() if begun else ()):
-        if left := begun.get(folder.name[-12:]):
-            shutil.rmtree(left, ignore_errors=True)
+def collect(plan: Plan, days: float | None, size: int | None) -> dict[Path, int]:
+    """Delete what has lain in the archive or in quarantine for more than `days`, and the oldest beyond `size` bytes.
+
+    So with states of unfinished trainings; what the plan asks for stays. Returns what was deleted, each with the bytes
+    that this freed: a file that lies elsewhere too (a hard link, such as those of DVC's cache) frees none.
+    """
+    kept = {base / folder for base in ARCHIVES for folder in plan.nodes} | {WORK / node.key for node in plan.of()}
+    aside = [path for base in (*ARCHIVES, *QUARANTINES) for path in nodes(base)]
+    since = {path: path.stat().st_mtime for path in (*aside, *WORK.glob("*")) if path not in kept}
+    sizes = {path: _size(path) for path in sorted(since, key=since.__getitem__)}
+    held, gone = sum(sizes.values()), {}
+    for path in sizes:
+        if (days is not None and time.time() - since[path] > days * DAY) or (size is not None and held > size):
+            held -= sizes[path]
+            gone[path] = _size(path, alone=True)
+            # Renamed first, so that no half of a node is ever left in the archive.
+            with scratch(str(path)) as away:
+                path.rename(away)
+            drop_empty(path)
+    return gone
 
 
-def lay_out() -> None:
-    """Make the folders that DVC records, also those that no run needs."""
-    for top in map(Path, FOLDERS):
-        top.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            (top / ".gitignore").touch(exist_ok=False)
+def _size(path: Path, alone: bool = False) -> int:
+    """Bytes of the files in a folder; with `alone`, of those that lie nowhere else."""
+    files = [file.lstat() for file in path.rglob("*") if not file.is_dir()]
+    return sum(file.st_size for file in files if file.st_nlink == 1 or not alone)
 
 
 def drop_empty(folder: Path) -> None:
-    """Remove a folder that holds no file, and each folder above it that is left empty, up to where nodes lie."""
+    """Remove a folder that holds no file, and the folders above it that are left empty."""
     if not any(path.is_file() for path in folder.rglob("*")):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
-        for above in folder.parents:
-            if str(above) in FOLDERS:
-                break
-            above.rmdir()
+        os.removedirs(folder.parent)

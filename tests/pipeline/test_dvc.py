@@ -102,7 +102,9 @@ def test_results_in_the_cache_of_dvc_are_pointed_at(workplace):
     assert dvc.recorded(workplace.plan) is None
     lay_out_dvc(workplace, "base", "increment")
     assert dvc.recorded(workplace.plan) == "`dvc checkout` brings 3 of 15 missing nodes back"
-    assert "`dvc checkout` brings 3 of 15 missing nodes back" in list(status.Status(workplace.plan).lines())
+    assert "`dvc checkout` brings 3 of 15 missing nodes back" in list(
+        status.lines(workplace.plan, status.look(workplace.plan))
+    )
     workplace.make()
     assert dvc.recorded(workplace.plan) is None
 

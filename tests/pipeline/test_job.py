@@ -3,16 +3,16 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from dkd.errors import InputError
-from pipeline import ROOT, code_digest, gpus, provenance, store
+from pipeline import ROOT, code_digest, locks, provenance, store
 from pipeline import job as jobs
 from pipeline.plan import STAMP
 
@@ -21,7 +21,7 @@ BASE = "base/shapes/overlap/4/s0"
 
 def left_behind():
     """All files but params.yaml and locks."""
-    return {str(path) for path in Path().rglob("*") if path.is_file() and store.RUN_LOCK.parent not in path.parents} - {
+    return {str(path) for path in Path().rglob("*") if path.is_file() and locks.FOLDER not in path.parents} - {
         "params.yaml"
     }
 
@@ -116,16 +116,18 @@ def test_a_stage_sees_its_params_its_inputs_and_the_runtime(workplace):
 
 def test_which_gpus_a_rule_has_and_in_how_many_processes(workplace, monkeypatch):
     """Trainings and evaluations are shared by processes; panels and the choice of exemplars are not."""
-    monkeypatch.setenv(gpus.VISIBLE, "a,b")
+    monkeypatch.setenv(locks.VISIBLE, "a,b")
     run = {"dataset": "shapes", "scenario": "5-1", "method": "dkd-m"}
     workplace.params(runs=[run], runtime={"processes": 2})
     seen, shared = {}, set()
 
     def look(rule, work):
         def run(*given):
-            with ExitStack() as stack:
-                free = gpus._hold(stack, ["a", "b"], 2)
-            seen[rule] = os.environ[gpus.VISIBLE], free
+            taken = [locks.flock(locks.FOLDER / f"gpu-{platform.node()}-{name}") for name in "ab"]
+            free = [file.name[-1] for file, free in taken if free]
+            for file, _ in taken:
+                file.close()
+            seen[rule] = os.environ[locks.VISIBLE], free
             return work(*given)
 
         return run
@@ -137,7 +139,9 @@ def test_which_gpus_a_rule_has_and_in_how_many_processes(workplace, monkeypatch)
     for rule in {node.rule for node in workplace.plan.nodes.values()}:
         workplace.stage(rule, look(rule, sys.modules[f"pipeline.stages.{rule}"].run))
     monkeypatch.setattr(jobs.launch, "run", share)
-    workplace.make()
+    for folder in workplace.plan.nodes:
+        monkeypatch.setenv(locks.VISIBLE, "a,b")
+        workplace.make(folder)
     assert shared == {"base", "increment", "evaluate"}
     assert seen["base"] == seen["increment"] == seen["evaluate"] == ("a,b", [])
     assert seen["memory"] == seen["panels"] == ("a", ["b"])
@@ -259,7 +263,7 @@ def test_killed_at_any_moment_a_node_is_there_or_is_not(workplace, start, moment
     assert [work.name for work in store.WORK.iterdir()] == [draw[-12:]]
     assert workplace.make(draw) == ([] if moment == "renamed" else [draw])
     assert (Path(draw, "classes.txt").read_text() == "killed") == (moment == "renamed")
-    store.sweep()
+    store.prepare()
     assert not list(store.WORK.iterdir()) and not store.SCRATCH.exists()
 
 
@@ -309,8 +313,8 @@ def test_code_that_changed_since_the_plan_was_made_is_refused(workplace, monkeyp
 @pytest.fixture
 def job(workplace, monkeypatch):
     """A node's job as Snakemake starts it, but in this process, which is its run, too: returns its exit status."""
-    held, _ = store.lock()
-    monkeypatch.setattr(store, "_end_with", lambda holder: None)
+    held, _ = locks.lock()
+    monkeypatch.setattr(locks, "_end_with", lambda holder: None)
     for name in ("handlers", "level", "propagate"):
         monkeypatch.setattr(logging.getLogger("dkd"), name, getattr(logging.getLogger("dkd"), name))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

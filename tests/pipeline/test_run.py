@@ -12,13 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake.api import ResourceSettings, SnakemakeApi
 from snakemake.settings.types import DAGSettings, DeploymentSettings
 from snakemake.utils import format as snakemake_format
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
-from pipeline import ROOT, gpus, plan, provenance, publish, run, store
+from pipeline import ROOT, locks, plan, provenance, publish, run, store
 from pipeline.plan import STAMP
-from pipeline.rules import RULES, STAGES
+from pipeline.rules import RULES
 
 SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
@@ -61,16 +62,10 @@ def forced(current):
     return current.workflow.dag.forcefiles
 
 
-def test_a_run_asks_for_the_last_file_of_every_node(workplace, begin):
-    current = begin()
-    assert current.stamps(RULES) == [f"{folder}/{STAMP}" for folder in workplace.plan.nodes]
-    assert current.stamps(STAGES["base"]) == [f"{workplace.folder(BASE)}/{STAMP}"]
-    assert forced(current) == set()
-
-
 def test_a_missing_node_needs_its_inputs_and_a_good_one_does_not(workplace, begin):
     step, base = workplace.folder(STEP), workplace.folder(BASE)
     assert f"{base}/{STAMP}" in begin().inputs(step) and len(begin().inputs(step)) == 4
+    assert forced(begin()) == set(), "what is missing is made by Snakemake of its own accord"
     workplace.make()
     assert begin().inputs(step) == []
     Path(base).rename("elsewhere")
@@ -151,7 +146,7 @@ def test_reading_the_workflow_writes_nothing(workplace, begin):
     Path(workplace.folder(STEP), "step.json").unlink()
     before = {path: path.lstat().st_mtime_ns for path in Path().rglob("*")}
     current = begin()
-    current.stamps(RULES), forced(current), current.command()
+    forced(current), current.command()
     for folder in workplace.plan.nodes:
         current.inputs(folder)
     assert {path: path.lstat().st_mtime_ns for path in Path().rglob("*")} == before
@@ -163,7 +158,7 @@ def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin)
     current = begin(forcerun={"base"})
     forced(current)
     current.start()
-    assert json.loads(store.RUN_LOCK.read_text())["pid"] == os.getpid()
+    assert json.loads(locks.RUN.read_text())["pid"] == os.getpid()
     assert plan.load() == current.plan and current.plan.redo == [workplace.folder(BASE)]
     assert not store.FAILED.exists() and not store.SCRATCH.exists()
     # A job that runs on another machine knows the run from that file, whatever params.yaml says by then.
@@ -178,7 +173,7 @@ def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
 
     monkeypatch.setattr(run.os, "execv", execute)
     current = begin()
-    store.lock()[0].close()
+    locks.lock()[0].close()
     with pytest.raises(SystemExit) as caught:
         current.start()
     assert caught.value.code == (sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -203,16 +198,21 @@ def test_a_folder_that_nobody_planned_ends_the_process_with_one_line(begin):
         begin().inputs("results/a-000000000000")
 
 
-def test_jobs_take_as_many_cores_and_gpus_as_they_have_processes(workplace, begin, monkeypatch):
+def test_as_many_jobs_compute_at_once_as_have_gpus_of_their_own(workplace, begin, monkeypatch):
+    monkeypatch.setenv(locks.VISIBLE, "a,b,c")
+    assert begin().workflow.global_resources == {"gpu": 3}
+    monkeypatch.setenv(locks.VISIBLE, "")
+    assert begin().workflow.global_resources == {}
+
+
+def test_jobs_take_as_many_cores_and_gpus_as_they_have_processes(workplace, monkeypatch):
     workplace.params(runs=[SHAPES], runtime={"threads": 3, "processes": 2})
-    monkeypatch.setenv(gpus.VISIBLE, "a,b,c")
-    current = begin()
-    assert current.workflow.global_resources == {"gpu": 3}
-    assert [current.threads(rule) for rule in ("index", "base", "panels")] == [3, 6, 3]
-    assert [current.gpus(rule) for rule in ("index", "base", "panels")] == [0, 2, 1]
-    monkeypatch.setenv(gpus.VISIBLE, "")
-    current = begin()
-    assert current.workflow.global_resources == {} and not any(current.gpus(rule) for rule in RULES)
+    monkeypatch.setenv(locks.VISIBLE, "a,b,c")
+    with SnakemakeApi() as api:
+        workflow = api.workflow(ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=Path.cwd())._workflow
+        found = {rule.name: rule.resources for rule in workflow.rules}
+    assert [found[rule]["_cores"].value for rule in ("index", "base", "panels")] == [3, 6, 3]
+    assert [found[rule]["gpu"].value for rule in ("index", "base", "panels")] == [0, 2, 1]
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_run_that_succeeds_publishes_and_archives(workplace, begin, capsys):
 
 def test_a_run_that_fails_says_why_as_its_last_lines(workplace, begin, monkeypatch):
     last = []
-    monkeypatch.setattr(run.atexit, "register", lambda do, text, **options: last.append(text))
+    monkeypatch.setattr(run.atexit, "register", lambda do, *lines, **options: last.append("\n".join(lines)))
     current = begin()
     current.fail()
     assert last == [], "nothing failed but Snakemake itself"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import states, store
+from pipeline import status, store
 from pipeline.plan import STAMP
 from pipeline.rules import RULES
 
@@ -29,7 +29,7 @@ def made(workplace):
 
 
 def find(workplace, everything=True, **asked):
-    return states.find(workplace.asked(**asked), everything)
+    return status.states(workplace.asked(**asked), everything)
 
 
 def state(workplace, place, **options):
@@ -49,12 +49,12 @@ def train_again(workplace, text="trained again, and a little different"):
 
 
 def test_before_the_first_run_everything_is_missing(workplace):
-    assert set(states.find(workplace.plan).values()) == {states.State("missing")}
+    assert set(status.states(workplace.plan).values()) == {status.State("missing")}
 
 
 @pytest.mark.parametrize("everything", [True, False])
 def test_after_it_everything_is_present(made, everything):
-    assert set(find(made, everything, verify=list(RULES)).values()) == {states.State("present")}
+    assert set(find(made, everything, verify=list(RULES)).values()) == {status.State("present")}
 
 
 @pytest.mark.parametrize("archive", store.ARCHIVES, ids=str)
@@ -64,13 +64,13 @@ def test_what_lies_in_an_archive_is_archived(made, archive):
     store.prune(made.plan)
     if archive != store.ARCHIVE:
         store.ARCHIVE.rename(archive)
-    found = states.find(first)
+    found = status.states(first)
     assert {first.node(folder).rule for folder, each in found.items() if each.name == "present"} == DATA
     assert {each.name for each in found.values()} == {"present", "archived"}
     # What was damaged there is of no use.
     [base] = first.of("base")
     Path(archive, base.folder, "step.json").unlink()
-    assert states.find(first)[base.folder] == states.State("missing")
+    assert status.states(first)[base.folder] == status.State("missing")
 
 
 def test_damage_is_found_by_size_and_with_verify_by_content(made):
@@ -79,13 +79,13 @@ def test_damage_is_found_by_size_and_with_verify_by_content(made):
     path.write_text(right.upper())
     assert places(made, "present") == {node.place for node in made.plan.of()}
     found = state(made, STEP, verify=["increment"])
-    assert found == states.State("damaged", "step.json does not hold what was written")
+    assert found == status.State("damaged", "step.json does not hold what was written")
     assert state(made, STEP, verify=["base", "evaluate"]).name == "present"
     path.write_text(right[:-1])
     assert state(made, STEP).name == "damaged"
     assert state(made, STEP).reason == f"step.json has {len(right) - 1} bytes instead of {len(right)}"
     path.unlink()
-    assert state(made, STEP) == states.State("damaged", "step.json is missing")
+    assert state(made, STEP) == status.State("damaged", "step.json is missing")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_damage_is_found_by_size_and_with_verify_by_content(made):
 )
 def test_a_record_that_makes_no_sense_is_damage(made, text):
     Path(made.folder(STEP), STAMP).write_text(text)
-    assert state(made, STEP) == states.State("damaged", "provenance.json is not readable")
+    assert state(made, STEP) == status.State("damaged", "provenance.json is not readable")
 
 
 def test_what_is_made_from_a_damaged_node_is_open(made):
@@ -137,7 +137,7 @@ def test_an_input_that_came_out_the_same_leaves_all_as_it_was(made):
 
 def test_what_is_to_be_made_anew_is_stale(made):
     found = state(made, STEP, redo=[made.folder(STEP)])
-    assert found == states.State("stale", "it is to be made anew")
+    assert found == status.State("stale", "it is to be made anew")
     assert places(made, "open", redo=[made.folder(STEP)]) == MADE_FROM_STEP
     assert places(made, "open", redo=[made.folder(STEP)], everything=False) == MADE_FROM_STEP
 
