@@ -41,10 +41,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show how each node of the plan stands and why, and what the next run will do; with --verify, 1 on damage."""
-    if verify:
-        # What raw data held when it was last read is not to be trusted either.
-        raw_digest.forget()
-    current = plan.build(config.load())
+    current = plan.build(config.load(), fresh=verify)
     current.verify = list(RULES) if verify else []
     found = status.look(current)
     print(json.dumps(found, indent=1) if as_json else "\n".join(status.lines(current, found)))
@@ -122,8 +119,6 @@ def main() -> None:
         app()
     except (InputError, OSError) as error:
         sys.exit(one_line(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ Other libraries are not read (their versions are recorded in provenance), nor ar
 import ast
 import hashlib
 import json
-import symtable
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dkd.errors import InputError
 from pipeline import ROOT
@@ -34,22 +33,19 @@ def file_digest(path: Path) -> str:
 
 
 class Code:
-    """The modules of one checkout as they lie on disk now; each is read once per instance.
-
-    Its methods raise InputError where a module does not parse or an import within `dkd` and `pipeline` leads nowhere.
-    """
+    """The modules of one checkout as they lie on disk when they are first asked for."""
 
     def __init__(self, root: Path = ROOT):
         self.root = root
         self._module = cache(self._read)
 
     def closure(self, entries: Iterable[str]) -> dict[str, str]:
-        """Module -> digest of its meaning, for `entries` and all that they import, packages included."""
+        """Module -> digest of its meaning, for `entries` and what they import. InputError where that can't be read."""
         found: dict[str, str] = {}
         todo = list(entries)
         while todo:
             if (name := todo.pop()) not in found:
-                found[name] = self._module(name).digest
+                found[name], _ = self._module(name)
                 todo += [*self._imports(name), *([name.rpartition(".")[0]] if "." in name else [])]
         return dict(sorted(found.items()))
 
@@ -59,7 +55,7 @@ class Code:
         file = stem.with_name(f"{stem.name}.py")
         return stem / "__init__.py" if stem.is_dir() else file if file.is_file() else None
 
-    def _read(self, name: str) -> "_Module":
+    def _read(self, name: str) -> tuple[str, list]:
         if (path := self._path(name)) is None:
             raise InputError(f"module {name} does not exist in this checkout")
         try:
@@ -70,7 +66,7 @@ class Code:
     def _imports(self, importer: str) -> Iterator[str]:
         path = self._path(importer)
         package = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
-        for node in self._module(importer).imports:
+        for node in self._module(importer)[1]:
             where = f"{path}, line {node.lineno}"
             for alias in node.names:
                 module, name = alias.name, ""
@@ -86,27 +82,14 @@ class Code:
                 yield module
                 if name and self._path(f"{module}.{name}"):
                     yield f"{module}.{name}"
-                elif name not in ("", "*") and not {name, "*", "__getattr__"} & self._module(module).names:
-                    raise InputError(f"{where}: imports {name} from {module}, which has no such name")
-
-
-class _Module(NamedTuple):
-    """Digest of its meaning, its import statements, and the names at its top level ("*", "__getattr__": any name)."""
-
-    digest: str
-    imports: list[ast.Import | ast.ImportFrom]
-    names: set[str]
 
 
 @cache
-def _parsed(source: bytes) -> _Module:
+def _parsed(source: bytes) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
+    """The digest of what a module means, and its import statements."""
     tree = ast.parse(source)
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    symbols = symtable.symtable(source, "", "exec").get_symbols()
-    names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
-    names |= {alias.name for node in imports for alias in node.names if alias.name == "*"}
-    names |= {"__doc__", "__file__", "__name__", "__path__"}
-    return _Module(hashlib.sha256(_meaning(tree).encode()).hexdigest(), imports, names)
+    return hashlib.sha256(_meaning(tree).encode()).hexdigest(), imports
 
 
 def _meaning(node: Any) -> str:

@@ -5,14 +5,13 @@ key. A job that fails or is stopped leaves nothing behind but the state of its t
 """
 
 import copy
-import datetime
 import importlib
 import logging
 import os
 import shutil
 import signal
 import sys
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +64,22 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     runtime = {"work": str(store.WORK / node.key), "board": f"logs/tensorboard/{node.folder}"}
     paths = {name: Path(source.path) for name, source in node.inputs.items()}
     given = (copy.deepcopy(node.params), {**copy.deepcopy(plan.runtime), **runtime}, paths, scratch)
-    started, clock, number = _now(), time.monotonic(), plan.processes(node.rule)
+    started, number = datetime.now(UTC), plan.processes(node.rule)
     cost = stage.run(*given) if number == 1 else launch.run(node.rule, node.label, node.log, given, number)
     if missing := [name for name in RULES[node.rule].files if not (scratch / name).is_file()]:
         raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
-    seconds = round(time.monotonic() - clock, 2)
+    finished = datetime.now(UTC)
+    seconds = round((finished - started).total_seconds(), 2)
     log.info("done in %.0f s", seconds)
     record = {"schema": provenance.SCHEMA, "rule": node.rule, "key": node.key, "params": node.params, "inputs": inputs}
     record |= {"code": plan.code[node.code], **provenance.surroundings(), "runtime": plan.runtime}
-    return {**record, "started": started, "finished": _now(), "seconds": seconds, "cost": cost or {}}
+    times = {"started": started.isoformat(timespec="seconds"), "finished": finished.isoformat(timespec="seconds")}
+    return {**record, **times, "seconds": seconds, "cost": cost or {}}
 
 
 def _check_code(node: Node) -> None:
     if code_digest.digest(code_digest.Code().closure(plans.entries(node.rule, node.params))) != node.code:
         raise InputError(f"{node.label}: code changed since the run started; start again")
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _heed() -> list[int]:

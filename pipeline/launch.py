@@ -36,10 +36,7 @@ def begin(label: str, path: Path, quiet: bool = False) -> None:
 
 
 def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
-    """What `pipeline.stages.RULE.run(*arguments)` returns in the first of `number` processes.
-
-    Raises InputError where one fails or dies; the others end with it.
-    """
+    """What a stage returns in the first of `number` processes. InputError where one fails or dies, as all do then."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,16 +37,13 @@ def flock(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> tuple[IO[str
 
 
 def lock(wait: bool = True) -> tuple[IO[str], dict[str, Any] | None]:
-    """The lock of this working directory, held until the file is closed; and who held it before.
-
-    Raises InputError where another run holds it and `wait` is false.
-    """
+    """The lock of this directory, held until the file is closed; who held it before. InputError instead of a wait."""
     file, free = flock(RUN)
     if not free:
         who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
         _wait(file, f"another run{who} is at work in this directory", wait)
     before = holder()
-    _sign(time.time())
+    sign(time.time())
     jobs, free = flock(JOBS)
     with jobs:
         if not free:
@@ -62,13 +59,15 @@ def _wait(file: IO[str], why: str, wait: bool) -> None:
     fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def sign(started: float | None) -> None:
+    """Say who holds the lock, and since when; None has all of its jobs end."""
+    RUN.write_text(json.dumps({"pid": os.getpid(), "started": started, "host": platform.node()}), encoding="utf-8")
+
+
 def holder() -> dict[str, Any] | None:
-    """The run that holds the lock, or did so last: process, host, and since when; None if its jobs are to end."""
-    try:
-        run = json.loads(RUN.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return run if isinstance(run, dict) and {"pid", "host", "started"} <= run.keys() else None
+    """Who holds the lock, or did so last."""
+    with suppress(OSError, ValueError):
+        return json.loads(RUN.read_text(encoding="utf-8"))
 
 
 def join() -> IO[str]:
@@ -78,15 +77,6 @@ def join() -> IO[str]:
         raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
     threading.Thread(target=_end_with, args=(run,), daemon=True).start()
     return jobs
-
-
-def end_jobs() -> None:
-    """Have all jobs end: for the run that holds the lock."""
-    _sign(None)
-
-
-def _sign(started: float | None) -> None:
-    RUN.write_text(json.dumps({"pid": os.getpid(), "started": started, "host": platform.node()}), encoding="utf-8")
 
 
 def _at_work(run: dict[str, Any] | None) -> bool:
@@ -105,10 +95,7 @@ def _end_with(run: dict[str, Any]) -> None:
 
 
 def gpus(device: str) -> list[str]:
-    """The GPUs that jobs may take, as CUDA calls them; none where `device` is cpu or this machine has none.
-
-    An environment that already says which ones are visible is obeyed.
-    """
+    """The GPUs that jobs may take, as CUDA calls them, of those that the environment lets them see; none for "cpu"."""
     if device == "cpu":
         return []
     if (visible := os.environ.get(VISIBLE)) is None:

@@ -6,7 +6,7 @@ Knows nothing of how a node is made (`job`) nor of what lies on disk (`store`).
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,9 +124,9 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     return (f"pipeline.stages.{rule}", *([f"dkd.methods.{method.replace('-', '_')}"] if method else []))
 
 
-def build(config: Any) -> Plan:
-    """The plan of a `dkd.config.Config`. Raises InputError where raw data is missing or code does not hold together."""
-    builder = _Builder(config.runtime.model_dump(mode="json"))
+def build(config: Any, fresh: bool = False) -> Plan:
+    """The plan of a `dkd.config.Config`; `fresh` reads all raw data. InputError where data or code can't be read."""
+    builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
     results: dict[str, Source] = {}
     shown: dict[str, Source] = {}
     runs = []
@@ -149,9 +149,9 @@ def build(config: Any) -> Plan:
 class _Builder:
     """Adds the nodes of one run after the other; what two runs share is added once."""
 
-    def __init__(self, runtime: dict[str, Any]):
+    def __init__(self, runtime: dict[str, Any], fresh: bool):
         self.plan = Plan(runtime)
-        self._code_of, self._raw = cache(self._closure), cache(raw_digest.of)
+        self._code_of, self._raw = cache(self._closure), cache(partial(raw_digest.of, fresh=fresh))
         self._code = code_digest.Code()
 
     def _closure(self, *start: str) -> str:

@@ -30,7 +30,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         return _read(folder.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _read(folder: Path, *state: int) -> dict[str, Any] | None:
     record = json.loads((folder / STAMP).read_text(encoding="utf-8"))
     sound = _fits(record, FIELDS) and record.get("schema") == SCHEMA

@@ -20,13 +20,13 @@ CACHE = Path(".dkd/raw")
 JUST_WRITTEN = 2.0
 """Seconds in which a file may change again without its modification time telling."""
 _unsaved: dict[Path, str] = {}
-_trusted = True
 
 
-def of(root: Path, parts: Iterable[str]) -> str:
+def of(root: Path, parts: Iterable[str], fresh: bool = False) -> str:
     """sha256 over the relative paths and contents of the `parts` (files or folders) of a raw data set under `root`.
 
-    Hidden files do not count; where `root` lies does not either. Raises InputError where a part is missing.
+    Hidden files do not count; where `root` lies does not either. `fresh` reads all files, whatever the cache says.
+    Raises InputError where a part is missing.
     """
     if not root.is_dir():
         raise InputError(f"data set not found at {root}: put it there, or set data.root to where it lies")
@@ -36,7 +36,7 @@ def of(root: Path, parts: Iterable[str]) -> str:
             raise InputError(f"{root} has no {part}: the data set is incomplete, or data.root names the wrong folder")
         files |= {path.relative_to(root).as_posix(): path for path in _files(root / part)}
     cache = CACHE / f"{digest(str(root.resolve()))[:16]}.json"
-    known, started = _read(cache) if _trusted else {}, time.time()
+    known, started = _read(cache) if not fresh else {}, time.time()
     found = {name: path.stat() for name, path in files.items()}
     states = {name: [state.st_size, state.st_mtime_ns, state.st_ino] for name, state in found.items()}
     unread = [name for name in sorted(files) if known.get(name, [])[:3] != states[name]]
@@ -47,12 +47,6 @@ def of(root: Path, parts: Iterable[str]) -> str:
         settled = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
         _unsaved[cache] = json.dumps({name: [*states[name], content[name]] for name in settled})
     return digest(content)
-
-
-def forget() -> None:
-    """Read everything anew from here on."""
-    global _trusted
-    _trusted = False
 
 
 def save() -> None:

@@ -15,20 +15,13 @@ NUMBERS = tuple(f"{name}.csv" for name in ("forgetting", "confusion", "training"
 class Rule(NamedTuple):
     """What there is to know of a rule."""
 
-    folder: str
-    """Where its nodes lie."""
-    stage: str
-    """The stage of dvc.yaml that records this folder."""
-    message: str
-    """What Snakemake prints when a job starts."""
-    files: tuple[str, ...]
-    """What each node holds besides provenance.json."""
-    gpu: bool = False
-    """Whether it computes on a GPU where there is one."""
-    shared: bool = False
-    """Whether several processes can share one job (`runtime.processes`)."""
-    report: bool = False
-    """Whether Snakemake's report shows its tables and figures."""
+    folder: str  # where its nodes lie
+    stage: str  # the stage of dvc.yaml that records this folder
+    message: str  # what Snakemake prints when a job starts
+    files: tuple[str, ...]  # what each node holds besides provenance.json
+    gpu: bool = False  # whether it computes on a GPU where there is one
+    shared: bool = False  # whether several processes can share one job (`runtime.processes`)
+    report: bool = False  # whether Snakemake's report shows its tables and figures
 
 
 RULES = {

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from snakemake.jobs import Job
 
@@ -22,9 +22,6 @@ from dkd.errors import InputError, one_line
 from pipeline import ROOT, dvc, locks, publish, raw_digest, status, store
 from pipeline import plan as plans
 from pipeline.rules import RULES, STAGES
-
-DVC_STAGE = "DVC_STAGE"
-T = TypeVar("T")
 
 
 class Run:
@@ -42,13 +39,13 @@ class Run:
         Job.check_protected_output = _allow
 
     def _build(self) -> plans.Plan:
-        plan = plans.build(params.load())
-        if DVC_STAGE in os.environ:
+        verify = bool(self.config.get("verify"))
+        plan = plans.build(params.load(), fresh=verify)
+        if stage := os.environ.get("DVC_STAGE"):
             dvc.check_deps(plan)
             # It would record damage, which is therefore looked for byte by byte.
-            plan.verify = STAGES.get(os.environ[DVC_STAGE].rpartition(":")[2], [])
-        if self.config.get("verify"):
-            plan.verify = list(RULES)
+            plan.verify = STAGES.get(stage.rpartition(":")[2], [])
+        plan.verify = list(RULES) if verify else plan.verify
         return plan
 
     @cached_property
@@ -68,10 +65,7 @@ class Run:
         return found
 
     def inputs(self, folder: str) -> list[str]:
-        """The last files of the nodes that a node is made from; none where it is good, so that none is made for it.
-
-        Nor in a job on another machine, whose run has seen to them.
-        """
+        """The last files of what a node is made from; none where it is good, nor in a job that another machine does."""
         node = _or_exit(lambda: self.plan.node(folder))
         if not self.workflow.is_main_process or self._states[folder].name in status.GOOD:
             return []
@@ -126,7 +120,7 @@ async def _allow(job: Job) -> None:
     pass
 
 
-def _or_exit(call: Callable[[], T]) -> T:
+def _or_exit(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (InputError, OSError) as error:
@@ -143,7 +137,7 @@ def _pass_on(number: int) -> None:
     before: Any = signal.getsignal(number)
 
     def handle(number: int, frame: Any) -> None:
-        locks.end_jobs()
+        locks.sign(None)
         before(number, frame)
 
     if callable(before):

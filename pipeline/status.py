@@ -8,7 +8,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,10 +63,7 @@ def states(plan: Plan, everything: bool = True) -> dict[str, State]:
 
 
 def look(plan: Plan) -> dict[str, Any]:
-    """What `status --json` prints: how each node stands and why, and what the next run will make, at what cost.
-
-    Work is that of one job after the other; nodes that are `unknown` are not in it.
-    """
+    """What `status --json` prints: how each node stands and why, and what the next run will make, at what cost."""
     past, nodes = Past(plan), []
     for folder, (name, reason) in states(plan).items():
         reasons = past.reasons(plan.nodes[folder]) if name == "missing" else [f"{name}: {reason}"] if reason else []
@@ -113,7 +109,7 @@ class Past:
     """The nodes that lie here and in archives, whatever plan they are of, and what can be learned from them."""
 
     def __init__(self, plan: Plan):
-        self.plan, self._read = plan, cache(provenance.read)
+        self.plan = plan
         self._folders: dict[str, list[Path]] = defaultdict(list)
         """By place, and by kind; those in archives last."""
         for base in (Path(), *store.ARCHIVES):
@@ -125,7 +121,7 @@ class Past:
     def earlier(self, node: Node) -> list[tuple[Path, dict[str, Any]]]:
         """The other versions of a node, with their records."""
         paths = [path for path in self._folders[node.place] if path.name != Path(node.folder).name]
-        return [(path, record) for path in paths if (record := self._read(path)) is not None]
+        return [(path, record) for path in paths if (record := provenance.read(path)) is not None]
 
     def reasons(self, node: Node) -> list[str]:
         """Why a node is not there: what differs from the version of it that differs least, the latest of those."""
@@ -153,7 +149,7 @@ class Past:
     def cost(self, node: Node) -> tuple[float, float] | None:
         """Mean seconds and bytes of nodes like one; None where there is none."""
         like = self._folders[f"{KIND.match(node.place)[0]}/"][:SAMPLE]
-        records = [record for path in like if (record := self._read(path))]
+        records = [record for path in like if (record := provenance.read(path))]
         seconds = sum(record.get("seconds", 0.0) for record in records)
         size = sum(file["size"] for record in records for file in record["files"].values())
         return (seconds / len(records), size / len(records)) if records else None

@@ -1,7 +1,7 @@
 """Where finished nodes lie, move to and come back from; knows nothing of what is in them.
 
 What no run asks for goes to .dkd/archive, what is damaged or was replaced to .dkd/quarantine. From these two, and from
-nowhere else, `collect` deletes; it is called, as `prune` is, by whoever holds the lock.
+nowhere else, `collect` deletes. `prepare`, `prune` and `collect` are for whoever holds the lock.
 """
 
 import contextlib
@@ -58,10 +58,7 @@ def nodes(base: Path = Path()) -> Iterator[Path]:
 
 
 def prepare() -> None:
-    """Delete what killed jobs left, and make the folders that DVC records, also those that no run needs.
-
-    That is scratch, and states of trainings that have finished. For whoever holds the lock.
-    """
+    """Delete scratch of killed jobs and states of finished trainings; make all folders that DVC records."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
     begun = {path.name: path for path in WORK.glob("*")}
     for folder in filter(is_node, nodes() if begun else ()):
@@ -82,13 +79,10 @@ def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
     source.rename(folder)
 
 
-def set_aside(folder: Path, aside: Path = QUARANTINE) -> Path:
-    """Move a node to `aside`, under a name that nothing restores; returns where it lies then."""
+def set_aside(folder: Path, aside: Path = QUARANTINE, name: str | None = None) -> Path:
+    """Move a node to `aside`, under a name that nothing restores unless one is given; where it lies then."""
     base = next(filter(folder.is_relative_to, ARCHIVES), Path())
-    return _move(folder, aside / f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
-
-
-def _move(folder: Path, target: Path) -> Path:
+    target = aside / (name or f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
     os.utime(target)  # `gc` counts from now
@@ -100,7 +94,7 @@ def prune(plan: Plan) -> None:
     for folder in [path for path in nodes() if str(path) not in plan.nodes]:
         if is_node(folder):
             shutil.rmtree(ARCHIVE / folder, ignore_errors=True)
-            _move(folder, ARCHIVE / folder)
+            set_aside(folder, ARCHIVE, str(folder))
         drop_empty(folder)
 
 

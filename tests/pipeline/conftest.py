@@ -93,7 +93,6 @@ def workplace(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def _raw_data_unread(monkeypatch):
     monkeypatch.setattr(raw_digest, "_unsaved", {})
-    monkeypatch.setattr(raw_digest, "_trusted", True)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ STEP = "increment/shapes/overlap/4+1/dkd-s0"
 @pytest.fixture
 def begin(workplace, monkeypatch):
     """A run with some of Snakemake's options, as the Snakefile begins it."""
-    monkeypatch.delenv(run.DVC_STAGE, raising=False)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
     begun = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     filters = list(logging.getLogger("snakemake.logging").filters)
@@ -111,12 +111,12 @@ def test_under_dvc_what_a_stage_records_is_read(workplace, begin, monkeypatch):
     Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     path = Path(workplace.folder(BASE), "step.json")
     path.write_text(path.read_text().upper())
-    monkeypatch.setenv(run.DVC_STAGE, "increment")
+    monkeypatch.setenv("DVC_STAGE", "increment")
     assert begin()._states[workplace.folder(BASE)].name == "present"
-    monkeypatch.setenv(run.DVC_STAGE, "dvc.yaml:base")
+    monkeypatch.setenv("DVC_STAGE", "dvc.yaml:base")
     current = begin()
     assert current._states[workplace.folder(BASE)].name == "damaged" and current.plan.verify == ["base"]
-    monkeypatch.delenv(run.DVC_STAGE)
+    monkeypatch.delenv("DVC_STAGE")
     assert begin(config={"verify": 1})._states[workplace.folder(BASE)].name == "damaged"
 
 
@@ -129,7 +129,7 @@ def test_under_dvc_raw_data_that_it_does_not_watch_is_named(workplace, begin, mo
     workplace.params(runs=[own])
     Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     begin()
-    monkeypatch.setenv(run.DVC_STAGE, "data")
+    monkeypatch.setenv("DVC_STAGE", "data")
     with pytest.raises(SystemExit, match=r"^dkd: dvc\.yaml does not watch the raw data own/classes\.txt"):
         begin()
 
