@@ -8,12 +8,12 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to; it takes the place of `path` where the block ends without an error.
+    """A hidden file beside `path` to write to; it takes the place of `path` where the block ends without an error.
 
-    Its name ends as that of `path` does. Nobody else may write `path` in this process at the same time.
+    What a killed process leaves of it is written over next time; two that write `path` at once would meet in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{os.getpid()}.{path.name}")
+    scratch = path.with_name(f".{path.name}")
     try:
         yield scratch
         scratch.replace(path)

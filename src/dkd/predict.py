@@ -19,6 +19,7 @@ from dkd import checkpoint, devices, evaluate, overlay, palette, transforms
 from dkd.datasets import photos
 from dkd.datasets.photos import Photo
 from dkd.errors import InputError
+from dkd.files import replacing
 
 TILE = 1024
 """Pixels; a picture that is higher or wider is labelled in tiles of this side."""
@@ -157,9 +158,8 @@ def write(predictor: Predictor, found: Sequence[Photo], out: Path, workers: int 
             rows += _areas(str(photo.path), labels, predictor.names)
             pixels += labels.size
     finally:
-        with (out / ".areas.csv").open("w", newline="", encoding="utf-8") as file:
+        with replacing(out / "areas.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
-        (out / ".areas.csv").replace(out / "areas.csv")
     return Outcome(len(found) - len(broken), broken, time.perf_counter() - started, pixels)
 
 
@@ -172,7 +172,5 @@ def _areas(picture: str, labels: np.ndarray, names: Sequence[str]) -> list[tuple
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}")
-    image.save(scratch, quality=90)
-    scratch.replace(path)
+    with replacing(path) as scratch:
+        image.save(scratch, quality=90)
