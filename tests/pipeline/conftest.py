@@ -20,13 +20,25 @@ from pipeline.rules import RULES
 surroundings = cache(provenance.surroundings)
 
 
+SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
+
+
+def lay_pictures(root, *classes):
+    """A data set in the folder format; no pictures, which no plan looks at."""
+    for part in ("images", "masks", "splits"):
+        (root / part).mkdir(parents=True)
+        (root / part / "a").write_text(part)
+    (root / "classes.txt").write_text("\n".join(["background", *classes, ""]))
+    return root
+
+
 class Workplace:
     """What a test does to a plan: change its runs, make its nodes, stand in for a stage."""
 
     def __init__(self, path, monkeypatch):
         self.path, self.monkeypatch = path, monkeypatch
         self.made = []
-        self.params(runs=[{"dataset": "shapes", "scenario": "4-1", "method": "dkd"}])
+        self.params(runs=[SHAPES])
         for rule in RULES:
             self.stage(rule, self._write(rule))
 

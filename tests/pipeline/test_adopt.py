@@ -8,8 +8,8 @@ from pipeline import provenance, status, store
 from pipeline.adopt import adopt
 from pipeline.plan import STAMP
 from pipeline.rules import RULES
+from tests.pipeline.conftest import SHAPES
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
 NOW = "2100-01-02T03:04:05+00:00"
 LOSSES = ("src/dkd/losses.py", "import torch\n", "import torch\n\nEDITED = True\n")

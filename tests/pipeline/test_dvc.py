@@ -9,8 +9,7 @@ from dkd.errors import InputError
 from pipeline import ROOT, dvc, status
 from pipeline.plan import STAMP
 from pipeline.rules import RULES
-
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
+from tests.pipeline.conftest import SHAPES, lay_pictures
 
 
 @pytest.fixture
@@ -18,11 +17,7 @@ def pictures(workplace, tmp_path):
     """A data set at a place; the plan reads it."""
 
     def lay(place, link=None):
-        root = tmp_path / place
-        for part in ("images", "masks", "splits"):
-            (root / part).mkdir(parents=True)
-            (root / part / "a").write_text(part)
-        (root / "classes.txt").write_text("background\na\nb\n")
+        root = lay_pictures(tmp_path / place, "a", "b")
         if link:
             (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / link).symlink_to(root)

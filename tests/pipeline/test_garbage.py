@@ -8,8 +8,8 @@ import pytest
 
 from pipeline import ROOT, store
 from pipeline.plan import STAMP
+from tests.pipeline.conftest import SHAPES
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 WEEK = 7 * store.DAY
 
 

@@ -14,6 +14,7 @@ from dkd import config
 from dkd.errors import InputError
 from pipeline import plan as plans
 from pipeline.rules import RULES
+from tests.pipeline.conftest import lay_pictures
 
 FIRST = {"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "seed": 0}
 
@@ -177,12 +178,7 @@ def test_every_node_has_its_own_folder_whatever_its_place(build):
 
 @pytest.fixture
 def folder_data(tmp_path):
-    root = tmp_path / "pictures"
-    for part in ("images", "masks", "splits"):
-        (root / part).mkdir(parents=True)
-        (root / part / "a").write_text(part)
-    (root / "classes.txt").write_text("background\ncat\ndog\n")
-    return root
+    return lay_pictures(tmp_path / "pictures", "cat", "dog")
 
 
 def test_raw_data_enters_by_its_content(build, folder_data):

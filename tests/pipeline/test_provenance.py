@@ -86,6 +86,17 @@ def test_a_missing_field_makes_the_record_unreadable(node, name):
     assert provenance.read(node) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", '{"schema": 1}', "[" * 10_000 + "]" * 10_000],
+    ids=["empty", "cut", "list", "number", "no fields", "deep"],
+)
+def test_a_record_that_makes_no_sense_is_damage(node, text):
+    (node / STAMP).write_text(text)
+    assert provenance.read(node) is None
+    assert provenance.damage(node, KEY) == "provenance.json is not readable"
+
+
 def test_a_folder_without_a_record_has_no_digest(tmp_path):
     assert provenance.read(tmp_path / "nowhere") is None and provenance.read(tmp_path) is None
 

@@ -20,8 +20,8 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 from pipeline import ROOT, locks, plan, provenance, publish, run, store
 from pipeline.plan import STAMP
 from pipeline.rules import RULES
+from tests.pipeline.conftest import SHAPES, lay_pictures
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
 STEP = "increment/shapes/overlap/4+1/dkd-s0"
 
@@ -121,10 +121,7 @@ def test_under_dvc_what_a_stage_records_is_read(workplace, begin, monkeypatch):
 
 
 def test_under_dvc_raw_data_that_it_does_not_watch_is_named(workplace, begin, monkeypatch, tmp_path):
-    root = tmp_path / "own"
-    for part in ("images", "masks", "splits"):
-        (root / part).mkdir(parents=True)
-    (root / "classes.txt").write_text("background\na\nb\n")
+    lay_pictures(tmp_path / "own", "a", "b")
     own = {"dataset": "own", "scenario": "1-1", "method": "dkd", "set": {"data": {"root": "own"}}}
     workplace.params(runs=[own])
     Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())

@@ -9,8 +9,8 @@ import pytest
 from pipeline import ROOT, provenance, status, store
 from pipeline.plan import STAMP
 from pipeline.rules import RULES
+from tests.pipeline.conftest import SHAPES, lay_pictures
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
 STEP = "increment/shapes/overlap/4+1/dkd-s0"
 
@@ -100,15 +100,6 @@ def test_damage_and_what_may_follow_from_it_are_told(made):
     assert look(made.plan)["present"] == 7 and look(made.plan)["to_make"] == 1
 
 
-def test_what_was_made_from_other_content_is_stale(made):
-    Path(made.folder(BASE)).rename("elsewhere")
-    made.write("base", "trained again")
-    made.make(made.folder(BASE))
-    reason = f"stale: its input {made.folder(BASE)} is not the one that it was made from"
-    assert stand(made, STEP) == ("stale", [reason])
-    assert len(made_next(made.plan)) == 5
-
-
 def test_what_lies_in_the_archive_is_restored_and_costs_nothing(made):
     old = made.plan
     made.params(runs=[{**SHAPES, "seed": 1}])
@@ -142,11 +133,7 @@ def test_costs_are_those_of_like_nodes(made):
 
 
 def test_nodes_without_like_ones_have_no_estimate(made, tmp_path):
-    root = tmp_path / "own"
-    for part in ("images", "masks", "splits"):
-        (root / part).mkdir(parents=True)
-        (root / part / "a").write_text(part)
-    (root / "classes.txt").write_text("background\na\nb\nc\n")
+    root = lay_pictures(tmp_path / "own", "a", "b", "c")
     made.params(
         runs=[SHAPES, {"dataset": "own", "scenario": "2-1", "method": "dkd", "set": {"data": {"root": str(root)}}}]
     )

@@ -5,8 +5,7 @@ import pytest
 from pipeline import plan as plans
 from pipeline import store
 from pipeline.rules import FOLDERS
-
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
+from tests.pipeline.conftest import SHAPES
 
 
 @pytest.fixture
