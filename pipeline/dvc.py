@@ -12,15 +12,13 @@ from pipeline import store
 from pipeline.plan import Plan
 from pipeline.rules import FOLDERS
 
-STAGE = "data"
-
 
 def check_deps(plan: Plan, file: Path = Path("dvc.yaml")) -> None:
     """Raise InputError that says what to add to dvc.yaml where a change of raw data would go unnoticed.
 
     DVC looks at its stages' `deps` only, and follows no link in them.
     """
-    deps = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"][STAGE]["deps"]
+    deps = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]["data"]["deps"]
     watched = [Path(dep if isinstance(dep, str) else next(iter(dep))).resolve() for dep in deps]
     for node in plan.of("index"):
         root = Path(node.inputs["data"].path)
@@ -28,7 +26,7 @@ def check_deps(plan: Plan, file: Path = Path("dvc.yaml")) -> None:
             place = (root / part).resolve()
             if not any(place.is_relative_to(dep) for dep in watched):
                 link = "" if place.is_relative_to(root.resolve()) else f", and `- {place}`, where the link leads"
-                add = f"add `- {root.resolve()}` to the deps of its stage {STAGE}{link}"
+                add = f"add `- {root.resolve()}` to the deps of its stage data{link}"
                 raise InputError(f"{file} does not watch the raw data {root / part}: {add}")
 
 

@@ -46,8 +46,9 @@ def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
     ranks: list[Any] = []
     try:
         for rank in range(number):
-            ranks.append(context.Process(target=_work, args=(rank, shared, rule, label, log, arguments, answers)))
-            ranks[rank].start()
+            process = context.Process(target=_work, args=(rank, shared, rule, label, log, arguments, answers))
+            process.start()
+            ranks.append(process)
         while None in (codes := [rank.exitcode for rank in ranks]) and not any(codes):
             connection.wait([rank.sentinel for rank in ranks if rank.exitcode is None])
     except KeyboardInterrupt:
