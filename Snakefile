@@ -54,7 +54,7 @@ for name, facts in RULES.items():
         log:
             f"logs/{facts.folder}/{{place}}-{{key}}.log",
         conda:
-            "pipeline/environment.yaml"
+            RUN.environment
         threads: RUN.plan.runtime["threads"] * RUN.plan.processes(name)
         resources:
             gpu=RUN.plan.processes(name) if RUN.devices and facts.gpu else 0,
