@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+
+from dkd.files import flush, replacing
 
 log = logging.getLogger("dkd")
 FILE = "state.pt"
@@ -48,21 +49,17 @@ class Keeper:
         buffer = io.BytesIO()
         torch.save({**state, "identity": self._identity}, buffer)
         content = buffer.getbuffer()
-        scratch = self.file.with_name(f".{self.file.name}")
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
-                file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(self.file)
-            _flush(self.file.parent)
+            with replacing(self.file) as scratch:
+                with scratch.open("wb") as file:
+                    file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
+                    file.write(content)
+                flush(scratch)
+            flush(self.file.parent)
             self.kept = state["done"]
         except OSError as error:
             last = "there is none yet" if self.kept is None else f"that of iteration {self.kept} stays"
             log.warning("%s: state not saved (%s); %s; training goes on", self.file, error.strerror, last)
-            scratch.unlink(missing_ok=True)
         self._next = time.monotonic() + self._period
 
     def _load(self) -> dict[str, Any] | None:
@@ -82,14 +79,6 @@ class Keeper:
             return None
         self.kept = state["done"]
         return state
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def collect(
