@@ -50,7 +50,8 @@ def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
             process.start()
             ranks.append(process)
         while None in (codes := [rank.exitcode for rank in ranks]) and not any(codes):
-            connection.wait([rank.sentinel for rank in ranks if rank.exitcode is None])
+            # Now and then all the same: what a process has forked can keep its sentinel open when it is gone.
+            connection.wait([rank.sentinel for rank in ranks if rank.exitcode is None], timeout=0.5)
     except KeyboardInterrupt:
         end = time.monotonic() + GRACE
         for rank in ranks:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -56,8 +57,12 @@ def when_saved(tmp_path, act):
 
 def ranks(parent=None):
     """The processes of a training that this process, or another, has started."""
-    found = psutil.Process(parent).children()
-    return [each for each in found if each.status() != psutil.STATUS_ZOMBIE and "spawn_main" in str(each.cmdline())]
+    found = []
+    for each in psutil.Process(parent).children():
+        with suppress(psutil.Error):
+            if each.status() != psutil.STATUS_ZOMBIE and "spawn_main" in str(each.cmdline()):
+                found.append(each)
+    return found
 
 
 def test_two_processes_make_one_checkpoint(train, tmp_path, capfd):
@@ -75,10 +80,9 @@ def test_what_the_user_can_mend_is_said_once(train, capfd):
 
 def test_when_one_dies_the_others_end_and_the_next_run_goes_on(train, tmp_path, capfd):
     when_saved(tmp_path, lambda: ranks()[1].kill())
-    started = time.monotonic()
     with pytest.raises(InputError, match=r"^process 1 of 2 was killed \(SIGKILL\); often for want of memory; the oth"):
         train(epochs=100_000)
-    assert time.monotonic() - started < 60 and not ranks()
+    assert not ranks()
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -117,8 +121,7 @@ def test_none_outlives_the_one_that_started_them(inputs, tmp_path):
     command = [sys.executable, "-c", ORPHAN, tmp_path, json.dumps(inputs, default=str)]
     path, found = f"{ROOT}:{ROOT / 'src'}", []
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}) as parent:
-        killed = threading.Event()
-        when_saved(tmp_path, lambda: (found.extend(ranks(parent.pid)), parent.kill(), killed.set()))
-        assert killed.wait(60)
-    _, alive = psutil.wait_procs(found, timeout=10)
+        when_saved(tmp_path, lambda: (found.extend(ranks(parent.pid)), parent.kill()))
+        parent.wait()
+    _, alive = psutil.wait_procs(found, timeout=60)
     assert len(found) == 2 and not alive and Path(tmp_path, "work", "state.pt").exists()
