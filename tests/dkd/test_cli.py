@@ -64,7 +64,7 @@ def test_a_stopped_training_goes_on_with_the_same_call(drawn, tmp_path, monkeypa
     monkeypatch.setattr(joint, "loss", loss)
     with caplog.at_level(logging.INFO):
         run(monkeypatch, *call, "--out", tmp_path / "stopped")
-    assert "goes on after iteration 3 of 5" in caplog.text
+    assert "continues after iteration 3 of 5" in caplog.text
     model = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("undisturbed", "stopped")]
     assert model[0] == model[1]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -16,7 +16,7 @@ from dkd import checkpoint, devices, losses
 from dkd.checkpoint import Step
 from dkd.data import transforms
 from dkd.errors import InputError
-from dkd.evaluate import decide
+from dkd.evaluate import predict_labels
 from dkd.model.segmenter import Output, Segmenter, upsample
 from dkd.use import figure
 from dkd.use.figure import Figure
@@ -42,7 +42,7 @@ def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """The terms of the class in a channel (0..K-1), for RGB pixels (H, W, 3) uint8."""
     [answer] = _answers(image, model)
     terms = torch.stack(_terms(answer))[:, 0, channel]
-    decision = decide(answer.scores, answer.size)[0] == channel + 1
+    decision = predict_labels(answer.scores, answer.size)[0] == channel + 1
     return Maps(upsample(terms[None], answer.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 
@@ -55,7 +55,7 @@ def _answers(image: np.ndarray, *models: Segmenter) -> list[Output]:
 
 
 def _terms(answer: Output) -> tuple[Tensor, Tensor, Tensor]:
-    return *losses.decompose(answer.features, torch.cat(answer.weights)), answer.scores.float()
+    return *losses.decompose(answer.features, torch.cat(answer.weights), "weight"), answer.scores.float()
 
 
 @torch.no_grad()
