@@ -88,7 +88,7 @@ def build(
     """Choose the exemplars that step `step` replays; write memory.json and their completed masks into `out`.
 
     `folder`: checkpoint of step `step` - 1. `before`: the memory of that step, None for the first. A completed mask
-    holds the image's own labels and, where they say nothing, the network's confident predictions. Returns the cost.
+    holds the image's own labels and, where these are 0, the network's confident predictions. Returns the cost.
     Raises InputError where these do not belong together, or there is nothing to keep.
     """
     data, index, tasks = inputs
