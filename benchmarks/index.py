@@ -1,4 +1,4 @@
-"""Reading all masks once, and what every split and every step takes after that."""
+"""Reading all masks once, and what the splits of all steps take after that."""
 
 import random
 import tempfile
@@ -13,15 +13,15 @@ NAMES = ("background", *(f"class {k}" for k in range(1, CLASSES + 1)))
 
 
 def splits(table: index.Index, order: tuple[int, ...], sizes: tuple[int, ...]) -> measure.Variants:
-    return {"split": lambda: tasks.split(table, setting="overlap", order=order, sizes=sizes)}
+    return {"split": lambda: tasks.split(table, setting="overlap", order=order, sizes=sizes, seed=None)}
 
 
 def main() -> None:
     measure.start()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        places = [tuple(row[:4]) for row in draw(root)]
-        read = measure.seconds({"": lambda: index.build(root, "x", NAMES, places)}, 5)[""] / len(places)
+        files = [tuple(row[:4]) for row in draw(root)]
+        read = measure.seconds({"": lambda: index.build(root, "x", NAMES, files, {})}, 5)[""] / len(files)
     chance = random.Random(0)
     rows = tuple(
         index.Row(f"2008_{i:06}", "", "", "train" if i < TRAIN else "val", tuple(sorted(shown)))
@@ -29,7 +29,7 @@ def main() -> None:
             chance.sample(range(1, CLASSES + 1), chance.randint(1, 4)) for _ in range(TRAIN + VAL)
         )
     )
-    table, order, sizes = index.Index("x", NAMES, rows), tuple(range(1, CLASSES + 1)), (15, 1, 1, 1, 1, 1)
+    table, order, sizes = index.Index("x", NAMES, rows, {}), tuple(range(1, CLASSES + 1)), (15, 1, 1, 1, 1, 1)
     split = measure.seconds(splits(table, order, sizes), 9)["split"]
     every = read * len(rows) * len(sizes)
     lines = [
@@ -38,9 +38,9 @@ def main() -> None:
         (f"split into {len(sizes)} steps", split * 1e3, every / split),
         ("one step of it", split / len(sizes) * 1e3, every / split * len(sizes)),
     ]
-    head = (f"{len(rows)} pictures of 500 x 375 (index scaled from {len(places)})", "ms", "times faster")
+    head = (f"{len(rows)} images of 500 x 375 (index scaled from {len(files)})", "ms", "times faster")
     measure.table(head, lines)
-    print(f"peak of a split: {measure.peak(splits, 'split', table, order, sizes):.1f} MB")
+    print(f"peak memory of a split: {measure.peak(splits, 'split', table, order, sizes):.1f} MB")
 
 
 if __name__ == "__main__":

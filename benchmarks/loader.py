@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import RandomResizedCrop
 
 from benchmarks import measure
-from dkd import scenario, seeds
+from dkd import seeds
 from dkd.config.schema import Train
-from dkd.data import transforms
+from dkd.data import classes, transforms
 from dkd.data.index import Row
 from dkd.training.data import Batches, Sample, Samples
 from dkd.training.recipe import Recipe
@@ -35,7 +35,7 @@ RECIPE = Recipe(
     head_init="random",
     replay=None,
 )
-TABLE = scenario.id_table(tuple(range(1, CLASSES + 1)), tuple(range(16, CLASSES + 1)))
+TABLE = classes.label_to_id(range(1, CLASSES + 1), range(16, CLASSES + 1), rest=0)
 
 
 def draw(root: Path) -> list[Row]:

@@ -83,7 +83,7 @@ CASES = {
     "missing mask": (without("masks/train_00003.png"), "train_00003.png: mask is missing", False),
     "image that breaks off": (cut("images/train_00003.png", 1500), "train_00003.png: image can't be decoded", True),
     "label outside the list": (on_mask(labelled), "train_00003.png: label 9 is outside the class list (0..6, 255 = void)", False),
-    "empty step": (only_first_classes, "step 1 (ring, star): no train picture shows its classes", True),
+    "empty step": (only_first_classes, "step 1 (ring, star): no train image shows its classes", True),
     "unknown backbone": (params(model={"backbone": "resnet99"}), "timm knows no backbone 'resnet99'", True),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Makes the task of every step of a scenario."""
+"""Lists the images of every step of a scenario."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ from dkd.data import index, tasks
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
     """tasks.json; inputs: index."""
     table = index.read(inputs["index"] / "index.csv")
-    content = tasks.split(table, **params)
+    content = tasks.split(table, **{"seed": None, **params})
     tasks.write(content, out / "tasks.json")

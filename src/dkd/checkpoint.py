@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
+from dkd.data import classes
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 
@@ -23,7 +24,7 @@ class Step(NamedTuple):
 
     dataset: str
     order: tuple[int, ...]
-    """Labels of the classes learned so far; channel k is order[k]."""
+    """Labels of the classes learned so far, in the order of learning (`dkd.data.classes`)."""
     sizes: tuple[int, ...]
     """Classes per step so far."""
     class_names: tuple[str, ...]
@@ -74,4 +75,4 @@ def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, S
 
 def names(step: Step) -> list[str]:
     """Names of the ids 0, 1, 2, ... (background, then the classes in the order of learning)."""
-    return [step.class_names[0], *(step.class_names[label] for label in step.order)]
+    return classes.names_by_id(step.order, step.class_names)

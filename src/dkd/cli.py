@@ -64,11 +64,12 @@ def fetch_(
     ] = None,
 ) -> None:
     """Download a benchmark, check it and unpack what is needed; stopped at any time, the next call goes on."""
-    from dkd.fetch.fetch import BENCHMARKS, fetch
+    from dkd.fetch.obtain import obtain
+    from dkd.fetch.sources import BENCHMARKS
 
     if dataset not in BENCHMARKS:
         raise InputError(f"DATASET: unknown data set {dataset!r}; {config.near(dataset, list(BENCHMARKS))}")
-    fetch(dataset, out or Path("data/raw") / dataset, from_, masks)
+    obtain(dataset, out or Path("data/raw") / dataset, from_, masks)
 
 
 @app.command("index", rich_help_panel=DATA, epilog="Example: dkd index garden --out garden.csv")
@@ -81,8 +82,8 @@ def index_(
     """Read every mask once and write which classes each picture shows."""
     if format not in catalog.PARTS:
         raise InputError(f"--format: unknown format {format!r}; {config.near(format, list(catalog.PARTS))}")
-    names, places = catalog.class_names(format, root), catalog.places(format, root)
-    table = index_file.build(root, name or root.resolve().name, names, places, catalog.STORED.get(format))
+    names, files = catalog.class_names(format, root), catalog.list_files(format, root)
+    table = index_file.build(root, name or root.resolve().name, names, files, catalog.STORED[format])
     with _scratch(out, folder=False) as place:
         index_file.write(table, root, place)
 
@@ -217,10 +218,10 @@ def extend(
     if method not in single:
         raise InputError(f"--method: {method!r} can't go on from a checkpoint alone; {config.near(method, single)}")
     options = sort_options(getattr(sections["methods"], method).model_dump())
-    names, places = catalog.class_names(format, data), catalog.places(format, data)
+    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
     state = out.with_name(f".{out.name}.unfinished")
     with _scratch(out, folder=True) as place:
-        inputs, step = prepare(checkpoint, data, names, places, catalog.STORED.get(format), place)
+        inputs, step = prepare(checkpoint, data, names, files, catalog.STORED[format], place)
         train_step(
             import_module(module_name(method)),
             step,
@@ -293,15 +294,14 @@ def evaluate(
                 raise InputError(f"--format: unknown format {layout!r}; {config.near(layout, list(catalog.PARTS))}")
             names = catalog.class_names(layout, data)
             check_names(names, learned, data if layout in catalog.FIXED else data / "classes.txt", checkpoint)
-            places = catalog.places(layout, data)
-            held_out = "test" if any(split == "test" for *_, split in places) else "val"
-            places = [each for each in places if each[3] == held_out]
-            stored = catalog.STORED.get(layout)
-            table = index_file.build(data, learned.dataset, names, places, stored)
+            files = catalog.list_files(layout, data)
+            test_split = index_file.test_split(split for *_, split in files)
+            files = [each for each in files if each[3] == test_split]
+            table = index_file.build(data, learned.dataset, names, files, catalog.STORED[layout])
             index_file.write(table, data, index)
         if tasks is None:
             tasks = Path(made) / "tasks.json"
-            tasks_file.write(tasks_file.judged(index_file.read(index), learned.order, learned.sizes), tasks)
+            tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
         evaluate_step(
             checkpoint,
             len(learned.sizes) - 1,

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import bilinear, checkpoint, devices, metrics, scenario
+from dkd import bilinear, checkpoint, devices, metrics
+from dkd.data import classes, reader, transforms
 from dkd.data import index as index_file
-from dkd.data import reader, transforms
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
@@ -48,7 +48,7 @@ def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     candidates = (grid.amax((1, 2, 3)) > 0).nonzero().flatten()
     with torch.autocast(logits.device.type, enabled=False):
         for part in bilinear.chunks(len(candidates), best.numel(), logits.device):
-            ids, count = candidates[part] + 1, part.stop - part.start
+            ids, count = classes.channel_to_id(candidates[part]), part.stop - part.start
             x, code = scores[:count], codes[:count]
             bits = resize.up(grid[candidates[part]], x).sigmoid_().clamp_(min=0.5).view(torch.int32).sub_(CENTRE)
             torch.add((255 - ids).to(torch.int32)[:, None, None, None], bits, alpha=256, out=code)
@@ -88,7 +88,7 @@ class EvalViews(Dataset):
 def confusion_matrices(
     model: Segmenter, views: Iterable[list], table: np.ndarray, ids: int, device: torch.device | str
 ) -> dict[str, np.ndarray]:
-    """Confusion matrix (ids, ids) per protocol; `views` are batches of `EvalViews`, `table` maps labels to ids."""
+    """Confusion matrix (ids, ids) per protocol; `views`: batches of `EvalViews`; `table`: from stored values to ids."""
     counts = {protocol: np.zeros((ids, ids), dtype=np.int64) for protocol in PROTOCOLS}
     for batch in views:
         groups = defaultdict(list)
@@ -147,17 +147,17 @@ def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime:
         raise InputError(f"{tasks}: has steps 0..{len(steps) - 1}, {folder} has learned {step + 1} steps")
     wanted, content = set(steps[step]["test"]), index_file.read(index)
     check_names(content.class_names, learned, index.with_suffix(".json"), folder)
-    held_out = "test" if any(row.split == "test" for row in content.rows) else "val"
-    rows = [row for row in content.rows if row.split == held_out and row.id in wanted]
+    rows = [row for row in content.test_rows() if row.id in wanted]
     if len(rows) != len(wanted):
         raise InputError(f"{tasks}: {len(wanted) - len(rows)} test images of step {step} are not in {index}")
     if not rows:
+        split = index_file.test_split(row.split for row in content.rows)
         raise InputError(
-            f"{data}: no {held_out} image shows a class that {folder} has learned, so there is nothing to evaluate; "
+            f"{data}: no {split} image shows a class that {folder} has learned, so there is nothing to evaluate; "
             "check the masks of that split, or add images to it that show one"
         )
-    table = scenario.id_table(learned.order, learned.order, rest=0 if scoring.unseen == "background" else scenario.VOID)
-    table = table[content.labels()]
+    rest = 0 if scoring.unseen == "background" else classes.VOID
+    table = classes.value_to_id(content.stored, learned.order, learned.order, rest)
     own = rows[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(
         EvalViews(data, own, scoring.crop),

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dkd import bilinear
-from dkd.scenario import VOID
+from dkd.data.classes import VOID
 
 STRIDE = 4
 """`divergence` samples every fourth pixel of every fourth row."""

@@ -1,26 +1,21 @@
-"""Scenarios and class orders: which classes each step learns, and how labels become contiguous ids.
+"""Scenarios and class orders: which classes each step learns.
 
-Knows nothing of images, files or networks. Labels are the data set's own (1..C, 0 = background, 255 = void);
-ids are positions in the class order (1..C in the order of learning, 0 = background), what a network speaks.
+Knows nothing of images, files or networks. Classes are given by their labels, 1..C (`dkd.data.classes`).
 """
 
 import re
 from collections.abc import Sequence
 from itertools import accumulate
 
-import numpy as np
-
 from dkd import seeds
 from dkd.errors import InputError
-
-VOID = 255
 
 
 def step_sizes(scenario: str | Sequence[int], classes: int) -> tuple[int, ...]:
     """Number of classes of each step.
 
     `scenario` is "A-B" (A classes at the base, then B per step) or a list of sizes, for a data set of `classes`
-    foreground classes. Raises InputError where the sizes leave a remainder or do not add up.
+    foreground classes. Raises InputError where a remainder is left or the sizes do not add up.
     """
     if isinstance(scenario, str):
         match = re.fullmatch(r"(\d+)-(\d+)", scenario)
@@ -63,9 +58,9 @@ def check_order(order: Sequence[int], classes: int) -> tuple[int, ...]:
 
 
 def named_order(name: str, classes: int) -> tuple[int, ...] | None:
-    """Labels in the order called `name`: `default` (1, 2, ...), `reversed`, or `seed:N` (a permutation drawn from N).
+    """Labels in the order called `name`: `default` (1, 2, ...), `reversed`, or `seed:N` (a random permutation).
 
-    None where there is no such order.
+    None where no order has this name.
     """
     labels = list(range(1, classes + 1))
     if name == "default":
@@ -73,20 +68,6 @@ def named_order(name: str, classes: int) -> tuple[int, ...] | None:
     if name == "reversed":
         return tuple(reversed(labels))
     if match := re.fullmatch(r"seed:(\d+)", name):
-        # Ranks by digest: the same on every machine and in every version of any library.
+        # Sorted by digest: the same on every machine and with every version of any library.
         return tuple(sorted(labels, key=lambda label: seeds.derive(int(match[1]), "order", label)))
     return None
-
-
-def id_table(order: Sequence[int], visible: Sequence[int], rest: int = 0) -> np.ndarray:
-    """Look-up table of 256 entries (uint8) from label to id.
-
-    Labels of `visible` become their position in `order` (from 1), 0 stays 0, void stays void and every other label
-    becomes `rest`.
-    """
-    table = np.full(256, rest, dtype=np.uint8)
-    table[0], table[VOID] = 0, VOID
-    position = {label: i for i, label in enumerate(order, start=1)}
-    for label in visible:
-        table[label] = position[label]
-    return table

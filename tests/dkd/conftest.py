@@ -74,11 +74,16 @@ def pictures(drawn, tmp_path) -> Path:
     return Path(shutil.copytree(drawn, tmp_path / "pictures"))
 
 
+def build_index(root: Path, format: str = "folder") -> index.Index:
+    names, files = catalog.class_names(format, root), catalog.list_files(format, root)
+    return index.build(root, "shapes", names, files, catalog.STORED[format])
+
+
 def prepare(root: Path, out: Path, sizes=(4, 1, 1), order=(1, 2, 3, 4, 5, 6), setting="overlap") -> Inputs:
     """Index and tasks of a data set."""
-    table = index.build(root, "shapes", catalog.class_names("folder", root), catalog.places("folder", root))
+    table = build_index(root)
     index.write(table, root, out / "index.csv")
-    tasks.write(tasks.split(table, setting=setting, order=order, sizes=sizes), out / "tasks.json")
+    tasks.write(tasks.split(table, setting=setting, order=order, sizes=sizes, seed=None), out / "tasks.json")
     return Inputs(root, out / "index.csv", out / "tasks.json")
 
 

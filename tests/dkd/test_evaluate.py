@@ -76,7 +76,7 @@ def test_no_image_with_a_learned_class_is_one_line(network, pictures, tmp_path, 
 
 def test_the_workflow_gets_the_same_line(network, pictures, tmp_path):
     files = prepare(pictures, tmp_path, sizes=(4, 2))
-    tasks.write(tasks.judged(index.read(files.index)._replace(rows=()), (1, 2, 3, 4), (4,)), files.tasks)
+    tasks.write(tasks.test_only(index.read(files.index)._replace(rows=()), (1, 2, 3, 4), (4,)), files.tasks)
     with pytest.raises(InputError, match=r"no val image shows a class that .* so there is nothing to evaluate"):
         evaluate.evaluate(network, 0, SCORING, files, RUNTIME, tmp_path)
     assert not (tmp_path / "metrics.json").exists()

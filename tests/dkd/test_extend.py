@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from dkd import checkpoint
-from dkd.data import catalog, index, shapes, tasks
+from dkd.data import catalog, classes, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import extend
@@ -78,7 +78,7 @@ def test_the_old_weights_are_where_it_starts(base, photos, tmp_path, monkeypatch
 
 def place(base, root, out):
     out.mkdir()
-    return extend.prepare(base, root, catalog.class_names("folder", root), catalog.places("folder", root), None, out)
+    return extend.prepare(base, root, catalog.class_names("folder", root), catalog.list_files("folder", root), {}, out)
 
 
 def test_what_adds_nothing_is_refused(base, photos, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_what_adds_nothing_is_refused(base, photos, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no training picture shows unseen"):
         place(base, photos, tmp_path / "b")
     (photos / "classes.txt").write_text("\n".join(f"c{k}" for k in range(255)))
-    with pytest.raises(InputError, match=r"classes with those of .*; masks can tell 254 apart"):
+    with pytest.raises(InputError, match=r"classes with those of .*; a mask can hold 254"):
         place(base, photos, tmp_path / "c")
     with pytest.raises(AssertionError, match=r"--method: 'dkd-m' can't go on from a checkpoint alone"):
         run(monkeypatch, "extend", base, "--data", photos, "--out", tmp_path / "d", "--method", "dkd-m")
@@ -108,7 +108,7 @@ def test_what_is_called_like_background_is_background(base, photos, tmp_path):
     (_, table, content), _ = place(base, photos, tmp_path / "a")
     assert tasks.read(content)["order"] == [1, 2, 3, 4, 7, 5]
     assert set().union(*(row.classes for row in index.read(table).rows)) == {7, 5}
-    assert index.read(table).labels()[:4].tolist() == [0, 7, 0, 5]
+    assert classes.value_to_label(index.read(table).stored)[:4].tolist() == [0, 7, 0, 5]
     (photos / "classes.txt").write_text("nothing\nbackground\ndisc\nsquare\n")
     with pytest.raises(InputError, match="all of its classes have been learned"):
         place(base, photos, tmp_path / "b")

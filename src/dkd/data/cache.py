@@ -1,7 +1,7 @@
-"""Pictures and their masks by position, decoded once as far as a given memory goes.
+"""Images and their masks by position; as many as fit into a given memory are decoded only once.
 
-Knows files, nothing of data sets, steps or transforms. The memory is shared between the processes that load; nothing is
-ever dropped from it, because a random order asks for every picture equally often.
+Knows files, but nothing of data sets, steps or transforms. The memory is shared between loader processes. Nothing is
+ever evicted, because training reads every image equally often, in random order.
 """
 
 import multiprocessing
@@ -20,25 +20,25 @@ from dkd.errors import InputError
 SHARED = Path("/dev/shm")
 
 
-class Pictures:
-    """Images (H, W, 3) and masks (H, W), uint8, of (image, mask) `files`; the first that fit into `cache` MB are kept.
+class ImageCache:
+    """Images (H, W, 3) and masks (H, W), uint8, of (image, mask) `files`; the first that fit into `size` MB are cached.
 
-    Raises InputError where the machine has less shared memory than they take.
+    Raises InputError where the machine has less free shared memory than that takes.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, Path]], cache: int = 0):
+    def __init__(self, files: Sequence[tuple[Path, Path]], size: int):
         self.files = files
-        self.places: list[tuple[int, int, int]] = []
-        """Offset, height and width of each picture that is kept; a byte that says whether it is there comes first."""
+        self.slots: list[tuple[int, int, int]] = []
+        """Offset, height and width of each cached image; its first byte says whether it has been decoded."""
         used = 0
-        for image, _ in files if cache else ():
+        for image, _ in files if size else ():
             height, width = reader.image_size(image)
-            if used + 1 + 4 * height * width > cache * 2**20:
+            if used + 1 + 4 * height * width > size * 2**20:
                 break
-            self.places.append((used, height, width))
+            self.slots.append((used, height, width))
             used += 1 + 4 * height * width
         self.memory = None
-        if self.places:
+        if self.slots:
             free = shutil.disk_usage(SHARED).free if SHARED.is_dir() else used
             if used > free:
                 raise InputError(
@@ -53,10 +53,10 @@ class Pictures:
 
     def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and mask at `position`."""
-        if position >= len(self.places):
+        if position >= len(self.slots):
             return self._decoded(position)
-        start, height, width = self.places[position]
-        # The lock orders the flag and what it stands for; two processes may decode the same picture, to the same bytes.
+        start, height, width = self.slots[position]
+        # The lock orders the flag and the pixels; two processes may decode the same image, to the same bytes.
         with self.lock:
             ready = self.memory.buf[start]
         pixels = np.frombuffer(self.memory.buf, np.uint8, 4 * height * width, start + 1)

@@ -1,12 +1,14 @@
-"""What is known of each data-set format: its parts, its class names, and where its pictures and masks lie.
+"""The known layouts of data sets: their parts, class names, and paths of images and masks.
 
-Knows nothing of pixels. Format `folder` is any data set in our own layout; `shapes` is drawn by `dkd.data.shapes`
-and read as `folder`; `voc`, `ade20k` and `cityscapes` are the benchmarks as they are unpacked.
+Knows nothing of pixels. Format `folder` is our own layout for any data set; `shapes` is drawn by `dkd.data.shapes` and
+read as `folder`; `voc`, `ade20k` and `cityscapes` are the public benchmarks in the layout of their archives.
+No module that trains or evaluates may import this one: a new data set would change its code digest.
 """
 
 import os
 from pathlib import Path
 
+from dkd.data.classes import MAX_CLASSES
 from dkd.errors import InputError
 
 SHAPES = ("background", "disc", "square", "triangle", "cross", "ring", "star")
@@ -14,7 +16,7 @@ VOC = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
     "pottedplant sheep sofa train tvmonitor"
 )
-# Names are those of the benchmark's own list, the first synonym of each; several are of two words.
+# Names are those of the benchmark's own list, the first synonym of each; some have two words.
 ADE20K = """other,
 wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth,
 door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, field,
@@ -38,22 +40,31 @@ FIXED = {
     "ade20k": tuple(ADE20K.replace("\n", " ").split(", ")),
     "cityscapes": tuple(CITYSCAPES.split(", ")),
 }
-"""Class names of the formats that have a fixed list; label 0 first."""
+"""Class names, by label, of the formats that have a fixed list."""
 
-# What of a raw data set makes up its content; anything else lying under its root is of no consequence.
 PARTS = {
     "folder": ("classes.txt", "images", "masks", "splits"),
     "voc": ("ImageSets/Segmentation", "JPEGImages", "SegmentationClassAug"),
     "ade20k": ("annotations", "images"),
     "cityscapes": ("gtFine", "leftImg8bit"),
 }
+"""Files and folders that make up the content of a raw data set; everything else under its root is ignored."""
 
-# What masks store, where that is not the label: Cityscapes counts its classes from 0, and has no background.
-STORED = {"cityscapes": {k: k + 1 for k in range(19)}}
+STORED = {
+    "folder": {},
+    "voc": {},
+    "ade20k": {},
+    # Train ids count the classes from 0, and there is no background.
+    "cityscapes": {k: k + 1 for k in range(19)},
+}
+"""Label of each value that masks store; empty where values are labels (`dkd.data.classes`)."""
+
+Files = list[tuple[str, str, str, str]]
+"""(id, image, mask, split) of each image; paths are relative to the data set's root (POSIX)."""
 
 
 def class_names(format: str, root: Path | None) -> tuple[str, ...]:
-    """Names of label 0 (background), 1, 2, ... ; read from `root`/classes.txt where the format leaves them to the user.
+    """Class names by label, background first; from `root`/classes.txt where the format has no fixed list.
 
     Raises InputError where the file is missing, empty, repeats a name or names more than 254 classes.
     """
@@ -61,102 +72,104 @@ def class_names(format: str, root: Path | None) -> tuple[str, ...]:
         return FIXED[format]
     path = root / "classes.txt"
     try:
-        names = tuple(path.read_text(encoding="utf-8").split("\n"))
+        names = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise InputError(f"{path}: {reason}; a folder data set names label k on line k, background on line 0") from None
-    names = tuple(name.strip() for name in names)
+    names = [name.strip() for name in names]
     while names and not names[-1]:
-        names = names[:-1]
-    if len(names) < 2 or len(names) > 255 or "" in names:
-        raise InputError(f"{path}: {len(names)} lines; needs background and 1 to 254 class names, none of them empty")
+        names.pop()
+    if not 2 <= len(names) <= MAX_CLASSES + 1 or "" in names:
+        raise InputError(
+            f"{path}: {len(names)} lines; needs background and 1 to {MAX_CLASSES} class names, none of them empty"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"{path}: class name {repeated[0]!r} occurs more than once")
-    return names
+    return tuple(names)
 
 
-def ids(path: Path) -> list[str]:
-    """Ids of a list of pictures, one per line.
+def read_ids(path: Path) -> list[str]:
+    """Ids in a list of images, one per line.
 
     Raises InputError where it is not UTF-8 text, OSError where it can't be read.
     """
     try:
         return path.read_text(encoding="utf-8").split()
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; it lists the ids of pictures, one per line") from None
+        raise InputError(f"{path}: not UTF-8 text; it lists the ids of images, one per line") from None
 
 
-def places(format: str, root: Path) -> list[tuple[str, str, str, str]]:
-    """(id, image, mask, split) of every picture, paths relative to `root` (POSIX).
+def list_files(format: str, root: Path) -> Files:
+    """Image, mask and split of every image.
 
-    Raises InputError that names the file where a list or a picture is missing, a list is not UTF-8 text or an id occurs
+    Raises InputError that names the file where a list or an image is missing, a list is not UTF-8 text or an id occurs
     twice.
     """
     return {"folder": _folder, "voc": _voc, "ade20k": _ade20k, "cityscapes": _cityscapes}[format](root)
 
 
-def _voc(root: Path) -> list[tuple[str, str, str, str]]:
+def _voc(root: Path) -> Files:
     """VOC 2012 with the labels of SBD: JPEGImages, SegmentationClassAug, and the lists trainaug and val."""
-    places, seen = [], set()
+    files, seen = [], set()
     for split, names in (("train", ("trainaug", "train_aug")), ("val", ("val",))):
         lists = [root / "ImageSets" / "Segmentation" / f"{name}.txt" for name in names]
         path = next((path for path in lists if path.is_file()), None)
         if path is None:
-            raise InputError(f"{lists[0]}: missing; it lists the ids of the {split} pictures, one per line")
-        for id in ids(path):
+            raise InputError(f"{lists[0]}: missing; it lists the ids of the {split} images, one per line")
+        for id in read_ids(path):
             if id in seen:
                 raise InputError(f"{path}: {id!r} is listed twice, or for training and validation")
             seen.add(id)
-            places.append((id, f"JPEGImages/{id}.jpg", f"SegmentationClassAug/{id}.png", split))
-    return places
+            files.append((id, f"JPEGImages/{id}.jpg", f"SegmentationClassAug/{id}.png", split))
+    return files
 
 
-def _ade20k(root: Path) -> list[tuple[str, str, str, str]]:
-    """ADE20K as of the scene parsing challenge: images/ and annotations/, each with training/ and validation/."""
-    places = []
+def _ade20k(root: Path) -> Files:
+    """ADE20K of the scene parsing challenge: images/ and annotations/, each with training/ and validation/."""
+    files = []
     for split, name in (("train", "training"), ("val", "validation")):
         folder = root / "images" / name
         try:
             found = sorted(Path(entry.name).stem for entry in os.scandir(folder) if entry.name.endswith(".jpg"))
         except OSError as error:
-            raise InputError(f"{folder}: {error.strerror}; ADE20K keeps its {name} pictures there") from None
+            raise InputError(f"{folder}: {error.strerror}; ADE20K keeps its {name} images there") from None
         if not found:
-            raise InputError(f"{folder}: holds no .jpg picture")
-        places += [(id, f"images/{name}/{id}.jpg", f"annotations/{name}/{id}.png", split) for id in found]
-    return places
+            raise InputError(f"{folder}: contains no .jpg image")
+        files += [(id, f"images/{name}/{id}.jpg", f"annotations/{name}/{id}.png", split) for id in found]
+    return files
 
 
-def _cityscapes(root: Path) -> list[tuple[str, str, str, str]]:
+def _cityscapes(root: Path) -> Files:
     """Cityscapes: leftImg8bit/ and gtFine/ with train ids, each with train/ and val/, a folder for each city."""
-    places = []
+    files = []
     for split in ("train", "val"):
         found = sorted((root / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))
         if not found:
-            raise InputError(f"{root / 'leftImg8bit' / split}: holds no CITY/*_leftImg8bit.png")
+            raise InputError(f"{root / 'leftImg8bit' / split}: contains no CITY/*_leftImg8bit.png")
         for path in found:
             id, city = path.name.removesuffix("_leftImg8bit.png"), path.parent.name
             mask = f"gtFine/{split}/{city}/{id}_gtFine_labelTrainIds.png"
-            places.append((id, f"leftImg8bit/{split}/{city}/{path.name}", mask, split))
-    return places
+            files.append((id, f"leftImg8bit/{split}/{city}/{path.name}", mask, split))
+    return files
 
 
-def _folder(root: Path) -> list[tuple[str, str, str, str]]:
-    """(id, image, mask, split) of a folder data set: images/, masks/ and splits/{train,val[,test]}.txt."""
+def _folder(root: Path) -> Files:
+    """A folder data set: images/, masks/ and splits/{train,val[,test]}.txt."""
     try:
         stored = {entry.name for entry in os.scandir(root / "images")}
     except OSError as error:
-        raise InputError(f"{root / 'images'}: {error.strerror}; a folder data set keeps its pictures there") from None
-    places, seen = [], {}
+        raise InputError(f"{root / 'images'}: {error.strerror}; a folder data set keeps its images there") from None
+    files, seen = [], {}
     for split in ("train", "val", "test"):
         path = root / "splits" / f"{split}.txt"
         if not path.exists():
             if split == "test":
                 continue
-            raise InputError(f"{path}: missing; it lists the ids of the {split} pictures, one per line")
-        listed = ids(path)
+            raise InputError(f"{path}: missing; it lists the ids of the {split} images, one per line")
+        listed = read_ids(path)
         if not listed:
-            raise InputError(f"{path}: lists no picture")
+            raise InputError(f"{path}: lists no image")
         for id in listed:
             if id in seen:
                 raise InputError(f"{path}: {id!r} is listed twice (also in {seen[id]}.txt)")
@@ -164,5 +177,5 @@ def _folder(root: Path) -> list[tuple[str, str, str, str]]:
             image = next((name for end in ("jpg", "png", "jpeg") if (name := f"{id}.{end}") in stored), None)
             if image is None:
                 raise InputError(f"{root / 'images' / id}.jpg: image is missing (nor is there a .png; see {path})")
-            places.append((id, f"images/{image}", f"masks/{id}.png", split))
-    return places
+            files.append((id, f"images/{image}", f"masks/{id}.png", split))
+    return files

@@ -1,8 +1,8 @@
 """The embedded data set: six classes that differ in outline and texture, drawn on clutter.
 
-Written as a folder data set. Knows nothing of tasks or training. Everything follows from one seed; each picture has
-a generator of its own, so that more pictures never change the first ones. Colours are drawn at random for every
-object: they tell nothing.
+Written in the layout `folder`. Knows nothing of tasks or training. Everything follows from one seed; each image has
+a generator of its own, so that the first images are the same however many are drawn. Colours are drawn at random for
+every object and carry no information on its class.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ OVERSAMPLE = 4
 
 
 def draw(out: Path, *, seed: int, size: int, train: int, val: int, objects: tuple[int, int]) -> None:
-    """Write `train` + `val` pictures of `size` x `size` pixels with objects[0]..objects[1] objects each under `out`."""
+    """Write `train` + `val` images of `size` x `size` pixels with objects[0]..objects[1] objects each under `out`."""
     for folder in ("images", "masks", "splits"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     (out / "classes.txt").write_text("\n".join(SHAPES) + "\n")
@@ -25,15 +25,15 @@ def draw(out: Path, *, seed: int, size: int, train: int, val: int, objects: tupl
         names = [f"{split}_{i:05d}" for i in range(count)]
         (out / "splits" / f"{split}.txt").write_text("\n".join(names) + "\n")
         for i, name in enumerate(names):
-            image, mask = picture(np.random.default_rng([seed, number, i]), size, objects)
+            image, mask = _scene(np.random.default_rng([seed, number, i]), size, objects)
             Image.fromarray(image).save(out / "images" / f"{name}.png")
             palette = Image.fromarray(mask, mode="P")
             palette.putpalette(PALETTE)
             palette.save(out / "masks" / f"{name}.png")
 
 
-def picture(rng: np.random.Generator, size: int, objects: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """One picture (size, size, 3) and its mask (size, size), both uint8; later objects lie over earlier ones."""
+def _scene(rng: np.random.Generator, size: int, objects: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """One image (size, size, 3) and its mask (size, size), both uint8; later objects cover earlier ones."""
     image = _clutter(rng, size)
     mask = np.zeros((size, size), dtype=np.uint8)
     for _ in range(rng.integers(objects[0], objects[1] + 1)):
@@ -42,22 +42,22 @@ def picture(rng: np.random.Generator, size: int, objects: tuple[int, int]) -> tu
         centre = rng.uniform(radius * 0.7, size - radius * 0.7, 2)
         angle = rng.uniform(0, 2 * np.pi)
         inside = _outline(label, size, centre, radius, angle)
-        ink, paper = _two_colours(rng)
+        foreground, background = _two_colours(rng)
         texture = _texture(label, size, centre, radius, angle)[..., None]
-        image = np.where(inside[..., None], texture * ink + (1 - texture) * paper, image)
+        image = np.where(inside[..., None], texture * foreground + (1 - texture) * background, image)
         mask[inside] = label
     image = image + rng.normal(0, 6, image.shape)
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
 def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two RGB colours whose brightness differs enough for a texture to be seen."""
-    ink, paper = rng.uniform(0, 110, 3), rng.uniform(145, 255, 3)
-    return (ink, paper) if rng.random() < 0.5 else (paper, ink)
+    """Two RGB colours whose brightness differs enough for a texture to be visible."""
+    dark, bright = rng.uniform(0, 110, 3), rng.uniform(145, 255, 3)
+    return (dark, bright) if rng.random() < 0.5 else (bright, dark)
 
 
 def _clutter(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Background: a smooth colour field with scattered lines and blots that belong to no class."""
+    """Background: a smooth colour field with scattered lines and discs that belong to no class."""
     coarse = Image.fromarray(rng.integers(60, 200, (4, 4, 3), dtype=np.uint8))
     canvas = coarse.resize((size, size), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(canvas)
@@ -73,7 +73,7 @@ def _clutter(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _outline(label: int, size: int, centre: np.ndarray, radius: float, angle: float) -> np.ndarray:
-    """Pixels (size, size) bool covered by the shape of class `label`."""
+    """Mask (size, size) bool of the pixels that the shape of class `label` covers."""
     canvas = Image.new("L", (size * OVERSAMPLE, size * OVERSAMPLE))
     pen = ImageDraw.Draw(canvas)
     name = SHAPES[label]
@@ -113,7 +113,7 @@ def _outline(label: int, size: int, centre: np.ndarray, radius: float, angle: fl
 
 
 def _texture(label: int, size: int, centre: np.ndarray, radius: float, angle: float) -> np.ndarray:
-    """Share of ink (size, size) in 0..1 of the texture of class `label`, turned with the object."""
+    """Weight (size, size) in 0..1 of the first colour in the texture of class `label`, rotated with the object."""
     y, x = np.mgrid[:size, :size] + 0.5
     x, y = x - centre[0], y - centre[1]
     u = (x * np.cos(angle) + y * np.sin(angle)) * 64 / size

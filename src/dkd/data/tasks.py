@@ -1,11 +1,11 @@
-"""Tasks: which pictures each step trains on and is judged by.
+"""Tasks: which images each step trains on and is evaluated on.
 
 Knows the index and the scenario, no pixels. Settings:
 
-    overlap      every picture that shows a class of the step (Cermelli et al., CVPR 2020)
+    overlap      every image that shows a class of the step (Cermelli et al., CVPR 2020)
     disjoint     those, less the ones that show a class of a later step (same)
-    sequential   the pictures of disjoint; labels of earlier steps stay visible (Michieli and Zanuttigh, 2019)
-    partitioned  every picture belongs to one class, drawn from those that it shows, and so to the step of that class
+    sequential   the images of disjoint; labels of earlier steps stay visible (Michieli and Zanuttigh, 2019)
+    partitioned  every image belongs to one class, drawn from those that it shows, and so to the step of that class
                  (after Kwak et al., arXiv 2405.09858)
 """
 
@@ -32,76 +32,55 @@ class Inputs(NamedTuple):
     """Tasks file."""
 
 
-def split(index: Index, *, setting: str, order: Sequence[int], sizes: Sequence[int], seed: int = 0) -> dict:
+def split(index: Index, *, setting: str, order: Sequence[int], sizes: Sequence[int], seed: int | None) -> dict:
     """Task of every step, as the content of a tasks file.
 
-    `order` may name the first classes only (the base, say): classes of the data set outside it are later ones. `seed`
-    is that of `partitioned`; a picture's class follows from it and the picture's id alone, so that all scenarios that
-    begin with the same classes share their first steps.
-    train: pictures of the train split by the setting's rule. val: pictures of the val split with a class of the step.
-    test: pictures of the test split (val where there is none) with any class seen so far. Ids are sorted.
-    Raises InputError where a step has no picture to train on or to be judged by.
+    `order` may name the first classes only (those of the base, for example): other classes of the data set count as
+    later ones. `seed` is used by `partitioned` alone: an image's class follows from it and the image's id, so that
+    scenarios that begin with the same classes share their first steps.
+    train: images of the train split by the setting's rule. val: images of the val split with a class of the step.
+    test: images of the test split (val where there is none) with any class seen so far. Ids are sorted.
+    Raises InputError where a step has no image to train on or to be evaluated on.
     """
     if setting not in SETTINGS:
         raise InputError(f"unknown setting {setting!r}; known: {', '.join(SETTINGS)}")
     steps, seen = [], set()
-    train, val, test = _of(index, "train"), _of(index, "val"), _of(index, "test")
+    train, val = index.of("train"), index.of("val")
     for step, classes in enumerate(scenario.classes_of_steps(order, sizes)):
         now = set(classes)
         seen |= now
         ids = {
-            "train": [row.id for row in train if _trains(row, setting, now, seen, seed)],
-            "val": [row.id for row in val if not now.isdisjoint(row.classes)],
-            "test": [row.id for row in test or val if not seen.isdisjoint(row.classes)],
+            "train": sorted(row.id for row in train if _belongs(row, setting, now, seen, seed)),
+            "val": sorted(row.id for row in val if not now.isdisjoint(row.classes)),
+            "test": test_ids(index, seen),
         }
         for name in ("train", "test"):
             if not ids[name]:
                 what = ", ".join(index.class_names[label] for label in classes)
-                raise InputError(
-                    f"{index.dataset}, {setting}, step {step} ({what}): no {name} picture shows its classes"
-                )
-        steps.append({"step": step, "classes": list(classes), **{name: sorted(ids[name]) for name in ids}})
-    return {
-        "dataset": index.dataset,
-        "scenario": scenario.name(sizes),
-        "setting": setting,
-        "order": list(order),
-        "steps": steps,
-    }
+                raise InputError(f"{index.dataset}, {setting}, step {step} ({what}): no {name} image shows its classes")
+        steps.append({"step": step, "classes": list(classes), **ids})
+    return _content(index, setting, order, sizes, steps)
 
 
-def to_judge(index: Index, seen: Collection[int]) -> list[str]:
-    """Ids of the pictures that a network is judged by when it has `seen` these labels, sorted."""
-    rows, seen = _of(index, "test") or _of(index, "val"), set(seen)
-    return sorted(row.id for row in rows if not seen.isdisjoint(row.classes))
-
-
-def judged(index: Index, order: Sequence[int], sizes: Sequence[int]) -> dict:
-    """Content of a tasks file that serves to judge networks only: steps have test pictures and no others."""
-    steps = []
+def test_only(index: Index, order: Sequence[int], sizes: Sequence[int]) -> dict:
+    """Content of a tasks file for evaluation alone: its steps have test images, no others."""
+    steps, seen = [], set()
     for step, classes in enumerate(scenario.classes_of_steps(order, sizes)):
-        test = to_judge(index, order[: sum(sizes[: step + 1])])
-        steps.append({"step": step, "classes": list(classes), "train": [], "val": [], "test": test})
-    name = scenario.name(sizes)
-    return {"dataset": index.dataset, "scenario": name, "setting": "overlap", "order": list(order), "steps": steps}
+        seen |= set(classes)
+        steps.append({"step": step, "classes": list(classes), "train": [], "val": [], "test": test_ids(index, seen)})
+    return _content(index, "overlap", order, sizes, steps)
 
 
-def _of(index: Index, split: str) -> list[Row]:
-    return [row for row in index.rows if row.split == split]
+def test_ids(index: Index, seen: Collection[int]) -> list[str]:
+    """Ids of the images that a network which has `seen` these labels is evaluated on, sorted."""
+    return sorted(row.id for row in index.test_rows() if not set(seen).isdisjoint(row.classes))
 
 
-def _trains(row: Row, setting: str, now: set[int], seen: set[int], seed: int) -> bool:
-    """Whether a picture belongs to the step that learns `now` after which `seen` are known."""
-    shown = row.classes
-    if now.isdisjoint(shown):
-        return False
-    if setting == "partitioned":
-        return shown[seeds.derive(seed, "partition", row.id) % len(shown)] in now
-    return setting == "overlap" or seen.issuperset(shown)
+def visible_labels(setting: str, order: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Labels visible in the masks of the last step: its own classes, in `sequential` also those of earlier steps.
 
-
-def visible(setting: str, order: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
-    """Labels that the last step of `sizes` gets to see: its own classes, in `sequential` also those before it."""
+    `order` and `sizes` are those of the steps so far.
+    """
     return tuple(order if setting == "sequential" else order[len(order) - sizes[-1] :])
 
 
@@ -111,7 +90,7 @@ def write(tasks: dict, path: Path) -> None:
 
 
 def read(path: Path) -> dict:
-    """Read a tasks file; InputError where it is none."""
+    """Read a tasks file; InputError where it is missing or malformed."""
     try:
         tasks = json.loads(path.read_text(encoding="utf-8"))
         tasks["steps"][0]["classes"], tasks["order"], tasks["setting"]
@@ -120,3 +99,23 @@ def read(path: Path) -> dict:
         raise InputError(f"{path}: {error.strerror}; make it with `dkd split`") from None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path}: not a tasks file ({error!r}); make it with `dkd split`") from None
+
+
+def _belongs(row: Row, setting: str, now: set[int], seen: set[int], seed: int) -> bool:
+    """Whether an image belongs to the step that learns the labels `now`; `seen` are these and all earlier ones."""
+    shown = row.classes
+    if now.isdisjoint(shown):
+        return False
+    if setting == "partitioned":
+        return shown[seeds.derive(seed, "partition", row.id) % len(shown)] in now
+    return setting == "overlap" or seen.issuperset(shown)
+
+
+def _content(index: Index, setting: str, order: Sequence[int], sizes: Sequence[int], steps: list[dict]) -> dict:
+    return {
+        "dataset": index.dataset,
+        "scenario": scenario.name(sizes),
+        "setting": setting,
+        "order": list(order),
+        "steps": steps,
+    }

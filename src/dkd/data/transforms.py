@@ -1,6 +1,6 @@
-"""From a decoded picture and its labels to what the network is trained on or judged by.
+"""From a decoded image and its mask to what the network is trained or evaluated on.
 
-Knows nothing of files, steps or batches. Randomness is a matter of the seed that is handed in, for each picture anew.
+Knows nothing of files, steps or batches. Random choices follow from a seed per image.
 """
 
 import functools
@@ -15,7 +15,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalise(image: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 -> float32 with the mean and deviation of ImageNet taken out."""
+    """(..., 3, H, W) uint8 -> float32, standardised by the mean and standard deviation of ImageNet."""
     return F.normalize(F.to_dtype(image, torch.float32, scale=True), MEAN, STD, inplace=True)
 
 
@@ -30,14 +30,15 @@ def train_sample(
     ratio: tuple,
     flip: float,
 ) -> tuple[Tensor, Tensor]:
-    """Random resized crop and horizontal flip of one picture, and its labels by `table`.
+    """Random resized crop and horizontal flip of one image and its mask.
 
-    image (H, W, 3) uint8, mask (H, W) uint8, table (256,) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8. `scale`
-    is the share of the picture's area, `ratio` its aspect; ten tries and a central fallback, as torchvision does.
-    Shares above 1 can only be met by the tries that fit (the released recipe draws from 0.5..2.0).
+    image (H, W, 3) uint8, mask (H, W) uint8 of stored values, table (256,) uint8 from stored values to ids
+    -> (3, crop, crop) uint8, ids (crop, crop) uint8. `scale` is the share of the image's area, `ratio` the aspect ratio
+    of the crop; ten tries and a central fallback, as in torchvision. Of shares above 1, only tries that fit the image
+    are used (the released recipe draws from 0.5..2.0).
     """
     image = channels_first(image)
-    # torchvision draws from the global generator; putting its state back keeps the draw explicit and leaves no trace.
+    # torchvision draws from the global generator: its state is restored afterwards, so that nothing else changes.
     # (`torch.manual_seed` would seed the generators of GPUs, too.)
     generator = torch.default_generator
     state = generator.get_state()
@@ -52,28 +53,28 @@ def train_sample(
     rows, columns = nearest(height, crop), nearest(width, crop)
     if mirrored:
         image, columns = F.horizontal_flip(image), columns[::-1]
-    # Columns first: what is left to do for the rows is to copy them.
-    labels = table.take(mask[top : top + height, left : left + width]).take(columns, axis=1).take(rows, axis=0)
-    return image, torch.from_numpy(labels)
+    # Columns first: after that, rows are copied as a whole.
+    ids = table.take(mask[top : top + height, left : left + width]).take(columns, axis=1).take(rows, axis=0)
+    return image, torch.from_numpy(ids)
 
 
 @functools.lru_cache(maxsize=1024)
 def nearest(length: int, size: int) -> np.ndarray:
-    """Which of `length` pixels in a row each of `size` shows, by torch's rule nearest-exact: (size,) int64."""
+    """Source index (size,) int64 of each pixel when a row of `length` pixels is resized to `size` (nearest-exact)."""
     pixels = torch.arange(length, dtype=torch.float32)[None, None]
     return nn.functional.interpolate(pixels, size=size, mode="nearest-exact")[0, 0].long().numpy()
 
 
 def channels_first(image: np.ndarray) -> Tensor:
-    """(H, W, 3) -> (3, H, W), the same memory: resizing is fastest with the channels innermost."""
+    """(H, W, 3) -> (3, H, W) as a view: resizing is fastest with the channels innermost."""
     return torch.from_numpy(image).permute(2, 0, 1)
 
 
-def centre_view(image: np.ndarray, labels: np.ndarray, crop: int) -> tuple[Tensor, np.ndarray]:
-    """The released evaluation: shorter side to `crop`, central `crop` x `crop`, labels too (nearest).
+def centre_view(image: np.ndarray, mask: np.ndarray, crop: int) -> tuple[Tensor, np.ndarray]:
+    """View of the released evaluation: shorter side resized to `crop`, central crop; the mask likewise (nearest).
 
-    image (H, W, 3) uint8, labels (H, W) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8.
+    image (H, W, 3) uint8, mask (H, W) uint8 -> (3, crop, crop) uint8, (crop, crop) uint8.
     """
     image = F.resize(channels_first(image), [crop], InterpolationMode.BILINEAR, antialias=True)
-    mask = F.resize(torch.from_numpy(labels)[None], [crop], InterpolationMode.NEAREST_EXACT)
-    return F.center_crop(image, [crop, crop]), F.center_crop(mask, [crop, crop])[0].numpy()
+    values = F.resize(torch.from_numpy(mask)[None], [crop], InterpolationMode.NEAREST_EXACT)
+    return F.center_crop(image, [crop, crop]), F.center_crop(values, [crop, crop])[0].numpy()

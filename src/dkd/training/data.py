@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dkd import scenario, seeds
+from dkd import seeds
+from dkd.data import classes, transforms
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
-from dkd.data import transforms
-from dkd.data.cache import Pictures
+from dkd.data.cache import ImageCache
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 from dkd.training import exemplars
@@ -64,12 +64,10 @@ def read_task(inputs: Inputs, step: int) -> Task:
     steps = content["steps"][: step + 1]
     order = tuple(label for each in steps for label in each["classes"])
     sizes = tuple(len(each["classes"]) for each in steps)
-    visible = tasks_file.visible(content["setting"], order, sizes)
-    ids = scenario.id_table(order, visible)[table.labels()]
+    labels = tasks_file.visible_labels(content["setting"], order, sizes)
+    ids, visible = classes.value_to_id(table.stored, order, labels, rest=0), classes.ids_of(order, labels)
     rows = _rows(steps[-1]["train"], table, inputs)
-    samples = [
-        Sample(row.id, inputs.data / row.image, inputs.data / row.mask, ids, _ids(order, visible)) for row in rows
-    ]
+    samples = [Sample(row.id, inputs.data / row.image, inputs.data / row.mask, ids, visible) for row in rows]
     return Task(content["dataset"], table.class_names, order, sizes, samples)
 
 
@@ -82,32 +80,28 @@ def read_replayed(folder: Path, replay: str | None, inputs: Inputs, task: Task) 
     order, samples = task.order, []
     kept = exemplars.read(folder, content, len(task.sizes) - 1)
     for exemplar, row in zip(kept, _rows([each.id for each in kept], table, inputs), strict=True):
-        mask, values = inputs.data / row.mask, table.labels()
+        mask, stored = inputs.data / row.mask, table.stored
         if replay == "current":
             labels = task.new
         elif replay == "stored":
             sizes = task.sizes[: exemplar.step + 1]
-            labels = tasks_file.visible(content["setting"], order[: sum(sizes)], sizes)
+            labels = tasks_file.visible_labels(content["setting"], order[: sum(sizes)], sizes)
         elif replay == "pseudo":
             labels = order[: -len(task.new)]
-            mask, values = folder / exemplars.MASKS / f"{row.id}.png", slice(None)
+            mask, stored = folder / exemplars.MASKS / f"{row.id}.png", {}
         else:
             raise InputError(f"replay: expected current, stored or pseudo, got {replay!r}")
-        ids = scenario.id_table(order, labels)[values]
-        samples.append(Sample(f"{row.id} again", inputs.data / row.image, mask, ids, _ids(order, labels)))
+        ids, visible = classes.value_to_id(stored, order, labels, rest=0), classes.ids_of(order, labels)
+        samples.append(Sample(f"{row.id} again", inputs.data / row.image, mask, ids, visible))
     return samples
 
 
 def _rows(ids: Sequence[str], table: index_file.Index, inputs: Inputs) -> list[index_file.Row]:
-    rows = {row.id: row for row in table.rows if row.split == "train"}
+    rows = {row.id: row for row in table.of("train")}
     try:
         return [rows[id] for id in ids]
     except KeyError as error:
         raise InputError(f"{inputs.tasks}: image {error} is not in the train split of {inputs.index}") from None
-
-
-def _ids(order: Sequence[int], labels: Sequence[int]) -> tuple[int, ...]:
-    return tuple(order.index(label) + 1 for label in labels)
 
 
 class Samples(Dataset):
@@ -115,7 +109,7 @@ class Samples(Dataset):
 
     def __init__(self, samples: list[Sample], recipe: Recipe, step: int, cache: int):
         self.samples, self.recipe, self.step = samples, recipe, step
-        self.files = Pictures([(sample.image, sample.mask) for sample in samples], cache)
+        self.files = ImageCache([(sample.image, sample.mask) for sample in samples], cache)
         self.first, self.last = min(min(x.visible) for x in samples), max(max(x.visible) for x in samples)
         """First and last id that is labelled in any image."""
         self.uniform = len({sample.visible for sample in samples}) == 1

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, scenario, seeds
+from dkd import checkpoint, devices, seeds
+from dkd.data import classes, reader, transforms
 from dkd.data import index as index_file
-from dkd.data import reader, transforms
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
@@ -101,20 +101,18 @@ def build(
         raise InputError(f"{folder}: has learned {len(learned.sizes)} steps; the memory of step {step} needs {step}")
     if before and step == 1:
         raise InputError(f"{before}: step 1 is the first that replays; there is no earlier memory, leave it out")
-    rows = {row.id: row for row in table.rows if row.split == "train"}
+    rows = {row.id: row for row in table.of("train")}
     origin = dict.fromkeys(content["steps"][step - 1]["train"], step - 1)
     origin |= {exemplar.id: exemplar.step for exemplar in (read(before, content, step - 1) if before else [])}
     if foreign := sorted(origin.keys() - rows.keys()):
         raise InputError(f"{tasks}: image {foreign[0]!r} is not in the train split of {index}")
-    known = np.array([0, *learned.order], dtype=np.uint8)
+    known = classes.id_to_label(learned.order)
 
     def completed(id: str) -> np.ndarray:
         own = content["steps"][: origin[id] + 1]
         order = [label for each in own for label in each["classes"]]
-        visible = tasks_file.visible(content["setting"], order, [len(each["classes"]) for each in own])
-        labels = np.zeros(256, dtype=np.uint8)
-        labels[[*visible, scenario.VOID]] = [*visible, scenario.VOID]
-        mask = labels[table.labels()][reader.read_mask(data / rows[id].mask)]
+        visible = tasks_file.visible_labels(content["setting"], order, [len(each["classes"]) for each in own])
+        mask = classes.value_to_visible_label(table.stored, visible)[reader.read_mask(data / rows[id].mask)]
         image = reader.read_image(data / rows[id].image)
         size = f"{image.shape[1]} x {image.shape[0]}"
         with devices.explained(f"{data / rows[id].image} at once, {size}; choose on a CPU, or make it smaller"):
@@ -125,7 +123,7 @@ def build(
     candidates = []
     for id in tqdm(sorted(origin), desc="memory", disable=None, leave=False):
         shown = np.flatnonzero(np.bincount(completed(id).ravel(), minlength=256))
-        candidates.append(Exemplar(id, origin[id], tuple(int(x) for x in shown if x not in (0, scenario.VOID))))
+        candidates.append(Exemplar(id, origin[id], tuple(int(x) for x in shown if x not in (0, classes.VOID))))
     chosen = choose(candidates, learned.order, selection.size, seeds.derive(selection.seed, step, "memory"))
     if not chosen:
         raise InputError(f"{tasks}: none of {len(candidates)} candidates for step {step} shows a class learned so far")
@@ -157,11 +155,11 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
         raise InputError(f"{file}: step: these are the exemplars of step {own!r}; make those of step {step}")
     if not exemplars:
         raise InputError(f"{file}: exemplars: there are none; make them with `dkd memory`")
-    for id, origin, classes in exemplars:
-        if type(id) is not str or any(type(number) is not int for number in (origin, *classes)):
+    for id, origin, shown in exemplars:
+        if type(id) is not str or any(type(number) is not int for number in (origin, *shown)):
             raise InputError(
                 f"{file}: exemplar {id!r}: expected a word as id, whole numbers as step and classes, "
-                f"got step {origin!r}, classes {list(classes)}; make it with `dkd memory`"
+                f"got step {origin!r}, classes {list(shown)}; make it with `dkd memory`"
             )
         if not 0 <= origin < step or id not in tasks["steps"][origin]["train"]:
             raise InputError(
@@ -176,4 +174,4 @@ def _confident(model: Segmenter, image: np.ndarray, confidence: float, device: t
     """Ids (H, W) of one image: the class of the highest sigmoid where that exceeds `confidence`, else 0."""
     output = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
     best, winner = upsample(output.scores, output.size)[0].sigmoid_().max(dim=0)
-    return torch.where(best > confidence, winner + 1, 0).cpu().numpy()
+    return torch.where(best > confidence, classes.channel_to_id(winner), 0).cpu().numpy()

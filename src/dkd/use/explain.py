@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dkd import checkpoint, devices, losses
 from dkd.checkpoint import Step
-from dkd.data import transforms
+from dkd.data import classes, transforms
 from dkd.errors import InputError
 from dkd.evaluate import predict_labels
 from dkd.model.segmenter import Output, Segmenter, upsample
@@ -42,7 +42,7 @@ def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """The terms of the class in a channel (0..K-1), for RGB pixels (H, W, 3) uint8."""
     [answer] = _answers(image, model)
     terms = torch.stack(_terms(answer))[:, 0, channel]
-    decision = predict_labels(answer.scores, answer.size)[0] == channel + 1
+    decision = predict_labels(answer.scores, answer.size)[0] == classes.channel_to_id(channel)
     return Maps(upsample(terms[None], answer.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 
@@ -80,7 +80,8 @@ def channel(step: Step, name: str, folder: Path) -> int:
         raise InputError(f"--class: {name!r} has no logit: background is where no class speaks up")
     if name not in checkpoint.names(step)[1:]:
         raise InputError(f"--class: {folder} knows {', '.join(checkpoint.names(step)[1:])}; not {name!r}")
-    return step.order.index(step.class_names.index(name, 1))
+    [id] = classes.ids_of(step.order, [step.class_names.index(name, 1)])
+    return classes.id_to_channel(id)
 
 
 def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, device: str = "cpu") -> Figure:

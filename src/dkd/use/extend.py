@@ -7,9 +7,9 @@ used; one that is called like class 0 of the checkpoint is background.
 
 from pathlib import Path
 
-from dkd import checkpoint, scenario
+from dkd import checkpoint
+from dkd.data import classes, tasks
 from dkd.data import index as index_file
-from dkd.data import tasks
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 
@@ -19,7 +19,7 @@ def prepare(
     root: Path,
     class_names: tuple[str, ...],
     places: list[tuple[str, str, str, str]],
-    stored: dict[int, int] | None,
+    stored: dict[int, int],
     out: Path,
 ) -> tuple[Inputs, int]:
     """Write index.csv and tasks.json of the step after the checkpoint in `folder` to `out`; return inputs and step.
@@ -30,8 +30,10 @@ def prepare(
     """
     learned = checkpoint.describe(folder)
     names = [*learned.class_names, *(name for name in class_names[1:] if name not in learned.class_names)]
-    if len(names) > scenario.VOID:
-        raise InputError(f"{root}: {len(names) - 1} classes with those of {folder}; masks can tell 254 apart")
+    if len(names) - 1 > classes.MAX_CLASSES:
+        raise InputError(
+            f"{root}: {len(names) - 1} classes with those of {folder}; a mask can hold {classes.MAX_CLASSES}"
+        )
     labels = {k: names.index(name) for k, name in enumerate(class_names) if k}
     new = [label for label in labels.values() if label and label not in learned.order]
     if not new:
@@ -40,8 +42,8 @@ def prepare(
     table = index_file.build(root, learned.dataset, tuple(names), places, values)
     index_file.write(table, ".", out / "index.csv")
     order, sizes = [*learned.order, *new], [*learned.sizes, len(new)]
-    content = tasks.judged(table, order, sizes)
-    train = [row.id for row in table.rows if row.split == "train" and set(new) & set(row.classes)]
+    content = tasks.test_only(table, order, sizes)
+    train = [row.id for row in table.of("train") if set(new) & set(row.classes)]
     if not train:
         raise InputError(f"{root}: no training picture shows {', '.join(names[label] for label in new)}")
     content["steps"][-1]["train"] = sorted(train)

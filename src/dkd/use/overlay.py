@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dkd.data.classes import VOID
+
 LARGEST = 2048
 """Longest side of an overlay in pixels, legend left out: it is for eyes."""
 OPACITY = 0.5
@@ -22,7 +24,7 @@ def draw(
     shown = np.asarray(Image.fromarray(image).resize((width, height)), dtype=np.float32)
     mask = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
     table = np.array(colours, dtype=np.float32)
-    classes = ((mask != 0) & (mask != 255))[..., None]
+    classes = ((mask != 0) & (mask != VOID))[..., None]
     mixed = np.where(classes, (1 - OPACITY) * shown + OPACITY * table[mask], shown)
     mixed[_outlines(mask)] = 255
     return _with_legend(Image.fromarray(mixed.astype(np.uint8)), labels, names, colours)

@@ -4,8 +4,9 @@ Up to eight labels get the colours of Okabe and Ito, which the colour-blind can 
 more get those of the VOC devkit, which tools know.
 """
 
+from dkd.data.classes import VOID
+
 FEW = (0, 0, 0, 230, 159, 0, 86, 180, 233, 0, 158, 115, 240, 228, 66, 0, 114, 178, 204, 121, 167, 213, 94, 0)
-VOID = 255
 VOID_COLOUR = (224, 224, 192)
 
 

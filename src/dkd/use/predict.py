@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dkd import checkpoint, devices, evaluate
-from dkd.data import transforms
+from dkd.data import classes, transforms
 from dkd.errors import InputError
 from dkd.use import images as photos
 from dkd.use import overlay, palette
@@ -54,7 +54,7 @@ class Predictor:
         self.model, step = checkpoint.load(Path(folder), self.device)
         self.names = step.class_names
         """By label; 0 is the background."""
-        self.labels = np.array([0, *step.order], dtype=np.uint8)
+        self.labels = classes.id_to_label(step.order)
         """By id: what the network says to what the data set calls it."""
         self.colours = palette.colours(len(self.names))
         self.size, self.tile = size, tile

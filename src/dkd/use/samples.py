@@ -57,8 +57,7 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
     data, index, tasks = inputs
     predictor = Predictor(folder, runtime.device, threads=runtime.threads)
     table = index_file.read(index)
-    held_out = "test" if any(row.split == "test" for row in table.rows) else "val"
-    rows = [row for row in table.rows if row.split == held_out]
+    rows = table.test_rows()
     shown, strips = [], []
     for number, row in enumerate(choose(rows)):
         image, truth = reader.read_image(data / row.image), reader.read_mask(data / row.mask)

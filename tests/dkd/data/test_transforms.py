@@ -16,14 +16,14 @@ OPTIONS = {"crop": 24, "scale": (0.5, 1.0), "ratio": (0.75, 1.33), "flip": 0.5}
 AS_STORED = np.arange(256, dtype=np.uint8)
 
 
-def picture(height=40, width=50):
-    """An image whose pixels tell where they come from, and a mask that says the same."""
+def sample(height=40, width=50):
+    """An image whose pixel values tell their position, and a mask with the same information."""
     mask = np.add.outer(np.arange(height) // 8, np.arange(width) // 10 * 6).astype(np.uint8)
     return np.stack([mask * 6] * 3, axis=2), mask
 
 
 def test_the_seed_is_all_that_matters():
-    image, mask = picture()
+    image, mask = sample()
     torch.manual_seed(5)
     state = torch.get_rng_state()
     first = transforms.train_sample(image, mask, AS_STORED, seed=1, **OPTIONS)
@@ -35,7 +35,7 @@ def test_the_seed_is_all_that_matters():
 
 
 def test_image_and_mask_stay_together():
-    image, mask = picture()
+    image, mask = sample()
     for seed in range(30):
         pixels, labels = transforms.train_sample(image, mask, AS_STORED, seed=seed, **OPTIONS)
         shown = pixels[0] / 6
@@ -44,11 +44,11 @@ def test_image_and_mask_stay_together():
 
 
 def test_masks_are_resized_as_pillow_does():
-    image, mask = picture()
+    image, mask = sample()
     _, labels = transforms.train_sample(
         image, mask, AS_STORED, seed=0, crop=24, scale=(9, 9), ratio=(1.25, 1.25), flip=0
     )
-    # A share of 9 never fits: the fallback takes the whole picture, whose aspect is 1.25.
+    # A share of 9 never fits: the fallback takes the whole image, whose aspect is 1.25.
     expected = np.array(Image.fromarray(mask).resize((24, 24), Image.Resampling.NEAREST))
     assert np.array_equal(labels.numpy(), expected)
 
@@ -76,10 +76,10 @@ def test_a_sample_is_torchvisions(height, width, seed, crop):
 
 
 def test_centre_view_is_the_central_square():
-    image, mask = picture(40, 60)
+    image, mask = sample(40, 60)
     view, labels = transforms.centre_view(image, mask, 20)
     assert view.shape == (3, 20, 20) and labels.shape == (20, 20)
     expected = np.array(Image.fromarray(mask).resize((30, 20), Image.Resampling.NEAREST))[:, 5:25]
     assert np.array_equal(labels, expected)
-    whole, same = transforms.centre_view(*picture(20, 20), 20)
-    assert np.array_equal(whole.permute(1, 2, 0), picture(20, 20)[0]) and np.array_equal(same, picture(20, 20)[1])
+    whole, same = transforms.centre_view(*sample(20, 20), 20)
+    assert np.array_equal(whole.permute(1, 2, 0), sample(20, 20)[0]) and np.array_equal(same, sample(20, 20)[1])

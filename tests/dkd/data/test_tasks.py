@@ -1,4 +1,4 @@
-"""Which pictures each step sees, against the lists that the benchmark's authors ship."""
+"""Which images each step sees, against the lists that the benchmark's authors ship."""
 
 import hashlib
 
@@ -21,53 +21,48 @@ TINY = Index(
         Row("v2", "", "", "val", (2,)),
         Row("v3", "", "", "val", (3,)),
     ),
+    {},
 )
 
 
-def lists(setting, order=(1, 2, 3), sizes=(1, 1, 1), index=TINY):
-    steps = tasks.split(index, setting=setting, order=order, sizes=sizes)["steps"]
+def lists(setting, order=(1, 2, 3), sizes=(1, 1, 1), index=TINY, seed=0):
+    steps = tasks.split(index, setting=setting, order=order, sizes=sizes, seed=seed)["steps"]
     return [[step[name] for step in steps] for name in ("train", "val", "test")]
 
 
-def test_overlap_takes_every_picture_with_a_class_of_the_step():
+def test_overlap_takes_every_image_with_a_class_of_the_step():
     train, val, test = lists("overlap")
     assert train == [["t1", "t2"], ["t2"], ["t3"]]
     assert val == [["v1"], ["v2"], ["v1", "v3"]]
     assert test == [["v1"], ["v1", "v2"], ["v1", "v2", "v3"]]
 
 
-def test_disjoint_leaves_out_pictures_with_a_later_class():
+def test_disjoint_leaves_out_images_with_a_later_class():
     assert lists("disjoint")[0] == [["t1"], ["t2"], ["t3"]]
     assert lists("disjoint")[1:] == lists("overlap")[1:]
 
 
-def test_sequential_takes_the_pictures_of_disjoint_and_shows_earlier_labels():
+def test_sequential_takes_the_images_of_disjoint_and_shows_earlier_labels():
     assert lists("sequential") == lists("disjoint")
     for setting in tasks.SETTINGS:
-        assert tasks.visible(setting, (3, 1, 2), (1, 2)) == ((3, 1, 2) if setting == "sequential" else (1, 2))
-        assert tasks.visible(setting, (3,), (1,)) == (3,)
+        assert tasks.visible_labels(setting, (3, 1, 2), (1, 2)) == ((3, 1, 2) if setting == "sequential" else (1, 2))
+        assert tasks.visible_labels(setting, (3,), (1,)) == (3,)
 
 
-def test_partitioned_gives_every_picture_to_one_step():
+def test_partitioned_gives_every_image_to_one_step():
     many = [Row(f"p{i:03}", "", "", "train", (1, 2, 3)[: 1 + i % 3]) for i in range(300)]
     index = TINY._replace(rows=(*TINY.rows, *many))
     steps = lists("partitioned", index=index)[0]
     given = sorted(id for step in steps for id in step)
     assert given == sorted(row.id for row in index.rows if row.split == "train" and row.classes)
     assert lists("partitioned", index=index)[1:] == lists("overlap", index=index)[1:]
-    # Of a hundred pictures with all three classes about a third go to each.
+    # Of a hundred images with all three classes about a third go to each.
     shares = [sum(f"p{i:03}" in step for i in range(2, 300, 3)) for step in steps]
     assert sum(shares) == 100 and min(shares) > 20
-    # Steps of the same classes get the same pictures, whatever comes later and in whatever order.
+    # Steps of the same classes get the same images, whatever comes later and in whatever order.
     assert lists("partitioned", sizes=(1, 2), index=index)[0] == [steps[0], sorted(steps[1] + steps[2])]
     assert lists("partitioned", order=(3, 2, 1), index=index)[0] == steps[::-1]
-    other = tasks.split(index, setting="partitioned", order=(1, 2, 3), sizes=(1, 1, 1), seed=1)["steps"]
-    assert [step["train"] for step in other] != steps
-
-
-def test_an_unknown_setting_is_refused():
-    with pytest.raises(InputError, match="unknown setting 'both'; known: overlap, disjoint, sequential, partitioned"):
-        lists("both")
+    assert lists("partitioned", index=index, seed=1)[0] != steps
 
 
 def test_the_base_alone_is_the_base_of_every_scenario():
@@ -80,11 +75,18 @@ def test_the_base_alone_is_the_base_of_every_scenario():
 def test_a_test_split_is_used_where_there_is_one():
     index = TINY._replace(rows=(*TINY.rows, Row("x1", "", "", "test", (1, 2, 3))))
     assert lists("overlap", index=index)[2] == [["x1"]] * 3
+    steps = tasks.test_only(TINY, (3, 1), (1, 1))["steps"]
+    assert [(step["train"], step["val"], step["test"]) for step in steps] == [
+        ([], [], ["v1", "v3"]),
+        ([], [], ["v1", "v3"]),
+    ]
 
 
-def test_an_empty_step_is_refused():
+def test_what_cannot_be_split_is_refused():
+    with pytest.raises(InputError, match="unknown setting 'both'; known: overlap, disjoint, sequential, partitioned"):
+        lists("both")
     empty = TINY._replace(rows=tuple(row for row in TINY.rows if row.id != "t3"))
-    with pytest.raises(InputError, match=r"tiny, overlap, step 2 \(c\): no train picture"):
+    with pytest.raises(InputError, match=r"tiny, overlap, step 2 \(c\): no train image"):
         lists("overlap", index=empty)
 
 
@@ -95,11 +97,13 @@ def test_voc_lists_are_those_of_the_benchmark(golden, shared):
         for line in (shared / "data" / "class_tables" / f"{name}.txt").read_text().splitlines():
             id, *labels = line.split()
             rows.append(Row(id, "", "", split, tuple(map(int, labels))))
-    index = Index("voc2012", ("background", *(f"class {k}" for k in range(1, 21))), tuple(rows))
+    index = Index("voc2012", ("background", *(f"class {k}" for k in range(1, 21))), tuple(rows), {})
     known = golden("splits.json")
     found = {}
     for setting, name in {tuple(key.split("/")[1:3]) for key in known}:
-        content = tasks.split(index, setting=setting, order=range(1, 21), sizes=scenario.step_sizes(name, 20))
+        content = tasks.split(
+            index, setting=setting, order=range(1, 21), sizes=scenario.step_sizes(name, 20), seed=None
+        )
         for step in content["steps"]:
             for split in ("train", "val", "test"):
                 ids = step[split]
