@@ -1,4 +1,4 @@
-"""Evaluation of one picture once the network has answered: upsample, decide, count."""
+"""Evaluation of one image after the forward pass: upsample, predict labels, count."""
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def main() -> None:
             label = f"{classes} classes, {shown} of them shown, {name}"
             gain = time["plain"] / time[name], space["plain"] / space[name]
             rows.append((label, time[name] * 1e3, space[name], *gain, f"{moved}"))
-    measure.table(("per picture, 512 x 512", "ms", "peak MB", "times faster", "times less", "pixels differ"), rows)
+    measure.table(("per image, 512 x 512", "ms", "peak MB", "times faster", "times less", "pixels differ"), rows)
 
 
 if __name__ == "__main__":

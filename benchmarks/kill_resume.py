@@ -5,7 +5,7 @@
     python benchmarks/kill_resume.py --kills 2 --epochs 2 --trainings
 
 Both make all nodes of a small plan through Snakemake in folders of their own: data, three trainings, evaluations,
-tables. With --trainings these are two on fewer pictures, each is killed once it has saved a state, and nothing comes
+tables. With --trainings these are two on fewer images, each is killed once it has saved a state, and nothing comes
 after them. Where a run ends before all kills are spent, the next begins from nothing. Every file of every node but its
 provenance is compared byte by byte; exit status 1 where one differs.
 """
@@ -46,7 +46,7 @@ def lay_out(place: Path, epochs: int, trainings: bool) -> Path:
 
 
 def start(place: Path, trainings: bool) -> subprocess.Popen:
-    """The run, which goes on where the last one was killed."""
+    """The run, which resumes where the last one was killed."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", str(place)]
     command += ["--until", "increment"] if trainings else []
     output = (place / "output.txt").open("a")

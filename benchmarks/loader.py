@@ -22,7 +22,7 @@ from dkd.data.index import Row
 from dkd.training.data import Batches, Sample, Samples
 from dkd.training.recipe import Recipe
 
-PICTURES, CLASSES, RUN = 64, 20, 8
+IMAGES, CLASSES, RUN = 64, 20, 8
 RECIPE = Recipe(
     **{**Train().model_dump(), "batch": 16, "scale": (0.5, 2.0)},
     epochs=1,
@@ -39,9 +39,9 @@ TABLE = classes.label_to_id(range(1, CLASSES + 1), range(16, CLASSES + 1), rest=
 
 
 def draw(root: Path) -> list[Row]:
-    """Pictures of VOC's usual size: blurred colours with grain, JPEG of quality 90; masks of blobs."""
+    """Images of VOC's usual size: blurred colours with grain, JPEG of quality 90; masks of blobs."""
     random, rows = np.random.RandomState(0), []
-    for i in range(PICTURES):
+    for i in range(IMAGES):
         colours = Image.fromarray(random.randint(0, 256, (12, 16, 3), dtype=np.uint8))
         pixels = np.asarray(colours.resize((500, 375), Image.Resampling.BICUBIC)).astype(np.int16)
         grain = random.randint(-12, 13, pixels.shape)
@@ -86,22 +86,22 @@ def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.
     plain, cached = (Samples(shown(root, rows), RECIPE, 1, kept) for kept in (0, 100))
 
     def sample(samples: Samples, i: int):
-        image, labels = samples[(0, i % PICTURES)]
+        image, labels = samples[(0, i % IMAGES)]
         return transforms.normalise(image), labels
 
     def pillow(i: int):
-        row = rows[i % PICTURES]
+        row = rows[i % IMAGES]
         return textbook(root, row, seeds.derive(0, 1, 0, row.id))
 
     return {
         "per-pixel mapping": pillow,
         "dkd": functools.partial(sample, plain),
-        "dkd, decoded pictures kept": functools.partial(sample, cached),
+        "dkd, decoded images kept": functools.partial(sample, cached),
     }
 
 
 def one(root: Path, rows: list[Row]) -> measure.Variants:
-    """A second sample: the first brings in code and, where pictures are kept, their memory."""
+    """A second sample: the first brings in code and, where images are kept, their memory."""
     ways = build(root, rows)
     for way in ways.values():
         way(0)
@@ -128,8 +128,8 @@ def main() -> None:
         rows = draw(root)
         ways = build(root, rows)
         level, moved = 0.0, 0
-        for i in range(PICTURES):
-            (image, labels), (ours, found) = ways["per-pixel mapping"](i), ways["dkd, decoded pictures kept"](i)
+        for i in range(IMAGES):
+            (image, labels), (ours, found) = ways["per-pixel mapping"](i), ways["dkd, decoded images kept"](i)
             level = max(level, ((image - ours).abs().amax((1, 2)) * torch.tensor(transforms.STD) * 255).max().item())
             moved += int((labels != found).sum())
         print(f"largest difference from Pillow: image {level:.3f} of 255 levels, mask {moved} pixels")
@@ -142,15 +142,15 @@ def main() -> None:
         head = ("ms", "per second", "times faster", "peak MB")
         measure.table(("one sample, 500 x 375 to 512 x 512", *head), lines)
 
-        pictures = shown(root, rows)
-        files = Samples(pictures, RECIPE, 1, 0).files
+        images = shown(root, rows)
+        files = Samples(images, RECIPE, 1, 0).files
         image, mask = files[0]
         crop = {key: getattr(RECIPE, key) for key in ("crop", "scale", "ratio", "flip")}
         full = np.array(Image.fromarray(mask).resize((RECIPE.crop, RECIPE.crop), Image.Resampling.NEAREST))
         timed = measure_runs(
             {
                 "a Python call per pixel": lambda i: per_pixel(full),
-                "dkd: decode picture and mask": lambda i: files[i % PICTURES],
+                "dkd: decode image and mask": lambda i: files[i % IMAGES],
                 "dkd: crop, resize, flip": lambda i: transforms.train_sample(image, mask, TABLE, seed=i, **crop),
             }
         )
@@ -160,22 +160,22 @@ def main() -> None:
         for workers in (0, 1, 2):
             for kept in (0, 100):
                 way = f"{workers} workers, {'kept' if kept else 'decoded each time'}"
-                speed[way] = fed(Samples(pictures, RECIPE._replace(epochs=9), 1, kept), workers)
+                speed[way] = fed(Samples(images, RECIPE._replace(epochs=9), 1, kept), workers)
         first = next(iter(speed.values()))
         lines = [(way, each, each / max(int(way[0]), 1), each / first) for way, each in speed.items()]
         measure.table(("through the loader, batch 16", "images/s", "per worker", "times faster"), lines)
 
 
 def fed(samples: Samples, workers: int) -> float:
-    """Pictures per second, the median over the epochs but for the first, which decodes whatever is kept."""
-    batches = Batches(PICTURES, samples.recipe, 1, RECIPE.batch, 0, 1)
+    """Images per second, the median over the epochs but for the first, which decodes whatever is kept."""
+    batches = Batches(IMAGES, samples.recipe, 1, RECIPE.batch, 0, 1)
     gpu = measure.DEVICE.type == "cuda"
     loader, ends = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu)), []
     for _ in range(samples.recipe.epochs):
-        for _ in range(PICTURES // RECIPE.batch):
+        for _ in range(IMAGES // RECIPE.batch):
             next(loader)
         ends.append(time.perf_counter())
-    return PICTURES / statistics.median(late - early for early, late in itertools.pairwise(ends))
+    return IMAGES / statistics.median(late - early for early, late in itertools.pairwise(ends))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ WIDTH = 256
 
 
 def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, computed: torch.dtype | None = None):
-    """Answers of student and teacher, and labels in squares: background, every new class and void.
+    """Outputs of student and teacher, and labels in squares: background, every new class and void.
 
     Values are those of `dtype` (weights: float32, as under autocast), in `computed` where it is given.
     """
     torch.manual_seed(0)
     device, grid = measure.DEVICE, size // 16
 
-    def answer(sizes: tuple[int, ...]) -> Output:
+    def output(sizes: tuple[int, ...]) -> Output:
         logits = [F.interpolate(torch.randn(batch, k, grid // 4, grid // 4), size=(grid, grid)) * 3 - 2 for k in sizes]
         leaves = [torch.rand(batch, WIDTH, grid, grid), *logits, torch.randn(batch, 1, grid, grid)]
         leaves = [leaf.to(dtype) for leaf in leaves] + [torch.randn(k, WIDTH) / 16 for k in sizes]
@@ -28,7 +28,7 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, comput
         steps = len(sizes)
         return Output(features, tuple(rest[:steps]), rest[steps], tuple(rest[steps + 1 :]), (size, size))
 
-    student, teacher = answer((old, new)), answer((old,))
+    student, teacher = output((old, new)), output((old,))
     labels = (
         torch.randint(0, new + 2, (batch, 16, 16)).repeat_interleave(size // 16, 1).repeat_interleave(size // 16, 2)
     )
@@ -58,7 +58,7 @@ def off(variants: measure.Variants, exact: measure.Variants, name: str) -> float
 
 
 def moved(old: int, new: int, batch: int, dtype: torch.dtype) -> int:
-    """Bytes that a loss must at least read and write: answers of both networks, labels and the student's gradients."""
+    """Bytes that a loss must at least read and write: outputs of both networks, labels and the student's gradients."""
     student, teacher, target = inputs(old, new, batch, 512, dtype)
     ours = [student.features, *student.logits, student.auxiliary, *student.weights]
     theirs = [teacher.features, *teacher.logits, *teacher.weights]

@@ -1,4 +1,4 @@
-"""A whole incremental step of optimisation, ResNet-101: network, teacher, losses, optimiser; how it grows."""
+"""A whole incremental step of optimization, ResNet-101: network, teacher, losses, optimizer; how it grows."""
 
 import argparse
 import tempfile
@@ -25,7 +25,7 @@ SPEC = {**config.Model().model_dump(), "pretrained": False}
 
 
 def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: bool, last=False, compiled=False):
-    """One step, as a function of normalised pictures or of its own; `last` = channels_last."""
+    """One step, as a function of normalised images, or of its own; `last` = channels_last."""
     torch.manual_seed(0)
     device, layout = measure.DEVICE, torch.channels_last if last else torch.contiguous_format
     teacher = Segmenter(SPEC, classes[:1]).eval().requires_grad_(False)
@@ -89,7 +89,7 @@ def main() -> None:
         gains = time["plain, float32"] / time[name], time[alike] / time[name], space[alike] / space[name]
         lines.append((name, time[name] * 1e3, space[name], *gains))
     head = ("ms", "peak MB", "times faster", "in the same precision", "times less")
-    measure.table(("step of 2 pictures, 256 x 256", *head), lines)
+    measure.table(("step of 2 images, 256 x 256", *head), lines)
     grow(min(rounds, 2), 2, 256, (128, 384), (1, 4))
     print(f"fed from files, 1 worker: {share((100, 50), 2, 1, (True, False, True)):.1%} of the time is spent waiting")
 
@@ -111,13 +111,13 @@ def grow(rounds: int, batch: int, size: int, sizes: tuple[int, ...], batches: tu
 
 
 def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> float:
-    """Part of the time of a step on crops of 512 that it waits for its pictures, read and decoded by `workers`."""
+    """Part of the time of a step on crops of 512 that it waits for its images, read and decoded by `workers`."""
     step, cuda = build(classes, batch, 512, *kind), measure.DEVICE.type == "cuda"
     with tempfile.TemporaryDirectory() as folder:
-        pictures = loader.shown(Path(folder), loader.draw(Path(folder)))
+        images = loader.shown(Path(folder), loader.draw(Path(folder)))
         recipe = loader.RECIPE._replace(batch=batch, epochs=99)
-        order = Batches(len(pictures), recipe, 1, batch, 0, 1)
-        samples = Samples(pictures, recipe, 1, 0)
+        order = Batches(len(images), recipe, 1, batch, 0, 1)
+        samples = Samples(images, recipe, 1, 0)
         feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
         # The first steps, which start workers and choose kernels, do not count.
         for i in range(-8, 30) if cuda else range(-1, 3):
@@ -142,7 +142,7 @@ def gpu(rounds: int) -> None:
         "dkd, compile": (True, True, False, True),
         "dkd, channels_last, compile": (True, True, True, True),
     }
-    head = ("ms", "images/s", "peak MB", "times faster", "% of time waiting for pictures")
+    head = ("ms", "images/s", "peak MB", "times faster", "% of time waiting for images")
     for classes in ((15, 5), (100, 50)):
         for batch in (8, 24):
             # All networks share one forward: without this, those compiled last are past dynamo's limit and run eagerly.
