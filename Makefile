@@ -1,4 +1,4 @@
-# Everything runs in .venv, made from the project's own files; nothing else has to be set up.
+# All targets run in .venv, which is created from pyproject.toml and constraints.txt.
 PYTHON ?= python3
 CORES ?= $(shell PYTHONPATH=src $(PYTHON) -m dkd.cores 2>/dev/null)
 BIN := .venv/bin
@@ -9,18 +9,18 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
 
-test: lint  ## lint and the tests of every day
+test: lint  ## linters and fast tests
 	$(PYTEST) -m "not slow and not gpu and not browser"
 
-slow-test: .venv/installed  ## the tests that take longer, of real runs mostly
+slow-test: .venv/installed  ## slow tests, mostly of real runs
 	$(PYTEST) -m "slow and not gpu and not browser"
 
-browser-test: .venv/installed  ## the page in Chromium, which is installed on Debian where it is missing
+browser-test: .venv/installed  ## the report in Chromium, which is installed if missing (Debian)
 	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,browser]"
 	$(BIN)/python -m pytest -m browser
 
-bench: .venv/installed  ## the table of docs/performance.md, in some minutes
+bench: .venv/installed  ## the tables of docs/performance.md, in some 10 minutes
 	for part in losses loader evaluate train_step index; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 lint: .venv/installed

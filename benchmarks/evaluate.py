@@ -1,4 +1,4 @@
-"""Evaluation of one image after the forward pass: upsample, predict labels, count."""
+"""Evaluation of one image after the forward pass: upsample, predict labels, count; against the textbook form."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ SIZE = (512, 512)
 
 
 def build(classes: int, shown: int) -> measure.Variants:
-    """`shown` of the classes are somewhere above the threshold."""
+    """Random logits in which `shown` of the classes exceed the threshold somewhere."""
     torch.manual_seed(0)
     grid = F.interpolate(torch.randn(1, classes, 8, 8), size=(32, 32)) * 3 + torch.randn(1, classes, 32, 32)
     grid[:, shown:] = -grid[:, shown:].abs() - 0.1

@@ -1,4 +1,4 @@
-"""Reading all masks once, and what the splits of all steps take after that."""
+"""Time to read all masks once, and time and memory of the splits of all steps from the index."""
 
 import random
 import tempfile

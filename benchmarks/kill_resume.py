@@ -1,13 +1,13 @@
-"""Kills a run at random moments (SIGKILL, it and all of its processes) and compares with one that was left alone.
+"""Kills a run with all of its processes at random moments (SIGKILL) and compares it with an undisturbed run.
 
     python benchmarks/kill_resume.py
     python benchmarks/kill_resume.py --kills 3 --epochs 2
     python benchmarks/kill_resume.py --kills 2 --epochs 2 --trainings
 
-Both make all nodes of a small plan through Snakemake in folders of their own: data, three trainings, evaluations,
-tables. With --trainings these are two on fewer images, each is killed once it has saved a state, and nothing comes
-after them. Where a run ends before all kills are spent, the next begins from nothing. Every file of every node but its
-provenance is compared byte by byte; exit status 1 where one differs.
+Both compute all nodes of a small plan with Snakemake, each in a working directory of its own: data, three trainings,
+evaluations, tables. With --trainings, the plan ends after two trainings on fewer images, and each is killed once it has
+saved a state. If a run ends before all kills were made, the next one starts from an empty directory. All files except
+provenance.json are compared byte by byte; the exit status is 1 if any differs.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SAVE_SECONDS = 0.5
 
 
 def lay_out(place: Path, epochs: int, trainings: bool) -> Path:
-    """A folder to run in: the default data set with a plan of one run."""
+    """A working directory for one run on the default data set."""
     place.mkdir()
     content = {
         "runs": [{"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "method": "dkd", "seed": 0}],
@@ -46,7 +46,7 @@ def lay_out(place: Path, epochs: int, trainings: bool) -> Path:
 
 
 def start(place: Path, trainings: bool) -> subprocess.Popen:
-    """The run, which resumes where the last one was killed."""
+    """Start the run; it resumes where the last one was killed."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", str(place)]
     command += ["--until", "increment"] if trainings else []
     output = (place / "output.txt").open("a")
@@ -54,7 +54,7 @@ def start(place: Path, trainings: bool) -> subprocess.Popen:
 
 
 def goes_on(run: subprocess.Popen, seconds: float) -> bool:
-    """Whether it still runs so many seconds later."""
+    """Whether the process still runs after so many seconds."""
     try:
         run.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -63,12 +63,12 @@ def goes_on(run: subprocess.Popen, seconds: float) -> bool:
 
 
 def states(place: Path) -> list[Path]:
-    """What unfinished trainings have saved."""
+    """Saved states of unfinished trainings."""
     return list(place.glob(".dkd/work/*/state.pt"))
 
 
 def saves(run: subprocess.Popen, place: Path, done: Counter) -> bool:
-    """Wait until a training of a kind that is not yet `done` has saved a state; False where the run ends before."""
+    """Wait until a training of a kind that is not in `done` has saved a state; False if the run ends first."""
     while run.poll() is None:
         kind = busy_with(place)
         if kind.startswith("checkpoints/") and kind not in done and states(place):
@@ -78,7 +78,7 @@ def saves(run: subprocess.Popen, place: Path, done: Counter) -> bool:
 
 
 def kill(run: subprocess.Popen) -> None:
-    """It and whatever it has started."""
+    """The process and all of its descendants."""
     processes = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
     for process in processes:
         try:
@@ -90,13 +90,13 @@ def kill(run: subprocess.Popen) -> None:
 
 
 def busy_with(place: Path) -> str:
-    """What a run is at: the kind of the node that it makes."""
+    """The kind of node that the run is computing."""
     names = [path.name for path in (place / ".dkd" / "scratch").glob("*")]
     return names[0].rpartition("__")[0].split("__shapes")[0].replace("__", "/") if names else "between nodes"
 
 
 def content(place: Path) -> dict[str, str]:
-    """sha256 of every file of every node, as found now."""
+    """sha256 of every file of every node."""
     stamps = [
         path for top in ("data", "checkpoints", "results", "summary") for path in place.glob(f"{top}/**/prov*.json")
     ]
@@ -117,18 +117,18 @@ def content(place: Path) -> dict[str, str]:
 
 
 def finish(run: subprocess.Popen, place: Path) -> None:
-    """Wait for a run that is left alone."""
+    """Wait for an undisturbed run."""
     if run.wait():
         sys.exit((place / "output.txt").read_text())
 
 
 def main() -> None:
-    """Run once undisturbed, then with kills; compare."""
+    """Run once undisturbed, then with kills, and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=20, help="of every training")
-    parser.add_argument("--within", type=float, default=30, help="most seconds from a start to the kill")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of every training")
+    parser.add_argument("--within", type=float, default=30, help="maximum of seconds from a start to the kill")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--trainings", action="store_true", help="kill two small trainings, not at random moments")
     options = parser.parse_args()
     moments, at = random.Random(options.seed), Counter()
@@ -155,7 +155,7 @@ def main() -> None:
                     break
                 kind = busy_with(place)
                 kill(run)
-                # One that has ended meanwhile has nothing to go on from.
+                # A training that has ended meanwhile has no state to resume from.
                 if states(place) or not options.trainings:
                     at[kind] += 1
                 run = start(place, options.trainings)
@@ -167,7 +167,7 @@ def main() -> None:
                 name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
             )
     print(f"{at.total()} kills: " + ", ".join(f"{number} at {kind}" for kind, number in at.most_common()))
-    print(f"trainings that went on from a saved state: {resumed}; runs: {rounds}")
+    print(f"trainings resumed from a saved state: {resumed}; runs: {rounds}")
     print(f"files that differ: {len(differing)} of {rounds * len(expected)}", *differing)
     sys.exit(bool(differing))
 

@@ -1,4 +1,4 @@
-"""One training sample: decode, crop 512, flip, hide labels, normalise; and what workers and the cache give."""
+"""One training sample: decode, crop 512, flip, mask labels, normalise; and images per second with workers and cache."""
 
 import functools
 import itertools
@@ -39,7 +39,7 @@ TABLE = classes.label_to_id(range(1, CLASSES + 1), range(16, CLASSES + 1), rest=
 
 
 def draw(root: Path) -> list[Row]:
-    """Images of VOC's usual size: blurred colours with grain, JPEG of quality 90; masks of blobs."""
+    """Images of the usual size in VOC: blurred colours with noise, JPEG of quality 90; masks of blobs."""
     random, rows = np.random.RandomState(0), []
     for i in range(IMAGES):
         colours = Image.fromarray(random.randint(0, 256, (12, 16, 3), dtype=np.uint8))
@@ -53,13 +53,13 @@ def draw(root: Path) -> list[Row]:
 
 
 def per_pixel(mask: np.ndarray) -> np.ndarray:
-    """A Python call per pixel that hides what the step may not see."""
+    """Labels that the step may not see become 0, by one Python call per pixel."""
     known = {label: label for label in range(16, CLASSES + 1)} | {255: 255}
     return np.vectorize(lambda label: known.get(label, 0))(mask)
 
 
 def textbook(root: Path, row: Row, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pillow, and `per_pixel`."""
+    """The reference: Pillow, and `per_pixel`."""
     image, mask = Image.open(root / row.image).convert("RGB"), Image.open(root / row.mask)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -82,8 +82,8 @@ def shown(root: Path, rows: list[Row]) -> list[Sample]:
 
 
 def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.Tensor, torch.Tensor]]]:
-    """The i-th sample by each way; all draw the same crops."""
-    plain, cached = (Samples(shown(root, rows), RECIPE, 1, kept) for kept in (0, 100))
+    """Functions that return the i-th sample; all draw the same crops."""
+    plain, cached = (Samples(shown(root, rows), RECIPE, 1, megabytes) for megabytes in (0, 100))
 
     def sample(samples: Samples, i: int):
         image, labels = samples[(0, i % IMAGES)]
@@ -96,12 +96,12 @@ def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.
     return {
         "per-pixel mapping": pillow,
         "dkd": functools.partial(sample, plain),
-        "dkd, decoded images kept": functools.partial(sample, cached),
+        "dkd, decoded images cached": functools.partial(sample, cached),
     }
 
 
 def one(root: Path, rows: list[Row]) -> measure.Variants:
-    """A second sample: the first brings in code and, where images are kept, their memory."""
+    """A second sample; the first one loads code and, with a cache, allocates its memory."""
     ways = build(root, rows)
     for way in ways.values():
         way(0)
@@ -109,7 +109,7 @@ def one(root: Path, rows: list[Row]) -> measure.Variants:
 
 
 def measure_runs(work: dict[str, Callable[[int], object]]) -> dict[str, float]:
-    """Median seconds per sample. `RUN` samples at a time: a loader finds its own code and memory in the caches."""
+    """Median seconds per sample, over series of `RUN` samples, so that code and memory are in the processor caches."""
     order = itertools.count()
 
     def run(way):
@@ -129,7 +129,7 @@ def main() -> None:
         ways = build(root, rows)
         level, moved = 0.0, 0
         for i in range(IMAGES):
-            (image, labels), (ours, found) = ways["per-pixel mapping"](i), ways["dkd, decoded images kept"](i)
+            (image, labels), (ours, found) = ways["per-pixel mapping"](i), ways["dkd, decoded images cached"](i)
             level = max(level, ((image - ours).abs().amax((1, 2)) * torch.tensor(transforms.STD) * 255).max().item())
             moved += int((labels != found).sum())
         print(f"largest difference from Pillow: image {level:.3f} of 255 levels, mask {moved} pixels")
@@ -158,16 +158,16 @@ def main() -> None:
 
         speed = {}
         for workers in (0, 1, 2):
-            for kept in (0, 100):
-                way = f"{workers} workers, {'kept' if kept else 'decoded each time'}"
-                speed[way] = fed(Samples(images, RECIPE._replace(epochs=9), 1, kept), workers)
+            for cached in (0, 100):
+                way = f"{workers} workers, {'cached' if cached else 'decoded each time'}"
+                speed[way] = fed(Samples(images, RECIPE._replace(epochs=9), 1, cached), workers)
         first = next(iter(speed.values()))
         lines = [(way, each, each / max(int(way[0]), 1), each / first) for way, each in speed.items()]
         measure.table(("through the loader, batch 16", "images/s", "per worker", "times faster"), lines)
 
 
 def fed(samples: Samples, workers: int) -> float:
-    """Images per second, the median over the epochs but for the first, which decodes whatever is kept."""
+    """Images per second, the median over all epochs but the first, which fills the cache."""
     batches = Batches(IMAGES, samples.recipe, 1, RECIPE.batch, 0, 1)
     gpu = measure.DEVICE.type == "cuda"
     loader, ends = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu)), []

@@ -1,4 +1,4 @@
-"""Loss terms and their gradient from the grid of 1/16: ours against the textbook form, and how ours grows."""
+"""Loss terms and gradients from the feature grid of 1/16: against the textbook form, and how they scale."""
 
 import torch
 from torch.nn import functional as F
@@ -15,7 +15,7 @@ WIDTH = 256
 def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, computed: torch.dtype | None = None):
     """Outputs of student and teacher, and labels in squares: background, every new class and void.
 
-    Values are those of `dtype` (weights: float32, as under autocast), in `computed` where it is given.
+    Values are rounded to `dtype` (weights: float32, as under autocast), then converted to `computed` if given.
     """
     torch.manual_seed(0)
     device, grid = measure.DEVICE, size // 16
@@ -51,14 +51,14 @@ def build(old: int, new: int, batch: int, size: int, dtype=torch.float32, comput
 
 
 def off(variants: measure.Variants, exact: measure.Variants, name: str) -> float:
-    """Largest difference of loss or gradient to the plain form in double precision, relative to the largest value."""
+    """Largest deviation of loss or gradient from the plain form in double precision, relative to the largest value."""
     (total, ours), (expected, theirs) = variants[name](), exact["plain"]()
     pairs = [(total, expected), *((a, b) for a, b in zip(ours, theirs, strict=True) if b is not None)]
     return max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
 
 
 def moved(old: int, new: int, batch: int, dtype: torch.dtype) -> int:
-    """Bytes that a loss must at least read and write: outputs of both networks, labels and the student's gradients."""
+    """Bytes that a loss must at least read and write: outputs of both networks, labels, gradients of the student."""
     student, teacher, target = inputs(old, new, batch, 512, dtype)
     ours = [student.features, *student.logits, student.auxiliary, *student.weights]
     theirs = [teacher.features, *teacher.logits, *teacher.weights]
@@ -66,7 +66,7 @@ def moved(old: int, new: int, batch: int, dtype: torch.dtype) -> int:
 
 
 def copy_speed() -> float:
-    """Bytes per second that a large copy reads and writes."""
+    """Bandwidth of a large copy in bytes per second, reads and writes."""
     a = torch.empty(2**28, device="cuda")
     b = torch.empty_like(a)
     speed = 2 * a.nbytes / measure.seconds({"copy": lambda: b.copy_(a)}, 9)["copy"]
@@ -75,7 +75,7 @@ def copy_speed() -> float:
 
 
 def compare(old: int, new: int, batch: int, dtype: torch.dtype, speed: float) -> None:
-    """Print the plain form and ours for one case; where a copy's `speed` is known, against the bytes that must move."""
+    """Print both forms for one case; with the bandwidth `speed`, also relative to the bytes that must be moved."""
     case = (old, new, batch, 512)
     variants, exact = build(*case, dtype), build(*case, dtype, torch.float64)
     apart = {name: off(variants, exact, name) for name in variants}

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: interleaved rounds, medians, peak memory of each variant in a process of its own."""
+"""What the benchmarks share: interleaved rounds, medians, and the peak memory of each variant in its own process."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ Variants = dict[str, Callable[[], object]]
 
 
 def start() -> None:
-    """Fix the seed and print what machine this is; OMP_NUM_THREADS says how many threads."""
+    """Fix the seed and print the machine; OMP_NUM_THREADS sets the number of threads."""
     torch.manual_seed(0)
     names = [x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
     where = f"{(names or [platform.machine()])[0]}, {torch.get_num_threads()} threads on {cores()} cores"
@@ -26,12 +26,12 @@ def start() -> None:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def seconds(variants: Variants, rounds: int) -> dict[str, float]:
-    """Median time of each; the order changes from round to round, and a first round does not count."""
+    """Median seconds of each variant; the order changes in every round, and the first round is discarded."""
     taken: dict[str, list[float]] = {name: [] for name in variants}
     order, draw = list(variants), random.Random(0)
     for done in range(rounds + 1):
@@ -52,9 +52,9 @@ def _wait() -> None:
 
 
 def peak(build: Callable[..., Variants], name: str, *args) -> float:
-    """MB that `build(*args)[name]` takes at its peak, above what is there before it: resident set, or GPU allocator."""
+    """Peak memory of `build(*args)[name]` in MB above that before the call: resident set, or GPU allocator."""
     if DEVICE.type == "cuda":
-        # Blocks that this process keeps for later would not be there for that one.
+        # Memory that this process has cached is not available to the new one.
         torch.cuda.empty_cache()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak, (build, name, args))
@@ -68,7 +68,7 @@ def _peak(build: Callable[..., Variants], name: str, args: tuple) -> float:
         torch.cuda.reset_peak_memory_stats()
         variants[name]()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    # The libraries' own first use (code pages, thread pools) is not the variant's.
+    # Code and thread pools that libraries load at their first use do not count.
     (torch.rand(64, 64) @ torch.rand(64, 64)).sigmoid().sum().item()
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
@@ -82,7 +82,7 @@ def _status(key: str) -> int:
 
 
 def table(header: tuple[str, ...], rows: list[tuple]) -> None:
-    """Print rows under a header, columns aligned; the first column is text."""
+    """Print rows under a header with aligned columns; the first column is text."""
     cells = [header, *([x if isinstance(x, str) else f"{x:.4g}" for x in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:

@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs/tutorial.md from the finished default run: docs/images/.
+"""Makes the images of README and docs/tutorial.md (docs/images/) from the finished default run.
 
 python benchmarks/pictures.py
 """
@@ -12,9 +12,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from dkd.config import schema as config  # noqa: E402
-from dkd.use import explain  # noqa: E402
-from dkd.use import images as photos  # noqa: E402
+from dkd.config import read  # noqa: E402
+from dkd.use import explain, images  # noqa: E402
 from dkd.use.predict import Predictor, write  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 from pipeline.publish import METRICS  # noqa: E402
@@ -24,8 +23,8 @@ PICTURE, CLASS = "images/val_00094.png", "cross"
 
 
 def main() -> None:
-    """Figures of the page, one class explained by two methods, and one picture labelled."""
-    plan = plans.build(config.load(ROOT / "params.yaml"))
+    """Figures of the report, one class explained for two methods, and one labelled image."""
+    plan = plans.build(read.load(ROOT / "params.yaml"))
     folders = {node.place: ROOT / node.folder for node in plan.nodes.values()}
     base = folders["checkpoints/base/shapes/overlap/4/s0"]
     picture = folders["data/made/shapes"] / PICTURE
@@ -34,11 +33,11 @@ def main() -> None:
         shutil.copyfile(ROOT / METRICS / f"{name}.png", OUT / f"{name}.png")
     for method in ("finetune", "dkd"):
         last = folders[f"checkpoints/increment/shapes/overlap/4+1+1/{method}-s0"]
-        figure = explain.explain(last, photos.read(picture), CLASS, base)
-        figure.png(0.75).save(OUT / f"explain-{method}.jpg", quality=85, optimize=True)
-    predictor, place = Predictor(last, "cpu", threads=1), ROOT / ".dkd" / "pictures"
+        figure = explain.explain(last, images.read(picture), CLASS, base, "cpu")
+        figure.savefig(OUT / f"explain-{method}.jpg", dpi=80, pil_kwargs={"quality": 85, "optimize": True})
+    predictor, place = Predictor(last, "cpu", size=None, tile=1024, threads=1), ROOT / ".dkd" / "pictures"
     shutil.rmtree(place, ignore_errors=True)
-    write(predictor, [photos.Photo(picture, "one")], place)
+    write(predictor, [images.ImageFile(picture, "one")], place, 0)
     with Image.open(place / "overlays" / "one.jpg") as overlay:
         overlay.save(OUT / "overlay.png", optimize=True)
     shutil.rmtree(place)

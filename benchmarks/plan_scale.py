@@ -1,10 +1,10 @@
-"""Prints how long planning, `status` and `snakemake -n` take as the number of runs grows; trains nothing.
+"""Prints the time of planning, `status` and `snakemake -n` by number of runs; trains nothing.
 
     python benchmarks/plan_scale.py
     python benchmarks/plan_scale.py --runs 10 100 --made
 
-The runs are those of a real study: class orders x seeds x all methods, scenario 15-1 on 20 classes. With --made the
-nodes lie on disk as if they had been made (`snakemake -n` then finds nothing to do), else none does.
+The runs are those of a real study: class orders x seeds x all methods, scenario 15-1 on 20 classes. With --made, all
+nodes are on disk as if they had been computed, so `snakemake -n` finds nothing to do; otherwise none is.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from dkd.config import schema as config  # noqa: E402
+from dkd.config import methods, read  # noqa: E402
 from pipeline import code_digest, provenance  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 
@@ -32,7 +32,7 @@ ORDERS = 20
 
 
 def lay_out(place: Path, runs: int) -> None:
-    """params.yaml with so many runs, and a data set for them to name."""
+    """Write params.yaml with so many runs, and their data set."""
     root = place / "data" / "raw" / "study"
     for part in ("images", "masks", "splits"):
         (root / part).mkdir(parents=True)
@@ -41,8 +41,8 @@ def lay_out(place: Path, runs: int) -> None:
     (root / "classes.txt").write_text("\n".join(names) + "\n")
     orders = [random.Random(number).sample(range(1, CLASSES + 1), CLASSES) for number in range(ORDERS)]
     # All methods and orders with one seed, then the next seed.
-    methods = [name for name in config.methods() if name != "joint"]
-    study = itertools.product(range(runs), range(ORDERS), methods)
+    compared = [name for name in methods.options() if name != "joint"]
+    study = itertools.product(range(runs), range(ORDERS), compared)
     items = [
         {
             "name": f"run{number}",
@@ -59,9 +59,9 @@ def lay_out(place: Path, runs: int) -> None:
 
 
 def make(place: Path) -> None:
-    """Lay down every node of the plan with its record and one small file."""
+    """Write every node of the plan with its provenance and one small file."""
     os.chdir(place)
-    plan = plans.build(config.load())
+    plan = plans.build(read.load())
     digests: dict[str, str] = {}
     for node in plan.nodes.values():
         folder = Path(node.folder)
@@ -80,7 +80,7 @@ def make(place: Path) -> None:
 
 
 def timed(place: Path, *command: str) -> float:
-    """Seconds that a command takes."""
+    """Seconds that the command takes."""
     started = time.monotonic()
     path = f"{ROOT}:{ROOT / 'src'}"
     done = subprocess.run(
@@ -100,12 +100,12 @@ def planned(place: Path) -> tuple[float, int]:
     """Seconds from params.yaml to all keys, and the number of nodes."""
     os.chdir(place)
     started = time.monotonic()
-    plan = plans.build(config.load())
+    plan = plans.build(read.load())
     return time.monotonic() - started, len(plan.nodes)
 
 
 def main() -> None:
-    """One row per number of runs."""
+    """Print one row per number of runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--made", action="store_true", help="with all nodes on disk")

@@ -1,9 +1,9 @@
-"""Runs a params file in a working directory of its own and prints the table that README and docs/results.md quote.
+"""Runs a params file in a working directory of its own and prints the tables of README and docs/results.md.
 
     python benchmarks/run.py benchmarks/shapes.yaml
-    python benchmarks/run.py benchmarks/camvid.yaml --root /where/camvid/lies
+    python benchmarks/run.py benchmarks/camvid.yaml --root /path/to/camvid
 
-The work lies in runs/NAME and is kept: the next call goes on from there, and prints the same table if nothing changed.
+Results are kept in runs/NAME. The next call continues from there, and prints the same table if nothing has changed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ COLUMNS = ("all", "base", "new", "harmonic", "forgetting")
 
 
 def cell(values: dict, decimals: int = 1) -> str:
-    """ "61.3 ± 0.8", without the deviation for a single run, "-" for nothing."""
+    """Mean and standard deviation as "61.3 ± 0.8"; "61.3" for a single run, "-" if there is no value."""
     if values["mean"] is None:
         return "-"
     spread = f" ± {values['sd']:.{decimals}f}" if values["sd"] is not None else ""
@@ -34,15 +34,15 @@ def cell(values: dict, decimals: int = 1) -> str:
 
 
 def head(row: dict) -> tuple[str, ...]:
-    """What a paired difference is of."""
+    """The two methods of a paired difference, and the setting that they share."""
     return tuple(row[key] for key in ("dataset", "scenario", "setting", "method", "than"))
 
 
 def main() -> None:
-    """Run, then print one row per group of runs that differ in their seed only."""
+    """Run, then print one row per group of runs that differ only in their seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("params", type=Path)
-    parser.add_argument("--root", type=Path, help="root of the data set, where the params file leaves it open")
+    parser.add_argument("--root", type=Path, help="root of the data set, if the params file has none")
     parser.add_argument("--cores", type=int, default=cores.available())
     options = parser.parse_args()
 
@@ -54,7 +54,7 @@ def main() -> None:
     (place / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     started = time.monotonic()
     command = [sys.executable, "-m", "snakemake", "--cores", str(options.cores), "--directory", str(place)]
-    # Asked to stop, it ends Snakemake, whose jobs then save what they have and end too.
+    # On SIGTERM, Snakemake is stopped as well; its jobs save their states and end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         done = subprocess.run(command, cwd=ROOT)

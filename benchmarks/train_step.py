@@ -1,4 +1,4 @@
-"""A whole incremental step of optimization, ResNet-101: network, teacher, losses, optimizer; how it grows."""
+"""A whole optimization step of incremental training: ResNet-101, teacher, losses, optimizer; and how it scales."""
 
 import argparse
 import tempfile
@@ -25,7 +25,7 @@ SPEC = {**config.Model().model_dump(), "pretrained": False}
 
 
 def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: bool, last=False, compiled=False):
-    """One step, as a function of normalised images, or of its own; `last` = channels_last."""
+    """One step as a function of normalised images (random ones by default); `last`: channels_last."""
     torch.manual_seed(0)
     device, layout = measure.DEVICE, torch.channels_last if last else torch.contiguous_format
     teacher = Segmenter(SPEC, classes[:1]).eval().requires_grad_(False)
@@ -80,7 +80,7 @@ def main() -> None:
         "dkd, bf16": (True, True, True),
     }
     if devices.imitates_bf16():
-        print("bf16: left out, since this CPU imitates it")
+        print("bf16: left out, since this CPU emulates it")
         kinds = {name: kind for name, kind in kinds.items() if not kind[1]}
     time = measure.seconds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds)
     space, lines = {name: measure.peak(only, "step", *case, *kind) for name, kind in kinds.items()}, []
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def grow(rounds: int, batch: int, size: int, sizes: tuple[int, ...], batches: tuple[int, ...]) -> None:
-    """Time and memory of a step in float32 against classes, pixels and batch, one of them at a time."""
+    """Time and memory of a step in float32 by number of classes, pixels and images, one of them at a time."""
     cases = [(classes, batch, size) for classes in (20, 50, 100, 150)]
     cases += [(100, batch, other) for other in sizes] + [(100, other, size) for other in batches]
     work = {case: build((case[0] - 5, 5), *case[1:], True, False, True) for case in cases}
@@ -111,15 +111,15 @@ def grow(rounds: int, batch: int, size: int, sizes: tuple[int, ...], batches: tu
 
 
 def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> float:
-    """Part of the time of a step on crops of 512 that it waits for its images, read and decoded by `workers`."""
+    """Share of the time that a step on crops of 512 waits for images, which `workers` processes read and decode."""
     step, cuda = build(classes, batch, 512, *kind), measure.DEVICE.type == "cuda"
     with tempfile.TemporaryDirectory() as folder:
-        images = loader.shown(Path(folder), loader.draw(Path(folder)))
+        drawn = loader.shown(Path(folder), loader.draw(Path(folder)))
         recipe = loader.RECIPE._replace(batch=batch, epochs=99)
-        order = Batches(len(images), recipe, 1, batch, 0, 1)
-        samples = Samples(images, recipe, 1, 0)
+        order = Batches(len(drawn), recipe, 1, batch, 0, 1)
+        samples = Samples(drawn, recipe, 1, 0)
         feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
-        # The first steps, which start workers and choose kernels, do not count.
+        # The first steps start workers and select kernels, and do not count.
         for i in range(-8, 30) if cuda else range(-1, 3):
             asked = time.perf_counter()
             if i <= 0:
@@ -133,7 +133,7 @@ def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> fl
 
 
 def gpu(rounds: int) -> None:
-    """512 x 512 in bf16; what is fastest is what CUDA runs should use."""
+    """Variants at 512 x 512 in bf16, to find the fastest one for CUDA."""
     workers = measure.cores()
     kinds = {
         "plain": (False, True),
@@ -145,7 +145,7 @@ def gpu(rounds: int) -> None:
     head = ("ms", "images/s", "peak MB", "times faster", "% of time waiting for images")
     for classes in ((15, 5), (100, 50)):
         for batch in (8, 24):
-            # All networks share one forward: without this, those compiled last are past dynamo's limit and run eagerly.
+            # All networks share one forward; without a reset, the last ones exceed the recompile limit and run eagerly.
             torch.compiler.reset()
             case = (classes, batch, 512)
             time, lines = measure.seconds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds), []

@@ -11,7 +11,7 @@ from typing import Annotated
 import humanfriendly
 import typer
 
-from dkd.config import schema as config
+from dkd.config import read
 from dkd.errors import InputError, one_line
 from pipeline import adopt, garbage, plan, publish, raw_digest, rules, states, status, store
 
@@ -27,7 +27,7 @@ Verify = Annotated[bool, typer.Option("--verify", help="Read every file, not onl
 
 
 def _plan() -> plan.Plan:
-    return plan.build(config.load())
+    return plan.build(read.load())
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def main() -> None:
     try:
         app()
     except (InputError, OSError) as error:
-        sys.exit(one_line(error))
+        sys.exit(one_line(error, None))
     except KeyboardInterrupt:
         sys.exit(130)
 

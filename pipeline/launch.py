@@ -105,7 +105,7 @@ def main() -> int:
         return 128 + signal.SIGINT
     except BaseException as error:
         known = isinstance(error, InputError | OSError)
-        words = one_line(error).removeprefix("dkd: ") if known else traceback.format_exc()
+        words = one_line(error, None).removeprefix("dkd: ") if known else traceback.format_exc()
         (place / f"fault-{rank}").write_text(words, encoding="utf-8")
         return 1
     return 0

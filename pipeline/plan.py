@@ -106,7 +106,7 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
 
 
 def build(config: Any) -> Plan:
-    """The plan of a resolved configuration (`dkd.config.Config`).
+    """The plan of a resolved configuration (`dkd.config.schema.Config`).
 
     Raises InputError where raw data is missing or code does not hold together.
     """

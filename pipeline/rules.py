@@ -9,6 +9,7 @@ from typing import NamedTuple
 CHECKPOINT = ("model.safetensors", "step.json", "train.csv")
 TABLES = ("steps.csv", "classes.csv", "groups.csv", "differences.csv", "table.txt")
 FIGURES = tuple(f"{name}.png" for name in ("miou", "classes", "forgetting", "confusion", "training", "drift"))
+FIGURES_PDF = tuple(name.replace(".png", ".pdf") for name in FIGURES)
 NUMBERS = tuple(f"{name}.csv" for name in ("forgetting", "confusion", "training", "drift", "cost"))
 
 
@@ -58,7 +59,7 @@ RULES = {
         "report",
         "report",
         "page of all results",
-        ("index.html", *FIGURES, *NUMBERS),
+        ("index.html", *FIGURES, *FIGURES_PDF, *NUMBERS),
         report=(("Figures", FIGURES), ("Tables", NUMBERS)),
     ),
 }

@@ -52,9 +52,9 @@ class Run:
 
     def _build(self) -> plans.Plan:
         # Jobs are started without it.
-        from dkd.config import schema as config
+        from dkd.config import read
 
-        plan = plans.build(config.load())
+        plan = plans.build(read.load())
         if DVC_STAGE in os.environ:
             dvc.check_deps(plan)
         return plan
@@ -182,7 +182,7 @@ def _or_exit(call: Callable[[], T]) -> T:
     try:
         return call()
     except (InputError, OSError) as error:
-        sys.exit(one_line(error))
+        sys.exit(one_line(error, None))
 
 
 def _plain(text: str) -> str:

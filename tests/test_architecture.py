@@ -21,3 +21,10 @@ def test_the_workflow_knows_no_tensors():
     code = "import sys\nfor x in ('torch', 'timm', 'torchvision', 'accelerate'): sys.modules[x] = None\nimport "
     path = f"{ROOT}:{ROOT / 'src'}"
     subprocess.run([sys.executable, "-c", code + ", ".join(names)], check=True, env={"PYTHONPATH": path}, cwd=ROOT)
+
+
+def test_the_science_needs_neither_the_workflow_nor_the_command_line():
+    """`import dkd.training.loop` works where pydantic, typer, snakemake and dvc are not installed."""
+    code = "import sys\nfor x in ('pydantic', 'typer', 'snakemake', 'dvc'): sys.modules[x] = None\nimport "
+    names = "dkd.training.loop, dkd.evaluate, dkd.report.tables, dkd.data.shapes"
+    subprocess.run([sys.executable, "-c", code + names], check=True, env={"PYTHONPATH": str(ROOT / "src")}, cwd=ROOT)

@@ -1,7 +1,7 @@
-"""Whatever is wrong with params, pictures or disk: one line says so, the run fails, and nothing half-made remains.
+"""Faulty params, images and disks: the run fails with one line, and leaves no incomplete node.
 
-Every case runs the real workflow on real files; what was finished before the fault stays. These are some faults of
-every place where one is found: params, method, files, index, split, training. All others stand in the tests of dkd.
+Each case runs the real workflow on real files; nodes that were finished before stay. There are one or two faults for
+each stage that detects them: params, method, files, index, split, training. The tests of dkd cover the others.
 """
 
 import os
@@ -31,7 +31,7 @@ PARAMS = {
 
 
 def params(**changes):
-    """A fault that lies in params.yaml: sections laid over the ones that work."""
+    """A fault in params.yaml: sections merged into those that work."""
 
     def damage(place: Path):
         laid_over = {key: {**PARAMS.get(key, {}), **value} for key, value in changes.items() if key != "runs"}
@@ -67,30 +67,29 @@ def method_file(text):
 
 
 def only_first_classes(place: Path):
-    """No picture shows the classes of the last step."""
+    """No image shows the classes of the last step."""
     for path in (place / "pictures" / "masks").iterdir():
         mask = np.array(Image.open(path))
         Image.fromarray(np.where(mask > 4, 0, mask).astype(np.uint8)).save(path)
 
 
-# name: damage, words of the line, whether the index was finished before the fault
+# name: damage, what the line has to name, whether the index was finished before
 CASES = {
-    "unknown key": (params(train={"bach": 8}), "params.yaml: train.bach: unknown key; did you mean 'batch'?", False),
-    "method that is no Python": (method_file("def loss(:"), "mine.py, line 1: not readable as Python", False),
-    "root that is not there": (params(data={"root": "elsewhere"}), "not found at elsewhere", False),
-    "no masks": (lambda place: shutil.rmtree(place / "pictures" / "masks"), "has no masks", False),
-    "no class list": (without("classes.txt"), "classes.txt: No such file", False),
-    "missing mask": (without("masks/train_00003.png"), "train_00003.png: mask is missing", False),
-    "image that breaks off": (cut("images/train_00003.png", 1500), "train_00003.png: image can't be decoded", True),
-    "label outside the list": (on_mask(labelled), "train_00003.png: label 9 is outside the class list (0..6, 255 = void)", False),
-    "empty step": (only_first_classes, "step 1 (ring, star): no train image shows its classes", True),
-    "unknown backbone": (params(model={"backbone": "resnet99"}), "timm knows no backbone 'resnet99'", True),
+    "unknown key": (params(train={"bach": 8}), ["params.yaml: train.bach: unknown key; did you mean 'batch'?"], False),
+    "method that is no Python": (method_file("def loss(:"), ["mine.py, line 1: not readable as Python"], False),
+    "root that is not there": (params(data={"root": "elsewhere"}), ["params.yaml: runs[0]: ", "not found at elsewhere", "set data.root"], False),
+    "no class list": (without("classes.txt"), ["classes.txt: No such file"], False),
+    "missing mask": (without("masks/train_00003.png"), ["train_00003.png", "mask", "missing"], False),
+    "image that breaks off": (cut("images/train_00003.png", 1500), ["train_00003.png", "image", "decode"], True),
+    "label outside the list": (on_mask(labelled), ["train_00003.png", "label 9", "(0..6, 255 = void)"], False),
+    "empty step": (only_first_classes, ["step 1 (ring, star)"], True),
+    "unknown backbone": (params(model={"backbone": "resnet99"}), ["timm", "'resnet99'"], True),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory) -> Path:
-    """A checkout with pictures, on which nothing has run."""
+    """A checkout with images, in which nothing has run."""
     place = tmp_path_factory.mktemp("sound") / "checkout"
     place.mkdir()
     for name in ("src", "pipeline", "profiles"):
@@ -110,23 +109,23 @@ def snakemake(place: Path, prefix=()) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
 
 
-def check(place: Path, done: subprocess.CompletedProcess, words: str, indexed: bool):
+def check(place: Path, done: subprocess.CompletedProcess, words: list[str], indexed: bool):
     output = done.stdout + done.stderr
     lines = [line for line in output.splitlines() if line.startswith("dkd: ")]
-    # What makes a job fail is said where it happens, and once more, with the job's name, as the last line of all.
+    # The job reports the reason, and the last line repeats it with the name of the job.
     reasons = {re.sub(r" \([^()]*, log: [^()]*\)$", "", line) for line in lines}
     assert done.returncode != 0 and len(reasons) == 1, output
-    assert words in lines[0] and "Traceback" not in output, output
+    assert all(word in lines[0] for word in words) and "Traceback" not in output, output
     assert done.stderr.rstrip().splitlines()[-1] == lines[-1], output
     for top in ("data/index", "data/tasks", "checkpoints", "results", "panels", "summary", "report"):
         for folder in (place / top).rglob("*-????????????"):
-            assert (folder / "provenance.json").is_file(), f"{folder} is half-made"
+            assert (folder / "provenance.json").is_file(), f"{folder} is incomplete"
     assert not list((place / ".dkd" / "scratch").glob("*"))
-    assert bool(list(place.glob("data/index/*/provenance.json"))) == indexed, "what was finished stays"
+    assert bool(list(place.glob("data/index/*/provenance.json"))) == indexed, "finished nodes stay"
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_one_line_and_nothing_half_made(sound, tmp_path, name):
+def test_one_line_and_no_incomplete_node(sound, tmp_path, name):
     damage, words, indexed = CASES[name]
     place = Path(shutil.copytree(sound, tmp_path / "checkout"))
     damage(place)
@@ -134,7 +133,7 @@ def test_one_line_and_nothing_half_made(sound, tmp_path, name):
 
 
 def mounted(*commands: str) -> tuple[str, ...]:
-    """A prefix under which `commands` have changed what is mounted; skips where that is not allowed."""
+    """A prefix that runs a command with other mounts, made by `commands`; skips where that is not allowed."""
     prefix = ("unshare", "-m", "sh", "-ec", "; ".join([*commands, 'exec "$@"']), "sh")
     if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode:
         pytest.skip("mounting needs rights that this user does not have")
@@ -146,18 +145,18 @@ def test_a_target_that_is_read_only(sound, tmp_path):
     target = place / "data" / "tasks"
     target.mkdir(parents=True)
     done = snakemake(place, mounted(f"mount --bind {target} {target}", f"mount -o remount,ro,bind {target}"))
-    check(place, done, "Read-only file system", indexed=False)
+    check(place, done, ["Read-only file system"], indexed=False)
 
 
 def test_a_disk_that_is_full(sound, tmp_path):
-    """The checkout lies on a disk with room for tables, not for a checkpoint."""
+    """The disk of the checkout has room for tables, but not for a checkpoint."""
     disk, place = tmp_path / "disk", tmp_path / "checkout"
     disk.mkdir()
     place.mkdir()
     used = sum(path.stat().st_blocks * 512 for path in sound.rglob("*"))
     make = f"mount -t tmpfs -o size={used // 1024 + 900}k none {disk}; cp -a {sound}/. {disk}; cd {disk}"
-    # What is on the disk goes with the namespace: keep a copy to look at.
+    # The disk vanishes with the namespace, so the result is copied.
     *start, _, name = mounted(make)
     prefix = (*start, f'{make}; code=0; "$@" || code=$?; cp -a {disk}/. {place}; exit $code', name)
     done = snakemake(sound, prefix)
-    check(place, done, "No space left on device", indexed=True)
+    check(place, done, ["No space left on device"], indexed=True)

@@ -1,8 +1,8 @@
-"""Puts the metrics of all runs into tables."""
+"""Makes the tables over all runs."""
 
 from pathlib import Path
 
-from dkd.report import tables as summary
+from dkd.report import tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None:
@@ -11,4 +11,4 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> None
         each["name"]: [inputs[f"{each['name']}/{step}"] / "metrics.json" for step in each["steps"]]
         for each in params["runs"]
     }
-    summary.write(params["runs"], found, params["decimals"], out)
+    tables.write(params["runs"], found, params["decimals"], out)

@@ -1,36 +1,39 @@
-"""How many CPU cores this process may use; `python -m dkd.cores` prints it. Needs nothing but Python."""
+"""The number of CPU cores that this process may use; `python -m dkd.cores` prints it. Needs nothing but Python."""
 
 import os
 from pathlib import Path
 
+ROOT = Path("/")
+"""Folder that holds `proc` and `sys`."""
 
-def available(root: str | Path = "/") -> int:
-    """Cores that the process may run on, or fewer where a container's quota allows less; at least 1.
 
-    A quota of parts of a core is rounded up; what can't be read limits nothing. `root` is where `proc` and `sys` lie.
+def available() -> int:
+    """Cores that the process may run on, or the quota of its container if that is less; at least 1.
+
+    A quota is rounded up to whole cores. Limits that cannot be read are ignored.
     """
     try:
         cores = len(os.sched_getaffinity(0))
     except (AttributeError, OSError):
         cores = os.cpu_count() or 1
-    return max(1, min([cores, *_quotas(Path(root))]))
+    return max(1, min([cores, *_quotas()]))
 
 
-def _quotas(root: Path) -> list[int]:
-    """The limits, in cores rounded up, of the control groups of this process and of all above them."""
-    top = root / "sys" / "fs" / "cgroup"
+def _quotas() -> list[int]:
+    """Limits, in cores rounded up, of the control groups of this process and of all groups above them."""
+    top = ROOT / "sys" / "fs" / "cgroup"
     found = []
-    for line in _text(root / "proc" / "self" / "cgroup").splitlines():
+    for line in _text(ROOT / "proc" / "self" / "cgroup").splitlines():
         number, controllers, own = [*line.split(":", 2), "", ""][:3]
         if number == "0" and not controllers:
-            # Version 2, alone or beside version 1.
+            # Version 2, alone or together with version 1.
             tops, limit = (top, top / "unified"), _v2
         elif "cpu" in controllers.split(","):
             tops, limit = (top / controllers, top / "cpu"), _v1
         else:
             continue
         for folder in tops:
-            # Inside a container, the path can be the host's while the container's own group is the top.
+            # Inside a container, this path can be the host's, while the container sees its own group as the top.
             parts = [part for part in own.split("/") if part not in ("", ".", "..")]
             groups = [folder.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
             found += [cores for group in groups if (cores := limit(group)) is not None]
@@ -48,7 +51,7 @@ def _v1(group: Path) -> int | None:
 
 
 def _cores(quota: str, period: str) -> int | None:
-    """Quota by period, rounded up; None where there is no limit, as with "max" and -1."""
+    """Quota divided by period, rounded up; None if there is no limit ("max" or -1)."""
     if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None
     return max(1, -(-int(quota) // int(period)))

@@ -1,18 +1,18 @@
-"""The exception for what the user can correct, and how it is shown; knows nothing of where it is raised."""
+"""The exception for errors that the user can correct, and the line that it is shown as."""
 
 import errno
 from pathlib import Path
 
 
 class InputError(Exception):
-    """A fault in what the user gave: one line that says what is wrong, where, and what to do.
+    """An error in the user's input: one line that says what is wrong, where, and what to do.
 
-    Entry points print the message as it is and exit with status 1; any other exception is a defect of ours.
+    Entry points print the line and exit with status 1; any other exception except OSError is a bug.
     """
 
 
-def one_line(error: Exception, place: Path | None = None) -> str:
-    """An InputError or an OSError as one line; `place` is named where an OSError names no file."""
+def one_line(error: Exception, place: Path | None) -> str:
+    """An InputError or an OSError as one line; `place` stands in where an OSError names no file."""
     if not isinstance(error, OSError):
         words = str(error)
     else:

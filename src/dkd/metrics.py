@@ -61,17 +61,3 @@ def summary(counts: np.ndarray, names: Sequence[str], base: int, count_backgroun
 def _means(per_id: Sequence[float | None], base: int, first: int) -> dict[str, float | None]:
     old, new = mean(per_id[first : base + 1]), mean(per_id[base + 1 :])
     return {"all": mean(per_id[first:]), "base": old, "new": new, "harmonic": harmonic(old, new)}
-
-
-def forgetting(per_class: Sequence[dict[str, float | None]], earlier: Sequence[str]) -> float | None:
-    """Mean over `earlier` (classes of steps before the last) of the best IoU at any earlier step minus the last IoU.
-
-    per_class: IoU by class name, one dict per step. In percentage points; None if there is one step only.
-    """
-    *before, last = per_class
-    lost = []
-    for name in earlier:
-        best = [step[name] for step in before if step.get(name) is not None]
-        if best and last.get(name) is not None:
-            lost.append(max(best) - last[name])
-    return mean(lost)

@@ -11,19 +11,19 @@ from dkd import cores
 
 
 @pytest.fixture(autouse=True)
-def affinity(monkeypatch):
-    """The process may run on 16 cores."""
+def machine(monkeypatch, tmp_path):
+    """The process may run on 16 cores; `tmp_path` holds proc and sys."""
+    monkeypatch.setattr(cores, "ROOT", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
 
 
-def system(root: Path, membership: str, files: dict[str, str]) -> Path:
+def system(root: Path, membership: str, files: dict[str, str]) -> None:
     (root / "proc" / "self").mkdir(parents=True)
     (root / "proc" / "self" / "cgroup").write_text(membership)
     for name, content in files.items():
         path = root / "sys" / "fs" / "cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    return root
 
 
 V2 = "0::/a/b\n"
@@ -60,16 +60,17 @@ def v1(folder: str, quota: int, period: int = 100000) -> dict[str, str]:
     ],
 )
 def test_the_tightest_quota_counts(tmp_path, membership, files, expected):
-    assert cores.available(system(tmp_path, membership, files)) == expected
+    system(tmp_path, membership, files)
+    assert cores.available() == expected
 
 
-def test_without_a_quota_the_affinity_counts(tmp_path, monkeypatch):
-    assert cores.available(tmp_path) == 16
+def test_without_a_quota_the_affinity_counts(monkeypatch):
+    assert cores.available() == 16
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert cores.available(tmp_path) == 7
+    assert cores.available() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cores.available(tmp_path) == 1
+    assert cores.available() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

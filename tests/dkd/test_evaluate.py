@@ -14,8 +14,8 @@ from dkd.data import catalog, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from tests import plain
+from tests.dkd.command import run
 from tests.dkd.conftest import RUNTIME, SCORING, SPEC, prepare
-from tests.dkd.test_cli import run
 
 QUICK = ["--set", "evaluate.crop=32", "--device", "cpu"]
 
@@ -90,7 +90,7 @@ def test_a_central_square_of_void_is_one_line(network, pictures, tmp_path, monke
         Image.fromarray(wide).save(path)
         Image.new("RGB", (96, 32)).save(pictures / "images" / path.name)
     line = refused(monkeypatch, tmp_path / "out", network, "--data", pictures)
-    assert line.startswith(f"dkd: {pictures}: protocol paper finds nothing to judge") and "=full_image" in line
+    assert line.startswith(f"dkd: {pictures}: the protocol paper finds no labelled pixel") and "=full_image" in line
     whole = ["--set", "evaluate.protocol=full_image", *QUICK]
     run(monkeypatch, "evaluate", network, "--data", pictures, "--out", tmp_path / "out", *whole)
 

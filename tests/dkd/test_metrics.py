@@ -72,9 +72,3 @@ def test_all_is_the_mean_over_classes_not_over_groups():
     found = metrics.summary(counts, [str(k) for k in range(151)], base=100, count_background=True, absent="leave_out")
     assert found["all"] == pytest.approx((101 * found["base"] + 50 * found["new"]) / 151)
     assert abs(found["all"] - (found["base"] + found["new"]) / 2) > 1
-
-
-def test_forgetting_is_the_best_before_less_the_last():
-    steps = [{"a": 80.0, "b": 50.0}, {"a": 60.0, "b": 70.0, "c": 40.0}, {"a": 50.0, "b": 60.0, "c": 50.0, "d": 9.0}]
-    assert metrics.forgetting(steps, ["a", "b", "c"]) == pytest.approx((30 + 10 - 10) / 3)
-    assert metrics.forgetting(steps[:1], []) is None

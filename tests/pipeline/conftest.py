@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from dkd.config import schema as config
+from dkd.config import read
 from pipeline import ROOT, code_digest, job, plan_file, provenance, raw_digest
 from pipeline import plan as plans
 from pipeline.rules import RULES
@@ -31,7 +31,7 @@ class Workplace:
 
     def params(self, **content):
         (self.path / "params.yaml").write_text(yaml.safe_dump(content))
-        self.plan = plans.build(config.load(self.path / "params.yaml"))
+        self.plan = plans.build(read.load(self.path / "params.yaml"))
 
     def edit(self, name, old, new):
         """Replace words in a module of a copy of the project, which is the code from now on; plan again."""
@@ -43,7 +43,7 @@ class Workplace:
         path = copy / name
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-        self.plan = plans.build(config.load(self.path / "params.yaml"))
+        self.plan = plans.build(read.load(self.path / "params.yaml"))
 
     def stage(self, rule, run):
         module = ModuleType(f"pipeline.stages.{rule}")

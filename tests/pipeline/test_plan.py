@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from snakemake.io import PeriodicityDetector
 
-from dkd.config import schema as config
+from dkd.config import read
 from dkd.errors import InputError
 from pipeline import plan as plans
 from pipeline.rules import RULES
@@ -26,7 +26,7 @@ def build(tmp_path, monkeypatch):
     def build(*runs, **sections):
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump({"runs": [{**FIRST, **run} for run in runs], **sections}))
-        return plans.build(config.load(path))
+        return plans.build(read.load(path))
 
     return build
 
@@ -318,7 +318,7 @@ def test_a_method_is_not_in_the_code_of_another():
 
 def test_the_shipped_params_make_a_plan(monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
-    assert plans.build(config.load("params.yaml")).of("summary")
+    assert plans.build(read.load("params.yaml")).of("summary")
 
 
 def test_replay_has_a_memory_for_each_step(build):

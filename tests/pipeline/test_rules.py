@@ -71,9 +71,9 @@ def test_no_other_file_lists_the_folders():
 
 STANDINS = """
 import json
-from dkd.config import schema as config
+from dkd.config import read
 from pipeline import job, plan, plan_file, provenance
-run = plan_file.Run(plan.build(config.load()), {}, [], [])
+run = plan_file.Run(plan.build(read.load()), {}, [], [])
 found = {}
 for folder, node in run.plan.nodes.items():
     job.make(run, folder)

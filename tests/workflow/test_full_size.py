@@ -15,7 +15,7 @@ from dkd import scenario
 from dkd.data import index as index_file
 from dkd.data import tasks
 from tests.conftest import ROOT, SHARED
-from tests.dkd.test_cli import run
+from tests.dkd.command import run
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 WIDTH = 64

@@ -70,4 +70,4 @@ def test_one_file_is_a_method(tmp_path):
     ), output
     method.write_text(text.replace('"mse": 1.0', '"mse": print'))
     code, output = run(tmp_path, "-n")
-    assert code and "logit_mse.py: OPTIONS can't be read" in output and "Traceback" not in output
+    assert code and "logit_mse.py: OPTIONS cannot be read" in output and "Traceback" not in output

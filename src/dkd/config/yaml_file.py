@@ -1,6 +1,7 @@
-"""Reads YAML as DVC does, which records the same files: numbers and words of YAML 1.2, merge keys, no other tags.
+"""Reads YAML as DVC does, which records the same files: scalars and merge keys of YAML 1.2, no other tags.
 
-What can be read two ways, or grows beyond all bounds, is refused with its line; knows nothing of what keys mean.
+Refuses, with its line, what two readers can take for different values, and what is too large. Does not know what keys
+mean.
 """
 
 import re
@@ -14,15 +15,15 @@ from dkd.errors import InputError
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 100_000
-"""After every alias is replaced by what it stands for."""
+"""With every alias replaced by its content."""
 MOST_LEVELS = 50
 LONGEST_KEY = 100
 TAG = "tag:yaml.org,2002:"
 BREAKS = re.compile("[\x85\u2028\u2029]")
-"""Line breaks in YAML 1.1 alone, so that two readers can see different files."""
+"""Line breaks of YAML 1.1 only, so that two readers can find different lines."""
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 WORDS = {"true": True, "false": False}
-# Of plain scalars; the first that fits decides. As in ruamel.yaml, with which DVC reads, for YAML 1.2.
+# How plain scalars are typed; the first match counts. The patterns of ruamel.yaml, which DVC uses, for YAML 1.2.
 SCALARS = {
     "bool": ("true|True|TRUE|false|False|FALSE", "tTfF"),
     "float": (
@@ -44,7 +45,7 @@ SCALARS = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes; what they are worth is `_Values`' business."""
+    """Composes nodes, which `_Values` turns into values; PyYAML's own constructors follow YAML 1.1."""
 
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - PyYAML's own name
 
@@ -53,7 +54,7 @@ class _Loader(yaml.SafeLoader):
         self.levels = self.nodes = 0
 
     def compose_node(self, parent, index):
-        """Refuse what is nested too deeply, or too long, while it is being read."""
+        """Refuse what is nested too deeply, or too long, while it is read."""
         self.levels += 1
         self.nodes += 1
         if self.levels > MOST_LEVELS:
@@ -88,11 +89,11 @@ class _Values:
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
         if id(node) in self.open:
-            raise _fault("an alias stands inside of what it stands for; write the values out", node)
+            raise _fault("an alias inside the value that it refers to; write the value out", node)
         if len(self.open) >= MOST_LEVELS:
             raise _fault(f"aliases nest more than {MOST_LEVELS} levels deep", node)
         if node.tag not in (f"{TAG}map", f"{TAG}seq"):
-            raise _fault(f"the tag {_shown(node.tag)} has no meaning here; leave it out", node)
+            raise _fault(f"the tag {_shorten(node.tag)} is not supported; leave it out", node)
         self.open.add(id(node))
         value = self._map(node) if isinstance(node, yaml.MappingNode) else [self.of(each) for each in node.value]
         self.open.remove(id(node))
@@ -109,15 +110,15 @@ class _Values:
                 continue
             key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str) or len(key) > LONGEST_KEY:
-                said = _shown(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or map"
-                raise _fault(f"{said} can't be a key; keys are words of at most {LONGEST_KEY} characters", key_node)
+                shown = _shorten(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or map"
+                raise _fault(f"{shown} cannot be a key; keys are strings of at most {LONGEST_KEY} characters", key_node)
             if key in own:
-                raise _fault(f"key {key!r} is given twice", key_node)
+                raise _fault(f"key {key!r} is given twice; remove one", key_node)
             own[key] = self.of(value_node)
         return {**(merged or {}), **own}
 
     def _merged(self, node: yaml.Node) -> dict[str, Any]:
-        """What `<<:` brings in: a map, or several of which earlier ones win."""
+        """The values that `<<:` adds, of one map or of several; earlier maps take precedence."""
         maps = node.value if isinstance(node, yaml.SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for each in maps:
@@ -130,7 +131,7 @@ class _Values:
 def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     text, kind = node.value, node.tag.removeprefix(TAG)
     if found := CONTROL.search(text):
-        raise _fault(f"text with a line break or control character ({found[0]!r}); leave it out", node)
+        raise _fault(f"text with a line break or control character ({found[0]!r}); remove it", node)
     try:
         match kind:
             case "str":
@@ -145,14 +146,14 @@ def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
             case "int":
                 return _whole(text.replace("_", ""))
     except OverflowError:
-        raise _fault(f"{_shown(text)} is too large for a whole number; at most 2^63 - 1", node) from None
+        raise _fault(f"{_shorten(text)} is too large for an integer; at most 2^63 - 1", node) from None
     except (KeyError, ValueError):
-        raise _fault(f"{_shown(text)} is no {kind}; to have it as text, write it in quotes", node) from None
+        raise _fault(f"{_shorten(text)} is not a YAML {kind}; put text in quotes", node) from None
     if kind == "timestamp":
-        raise _fault(f"{_shown(text)} is a date in YAML; write it in quotes: '{text}'", node)
+        raise _fault(f"{_shorten(text)} is a date in YAML; put it in quotes: '{text}'", node)
     if kind in ("merge", "value"):
-        raise _fault(f"{_shown(text)} has a meaning of its own in YAML; to have it as text, write it in quotes", node)
-    raise _fault(f"the tag {_shown(node.tag)} has no meaning here; leave it out", node)
+        raise _fault(f"{_shorten(text)} has a special meaning in YAML; put text in quotes", node)
+    raise _fault(f"the tag {_shorten(node.tag)} is not supported; leave it out", node)
 
 
 def _whole(text: str) -> int:
@@ -166,14 +167,14 @@ def _whole(text: str) -> int:
     return -value if text.startswith("-") else value
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def parse(text: str) -> Any:
-    """The value of a YAML text; None where it holds none.
+    """The value of a YAML text; None if it holds none.
 
-    Raises yaml.YAMLError: of its kind MarkedYAMLError, with `problem` and `problem_mark`, where a place is known.
+    Raises yaml.YAMLError; where the place is known a MarkedYAMLError, with `problem` and `problem_mark`.
     """
     if found := BREAKS.search(text):
         mark = yaml.Mark("", found.start(), text.count("\n", 0, found.start()), 0, None, None)
@@ -183,24 +184,24 @@ def parse(text: str) -> Any:
         node = loader.get_single_node()
         if loader.yaml_version not in (None, (1, 2)):
             version = ".".join(map(str, loader.yaml_version))
-            raise yaml.MarkedYAMLError(problem=f"%YAML {version}: this is read as YAML 1.2; leave the line out")
+            raise yaml.MarkedYAMLError(problem=f"%YAML {version}: files are read as YAML 1.2; remove this line")
         return None if node is None else _Values().of(node)
     finally:
         loader.dispose()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The map in a YAML file, whose values are dicts, lists, text, numbers below 2^63, bools and None; {} if empty.
+    """The map in a YAML file; {} if the file is empty. Values: dicts, lists, str, bools, None and numbers below 2^63.
 
     Raises InputError: one line with file and, where there is one, line.
     """
     try:
-        # Before it is opened: opening a pipe waits for whoever writes into it.
+        # Before the file is opened: opening a pipe waits for a writer.
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
             raise InputError(f"{path}: is a folder; a YAML file is needed")
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path}: is no regular file")
+            raise InputError(f"{path}: is not a regular file; a YAML file is needed")
         if found.st_size > MOST_BYTES:
             raise InputError(f"{path}: {found.st_size:,} bytes; at most {MOST_BYTES:,} are read")
         content = path.read_bytes()
@@ -214,20 +215,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        said = f"the character {chr(error.character)!r} is not allowed"
-        raise InputError(f"{path}, line {line}: not readable as YAML: {said}") from None
+        words = f"the character {chr(error.character)!r} is not allowed"
+        raise InputError(f"{path}, line {line}: not readable as YAML: {words}") from None
     except yaml.MarkedYAMLError as error:
         where = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else f"{path}"
-        raise InputError(f"{where}: not readable as YAML: {said_of(error)}") from None
+        raise InputError(f"{where}: not readable as YAML: {reason(error)}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(value).__name__}")
+        raise InputError(f"{path}: expected a map of keys and values, got {type(value).__name__}")
     return value
 
 
-def said_of(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong, in a few words without the place."""
+def reason(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, without the place."""
     words = str(error.problem)
     if words.startswith("found character '\\t'"):
         return "a tab; indent with spaces"

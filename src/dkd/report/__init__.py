@@ -1,1 +1,1 @@
-"""From metrics per step to tables."""
+"""Tables, figures and the page of all results."""

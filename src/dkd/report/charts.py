@@ -1,231 +1,251 @@
-"""Kinds of figures: lines with bands, heat maps, confusion matrices and bars; knows numbers and names, no files."""
+"""Kinds of charts: curves with bands, heat maps, confusion matrices and bars.
+
+Knows numbers and names, not where they come from. Lengths are inches.
+"""
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
-from PIL import Image
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 
-from dkd.use import figure
-from dkd.use.figure import Figure
+from dkd.report.sheet import CHARACTER, WIDTH, Chart, Style
+from dkd.report.svg import Marks
+from dkd.use.figure import INK, SOFT
 
-STYLES = {
-    "finetune": ("#d55e00", (7, 4)),
-    "kd": ("#0072b2", (2, 3)),
-    "dkd": ("#009e73", ()),
-    "joint": ("#cc79a7", (9, 3, 2, 3)),
-}
-"""Colour and dash of each method, told apart by the colour-blind and in grey print; others take what is left."""
-OTHERS = (("#e69f00", (4, 2)), ("#56b4e9", (1, 2)), ("#882255", (6, 2, 1, 2)), ("#999933", (3, 1)))
-
-
-def style(method: str) -> tuple[str, tuple[int, ...]]:
-    """How a method is drawn everywhere."""
-    return STYLES.get(method) or OTHERS[sum(map(ord, method)) % len(OTHERS)]
+HEIGHT = 2.3
+"""Of a chart of curves."""
+GAP = 0.35
+"""Between classes of different steps, in rows."""
+LABELLED = 150
+"""Most bars of a chart that have their value beside them."""
 
 
 class Series(NamedTuple):
-    """A line: values at x, and their standard deviation where several runs make one."""
+    """A curve: values at x, None where there is none, and their standard deviation where several runs make one."""
 
     name: str
     method: str
     runs: Sequence[str]
     x: Sequence[float]
     y: Sequence[float | None]
-    sd: Sequence[float | None] | None = None
+    sd: Sequence[float | None] | None
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from `low` or below to `high` or above."""
-    span = (high - low) or 1.0
-    rough = span / count
-    size = 10 ** math.floor(math.log10(rough))
-    each = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * 0.999)
-    first, last = math.floor(low / each + 1e-9), math.ceil(high / each - 1e-9)
-    return [round(each * k, 10) for k in range(first, max(last, first + 1) + 1)]
+class Bar(NamedTuple):
+    """The value of a method for one class."""
+
+    method: str
+    runs: Sequence[str]
+    value: float
 
 
-def lines(
-    title: str, series: Sequence[Series], x_name: str, y_name: str, marks: Sequence[float] = (), dots: bool = True
-) -> Figure:
-    """Lines with a band of one standard deviation; `marks` are upright lines; x is whole numbers."""
-    width, height, left, right, top, bottom = 340, 230, 54, 10, 28, 38
-    canvas = Figure(width, height, title)
-    values = [
-        (y, s or 0)
-        for each in series
-        for y, s in zip(each.y, each.sd or [None] * len(each.y), strict=True)
-        if y is not None
-    ]
-    xs = [x for each in series for x in each.x]
-    canvas.text(left, 12, title, 13)
-    if not values:
-        canvas.text(left, height / 2, "nothing to show yet", 12, fill="soft")
-        return canvas
-    up = ticks(min(0.0, *(y - s for y, s in values)), max(y + s for y, s in values))
-    low_x, high_x = min(xs), max(max(xs), min(xs) + 1)
+def curves(
+    title: str,
+    series: Sequence[Series],
+    labels: tuple[str, str],
+    looks: dict[str, Style],
+    borders: Sequence[float],
+    markers: bool,
+) -> Chart:
+    """Curves with a band of one standard deviation; a missing value is a gap.
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = left + (x - low_x) / (high_x - low_x) * (width - left - right)
-        return across, height - bottom - (y - up[0]) / (up[-1] - up[0]) * (height - top - bottom)
+    `labels` are those of the axes, `borders` vertical lines at x. Without `markers`, only a value between gaps has one.
+    """
 
-    for tick in up:
-        canvas.line([at(low_x, tick), at(high_x, tick)], "faint")
-        canvas.text(left - 5, at(low_x, tick)[1], f"{tick:g}", 10, "end", "soft")
-    for mark in (mark for mark in marks if low_x <= mark <= high_x):
-        canvas.line([at(mark, up[0]), at(mark, up[-1])], "soft", 1, (2, 3))
-    along = ticks(low_x, high_x)
-    for tick in sorted({math.ceil(tick) for tick in along}):
-        if low_x <= tick <= high_x:
-            canvas.text(at(tick, 0)[0], height - bottom + 12, f"{tick:g}", 10, "middle", "soft")
-    canvas.text((left + width - right) / 2, height - 9, x_name, 11, "middle", "soft")
-    canvas.text(10, (top + height - bottom) / 2, y_name, 11, "middle", "soft", turn=True)
-    for each in series:
-        colour, dash = style(each.method)
-        points = [
-            (x, y, s or 0)
-            for x, y, s in zip(each.x, each.y, each.sd or [None] * len(each.y), strict=True)
-            if y is not None
-        ]
-        with canvas.group(method=each.method, runs=" ".join(each.runs)):
-            if any(s for *_, s in points):
-                over, under = [at(x, y + s) for x, y, s in points], [at(x, y - s) for x, y, s in points]
-                canvas.area([*over, *reversed(under)], colour, 0.18)
-            canvas.line([at(x, y) for x, y, _ in points], colour, 2, dash)
-            if dots:
-                for x, y, s in points:
-                    spread = f" ± {s:.1f}" if s else ""
-                    _dot(canvas, *at(x, y), colour, f"{each.name}, {x_name} {x:g}: {y:.3g}{spread}")
-    return canvas
+    def draw(area: Figure | SubFigure, marks: Marks) -> None:
+        axes = _axes(area)
+        axes.grid(axis="y")
+        for border in borders:
+            axes.axvline(border, color=SOFT, linewidth=0.6, linestyle=(0, (1, 2)))
+        for each in series:
+            _curve(axes, marks, each, looks[each.method], labels[0], markers)
+        low, high = axes.dataLim.intervaly
+        axes.set(xlabel=labels[0], ylabel=labels[1], ylim=(1.06 * min(0.0, low), 1.06 * high if high > 0 else 1.0))
+        # Charts of the same steps have the same axis, wherever values are missing.
+        first, last = (end(end(each.x) for each in series) for end in (min, max))
+        axes.set_xlim(first - 0.05 * (last - first or 1), last + 0.05 * (last - first or 1))
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+
+    return Chart(title, WIDTH, HEIGHT, draw, tuple(dict.fromkeys(each.method for each in series)), {})
 
 
-def _dot(canvas: Figure, x: float, y: float, colour: str, tip: str) -> None:
-    corners = [(x + 3.2 * math.cos(k * math.pi / 4), y + 3.2 * math.sin(k * math.pi / 4)) for k in range(8)]
-    canvas.area(corners, colour, tip=tip)
+def _curve(axes: Axes, marks: Marks, series: Series, look: Style, x_label: str, markers: bool) -> None:
+    data = {"method": series.method, "runs": " ".join(series.runs)}
+    x, y = np.array(series.x, dtype=float), np.array(series.y, dtype=float)
+    sd = np.zeros_like(y) if series.sd is None else np.nan_to_num(np.array(series.sd, dtype=float))
+    if sd.any():
+        band = axes.fill_between(x, y - sd, y + sd, where=np.isfinite(y), color=look.colour, alpha=0.18, linewidth=0)
+        marks.add(band, **data)
+    [line] = axes.plot(x, y, color=look.colour, linewidth=1.4, linestyle=(0, look.dash) if look.dash else "-")
+    marks.add(line, title=series.name, **data)
+    there = np.isfinite(y)
+    alone = there & ~np.r_[False, there[:-1]] & ~np.r_[there[1:], False]
+    shown = np.flatnonzero(there if markers else alone)
+    if len(shown):
+        points = axes.scatter(x[shown], y[shown], s=16, color=look.colour, marker=look.marker, linewidths=0, zorder=3)
+        spread = [f" ± {sd[k]:.1f}" if sd[k] else "" for k in shown]
+        titles = [f"{series.name}, {x_label} {x[k]:g}: {y[k]:.3g}{s}" for k, s in zip(shown, spread, strict=True)]
+        marks.add_each(points, [{"title": title, **data} for title in titles])
 
 
-def heat(title: str, method: str, runs: Sequence[str], rows: Sequence[tuple[str, int]], values: np.ndarray) -> Figure:
-    """IoU in per cent over steps: rows are classes and the step that brought each; values (classes, steps), or nan."""
-    cell_w, cell_h, top = 42, 18, 46
-    left = 34 + max([figure.text_width(name, 11) for name, _ in rows], default=0)
-    breaks = sum(a[1] != b[1] for a, b in pairwise(rows))
-    canvas = Figure(
-        left + cell_w * values.shape[1] + 8,
-        top + cell_h * len(rows) + 6 * breaks + 8,
-        title,
-        method=method,
-        runs=" ".join(runs),
-    )
-    canvas.text(2, 12, title, 13)
-    for step in range(values.shape[1]):
-        canvas.text(left + (step + 0.5) * cell_w, 36, f"step {step}", 10, "middle", "soft")
-    y = float(top)
-    for k, (name, learned) in enumerate(rows):
-        first = k == 0 or rows[k - 1][1] != learned
-        y += 6 if first and k else 0
-        if first:
-            canvas.text(2, y + cell_h / 2, f"+{learned}", 10, fill="soft")
-        with canvas.group(**{"class": name}):
-            canvas.text(left - 5, y + cell_h / 2, name, 11, "end")
-            for step, value in enumerate(values[k]):
-                if not np.isnan(value):
-                    colour = figure.hex_of(value / 100, figure.SEQUENTIAL)
-                    tip = f"{name}, step {step}: {value:.1f}"
-                    canvas.rect(left + step * cell_w, y, cell_w - 1, cell_h - 1, colour, tip)
-                    x = left + (step + 0.5) * cell_w
-                    canvas.text(x, y + cell_h / 2, f"{value:.0f}", 10, "middle", figure.readable_on(colour))
-        y += cell_h
-    return canvas
+def heat(title: str, method: str, runs: Sequence[str], rows: Sequence[tuple[str, int]], values: np.ndarray) -> Chart:
+    """IoU in per cent: rows are classes with the step that added each, columns steps; values (classes, steps) or nan.
+
+    Where a value is missing, nothing is drawn.
+    """
+    gaps = np.cumsum([k > 0 and rows[k - 1][1] != rows[k][1] for k in range(len(rows))]) * GAP
+    places, names = np.arange(len(rows)) + gaps, [name for name, _ in rows]
+
+    def draw(area: Figure | SubFigure, marks: Marks) -> None:
+        axes = _axes(area)
+        _bare(axes, (0, values.shape[1]), (places[-1] + 1, 0))
+        axes.set_xticks(np.arange(values.shape[1]) + 0.5, [f"step {k}" for k in range(values.shape[1])])
+        _class_labels(axes, marks, places + 0.5, names)
+        for step in dict.fromkeys(step for _, step in rows):
+            middle = np.mean([place for place, row in zip(places, rows, strict=True) if row[1] == step]) + 0.5
+            axes.text(
+                values.shape[1] + 0.1, middle, f"+ step {step}" if step else "base", color=SOFT, va="center", size=7
+            )
+        cells = [(k, step) for k, step in np.argwhere(np.isfinite(values))]
+        squares = [(step, places[k], values[k, step]) for k, step in cells]
+        titles = [f"{names[k]}, step {step}: {values[k, step]:.1f}" for k, step in cells]
+        data = [{"title": words, "class": names[k]} for words, (k, _) in zip(titles, cells, strict=True)]
+        _cells(axes, marks, squares, data, "{:.0f}", least=0.0)
+
+    width = 0.7 + CHARACTER * max(map(len, names)) + max(0.42 * values.shape[1], 1.2)
+    height = 0.5 + 0.19 * (places[-1] + 1)
+    return Chart(title, width, height, draw, (), {"method": method, "runs": " ".join(runs)})
 
 
 def confusion(
     title: str, method: str, runs: Sequence[str], names: Sequence[str], base: int, counts: np.ndarray
-) -> Figure:
-    """Share of each true class (row) that is called what (column), in per cent; lines part base from new.
+) -> Chart:
+    """Share of each true class (row) that is predicted as each class (column), in per cent.
 
-    counts (n, n) with background first; `base` of the names are of step 0, background among them.
+    counts (n, n) with background first; `base` of the names are of step 0, with background. A gap, or a line where
+    there are many classes, separates base and new ones.
     """
-    count = len(names)
-    cell = 30 if count <= 12 else 20 if count <= 30 else 4
-    share = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
-    words = cell >= 20
-    room = 12 + max((figure.text_width(name, 11) for name in names), default=0) if words else 40
-    left, top = room + 16, room + 44
-    side = cell * count
-    canvas = Figure(left + side + 8, top + side + 8, title, method=method, runs=" ".join(runs))
-    canvas.text(2, 12, title, 13)
-    canvas.text(left + side / 2, 32, "called", 11, "middle", "soft")
-    canvas.text(8, top + side / 2, "is", 11, "middle", "soft", turn=True)
-    if words:
-        for row, name in enumerate(names):
-            canvas.text(left - 5, top + (row + 0.5) * cell, name, 11, "end")
-            canvas.text(left + (row + 0.5) * cell, top - 5, name, 11, turn=True)
-            for column, other in enumerate(names):
-                value = float(share[row, column])
-                colour = figure.hex_of(value / 100, figure.SEQUENTIAL)
-                x, y = left + column * cell, top + row * cell
-                canvas.rect(x, y, cell - 1, cell - 1, colour, f"{name} called {other}: {value:.1f}%")
-                if value >= 0.5 and cell >= 30:
-                    canvas.text(x + cell / 2, y + cell / 2, f"{value:.0f}", 10, "middle", figure.readable_on(colour))
-    else:
-        canvas.image(left, top, side, side, figure.shade(share / 100, figure.SEQUENTIAL), smooth=False)
+    count, share = len(names), 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
+    size = 0.31 if count <= 12 else 0.2 if count <= 30 else 0.032
+    places = np.arange(count) + GAP * (np.arange(count) >= base)
+
+    def draw(area: Figure | SubFigure, marks: Marks) -> None:
+        axes = _axes(area)
+        _bare(axes, (0, places[-1] + 1), (places[-1] + 1, 0))
+        axes.set_aspect("equal")
+        axes.set(xlabel="predicted class", ylabel="true class")
+        axes.xaxis.set_label_position("top")
+        if size < 0.1:
+            _shares(axes, share, base)
+            return
+        axes.set_xticks(places + 0.5, names, rotation=90)
+        _class_labels(axes, marks, places + 0.5, names)
+        cells = [(row, column) for row in range(count) for column in range(count)]
+        titles = [f"{names[row]} predicted as {names[column]}: {share[row, column]:.1f}%" for row, column in cells]
+        data = [{"title": words, "class": names[row]} for words, (row, _) in zip(titles, cells, strict=True)]
+        squares = [(places[column], places[row], share[row, column]) for row, column in cells]
+        _cells(axes, marks, squares, data, "{:.0f}" if size > 0.3 else "", least=0.5)
+
+    side = 0.45 + (CHARACTER * max(map(len, names)) if size > 0.1 else 0.1) + size * (count + GAP)
+    return Chart(title, side, side + 0.2, draw, (), {"method": method, "runs": " ".join(runs)})
+
+
+def _shares(axes: Axes, share: np.ndarray, base: int) -> None:
+    """Shares in per cent (n, n) as an image, of which a page need not hold every cell."""
+    count = len(share)
+    axes.set(xlim=(0, count), ylim=(count, 0))
+    axes.imshow(share, cmap="cividis", vmin=0, vmax=100, interpolation="none", extent=(0, count, count, 0))
+    ends = [base / 2, (base + count) / 2] if base < count else []
+    axes.set_xticks(ends, ["base", "new"][: len(ends)])
+    axes.set_yticks(ends, ["base", "new"][: len(ends)], rotation=90, va="center")
     if base < count:
-        edge = base * cell
-        canvas.line([(left + edge - 0.5, top - 4), (left + edge - 0.5, top + side)], "ink", 2)
-        canvas.line([(left - 4, top + edge - 0.5), (left + side, top + edge - 0.5)], "ink", 2)
-        if not words:
-            for middle, name in ((edge / 2, "base"), ((edge + side) / 2, "new")):
-                canvas.text(left + middle, top - 8, name, 11, "middle", "soft")
-                canvas.text(left - 6, top + middle, name, 11, "end", "soft")
-    return canvas
+        axes.axvline(base, color="white", linewidth=1)
+        axes.axhline(base, color="white", linewidth=1)
 
 
-def bars(title: str, unit: str, rows: Sequence[tuple[str, Sequence[tuple[str, Sequence[str], float]]]]) -> Figure:
-    """Bars beside each other for every row: (class, [(method, runs, value), ...]); below 0 they go left."""
-    thick, gap, top, width = 11, 7, 44, 340
-    left = 12 + max((figure.text_width(name, 11) for name, _ in rows), default=0)
-    height = top + sum(max(1, len(values)) * thick + gap for _, values in rows) + 6
-    canvas = Figure(width, height, title)
-    canvas.text(2, 12, f"{title}, {unit}" if unit else title, 13)
-    values = [value for _, each in rows for *_, value in each]
-    if not values:
-        canvas.text(2, 34, "nothing to show yet", 12, fill="soft")
-        return canvas
-    along = ticks(min(0.0, *values), max(0.0, *values), 4)
+def bars(title: str, unit: str, rows: Sequence[tuple[str, Sequence[Bar]]], looks: dict[str, Style]) -> Chart:
+    """Bars beside each other for every class."""
+    values = [bar.value for _, each in rows for bar in each]
+    height = 0.7 + 0.115 * len(values) + 0.07 * len(rows)
+    # As many decimals as give the largest value three digits.
+    decimals = min(4, max(0, 2 - math.floor(math.log10(max(map(abs, values)) or 1.0))))
 
-    def at(value: float) -> float:
-        return left + (value - along[0]) / (along[-1] - along[0]) * (width - left - 34)
+    def draw(area: Figure | SubFigure, marks: Marks) -> None:
+        axes = _axes(area)
+        axes.grid(axis="x")
+        axes.axvline(0, color=SOFT, linewidth=0.6)
+        axes.spines["left"].set_visible(False)
+        right, left = (offset_copy(axes.transData, axes.figure, x=x, units="points") for x in (3, -3))
+        y, middles, corners, data = 0.0, [], [], []
+        for name, each in rows:
+            middles.append(y + len(each) / 2)
+            for bar in each:
+                corners.append([(0, y + 0.06), (bar.value, y + 0.06), (bar.value, y + 0.94), (0, y + 0.94)])
+                words = f"{name}, {bar.method}: {bar.value:.3g} {unit}".rstrip()
+                data.append({"title": words, "class": name, "method": bar.method, "runs": " ".join(bar.runs)})
+                if len(values) <= LABELLED:
+                    side, beside = ("left", right) if bar.value >= 0 else ("right", left)
+                    text = axes.text(bar.value, y + 0.5, f"{bar.value:.{decimals}f}", size=6.5, color=SOFT, ha=side)
+                    text.set(va="center", transform=beside, in_layout=False)
+                    marks.add(text, **{key: value for key, value in data[-1].items() if key != "title"})
+                y += 1
+            y += 0.6
+        colours = [looks[each["method"]].colour for each in data]
+        marks.add_each(axes.add_collection(PolyCollection(corners, facecolors=colours, linewidths=0)), data)
+        low, high = min(0.0, *values), max(0.0, *values)
+        room = 0.13 * (high - low or 1.0)
+        axes.set(xlim=(low - room if low < 0 else 0, high + room), ylim=(y - 0.3, -0.3), xlabel=unit)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        _class_labels(axes, marks, middles, [name for name, _ in rows])
 
-    for tick in along:
-        canvas.line([(at(tick), top - 4), (at(tick), height - 4)], "soft" if tick == 0 else "faint")
-        canvas.text(at(tick), top - 12, f"{tick:g}", 10, "middle", "soft")
-    y = float(top)
-    for name, each in rows:
-        with canvas.group(**{"class": name}):
-            canvas.text(left - 5, y + max(1, len(each)) * thick / 2, name, 11, "end")
-            for method, runs, value in each:
-                with canvas.group(method=method, runs=" ".join(runs)):
-                    low, high = sorted((at(0), at(value)))
-                    tip = f"{name}, {method}: {value:.3g} {unit}"
-                    canvas.rect(low, y, max(1, high - low), thick - 1, style(method)[0], tip)
-                    canvas.text(high + 4, y + thick / 2, f"{value:.3g}", 9, fill="soft")
-                y += thick
-        y += gap + (thick if not each else 0)
-    return canvas
+    methods = tuple(dict.fromkeys(bar.method for _, each in rows for bar in each))
+    return Chart(title, WIDTH, height, draw, methods, {})
 
 
-def sheet(figures: Sequence[Figure], across: int = 3) -> Image.Image:
-    """Figures side by side, `across` in a row, on white."""
-    rows = [figures[k : k + across] for k in range(0, len(figures), across)]
-    width = max(sum(each.width for each in row) for row in rows)
-    canvas = Image.new("RGB", (width, sum(max(each.height for each in row) for row in rows)), "white")
-    y = 0
-    for row in rows:
-        x = 0
-        for each in row:
-            canvas.paste(each.png(), (x, y))
-            x += each.width
-        y += max(each.height for each in row)
-    return canvas.quantize(128, dither=Image.Dither.NONE)
+def _axes(area: Figure | SubFigure) -> Axes:
+    axes = area.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _bare(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """Limits as given, no frame, tick labels of x above."""
+    axes.spines[:].set_visible(False)
+    axes.set(xlim=x, ylim=y)
+    axes.xaxis.tick_top()
+
+
+def _class_labels(axes: Axes, marks: Marks, places: Sequence[float], names: Sequence[str]) -> None:
+    axes.set_yticks(places, names, color=INK)
+    for name, label in zip(names, axes.get_yticklabels(), strict=True):
+        marks.add(label, **{"class": name})
+
+
+def _cells(
+    axes: Axes,
+    marks: Marks,
+    squares: Sequence[tuple[float, float, float]],
+    data: Sequence[dict[str, str]],
+    format: str,
+    least: float,
+) -> None:
+    """Coloured squares of (x, y, value in per cent); values from `least` on are written into them."""
+    colours = matplotlib.colormaps["cividis"](np.array([value for *_, value in squares]) / 100)
+    corners = [[(x, y), (x + 0.97, y), (x + 0.97, y + 0.95), (x, y + 0.95)] for x, y, _ in squares]
+    shapes = axes.add_collection(PolyCollection(corners, facecolors=colours, linewidths=0), autolim=False)
+    marks.add_each(shapes, data)
+    for (x, y, value), colour, mark in zip(squares, colours, data, strict=True):
+        if format and value >= least:
+            dark = colour[:3] @ (0.299, 0.587, 0.114) < 0.46
+            words = format.format(value)
+            place = {"ha": "center", "va": "center_baseline", "size": 7, "in_layout": False}
+            text = axes.text(x + 0.485, y + 0.475, words, color="white" if dark else "black", **place)
+            marks.add(text, **{"class": mark["class"]})

@@ -1,11 +1,12 @@
-"""Reads what nodes wrote (metrics, counts, losses, panels, provenance) for the page; what is not there is listed.
+"""Reads what nodes wrote (metrics, counts, losses, sample predictions, provenance) and lists what is missing.
 
 Knows files, not how they are shown.
 """
 
 import csv
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +20,20 @@ class Step(NamedTuple):
 
     number: int
     metrics: dict[str, Any] | None
-    """Of the run's headline protocol."""
+    """Under the run's headline protocol."""
     counts: np.ndarray | None
     """Confusion matrix of that protocol, rows = truth."""
-    training: list[dict[str, float]] | None
-    """A record per epoch: epoch, lr, total and the terms."""
-    panels: dict[str, Any] | None
-    """Content of panels.json, and under `folder` where its pictures lie."""
+    training: list[dict[str, float]]
+    """A record per epoch: epoch, lr, total and the terms; empty where it is missing."""
+    samples: dict[str, Any] | None
+    """Content of panels.json, with the folder of its images as `folder`."""
     records: dict[str, dict[str, Any]]
     """provenance.json of what made it: train, evaluate, panels."""
+
+    @property
+    def drift(self) -> dict[str, Any] | None:
+        """Mean absolute change of z+, z- and the logit by class, under `classes`; see `dkd.use.samples`."""
+        return self.samples["drift"] if self.samples else None
 
 
 class Run(NamedTuple):
@@ -44,24 +50,29 @@ class Run(NamedTuple):
 
     @property
     def benchmark(self) -> str:
-        """What runs share that may be compared: data set, scenario and setting."""
+        """Runs with the same data set, scenario and setting may be compared."""
         return f"{self.dataset} {scenario.name(self.sizes)} {self.setting}"
 
     @property
     def group(self) -> str:
-        """What runs share that differ in their seed or order."""
+        """Runs of a group differ in seed or class order alone."""
         return "_".join([self.dataset, scenario.name(self.sizes), self.setting, self.method])
 
     @property
     def learned_at(self) -> dict[str, int]:
-        """The step that brought each class, in the order of learning; background is of step 0."""
-        found: dict[str, int] = {}
+        """The step that added each class, in the order of learning; background belongs to step 0."""
         steps = [step for step in self.steps if step.metrics]
-        for name in steps[-1].metrics["per_class"] if steps else ():
-            position = len(found)
-            ends = np.cumsum(self.sizes)
-            found[name] = int(np.searchsorted(ends, max(1, position)))
-        return found
+        ends = np.cumsum(self.sizes)
+        names = steps[-1].metrics["per_class"] if steps else ()
+        return {name: int(np.searchsorted(ends, max(1, k))) for k, name in enumerate(names)}
+
+    def place(self, step: Step) -> int:
+        """Which step of the scenario a step is shown as: `joint` has one, after which all classes are learned."""
+        return len(self.sizes) - 1 if self.method.partition("[")[0] == "joint" else step.number
+
+    def at(self, number: int) -> list[Step]:
+        """The steps with metrics that are shown as a step of the scenario: one or none."""
+        return [step for step in self.steps if step.metrics and self.place(step) == number]
 
 
 class Found(NamedTuple):
@@ -80,7 +91,8 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
     """Read what there is of `runs` (each with name, dataset, setting, method, seed, sizes, steps and protocol).
 
     `inputs`: "RUN/STEP", "RUN/STEP/checkpoint" and "RUN/STEP/panels" are folders of nodes, "summary" is that of the
-    tables. One that is not there, or not done, is missing; `failed` has the reason for those that could not be made.
+    tables. One that is not there, or not finished, is missing; `failed` has the reason for those that could not be
+    made.
     """
     missing: list[str] = []
     reasons: list[str] = []
@@ -102,17 +114,28 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
             key, where = f"{run['name']}/{number}", f"{run['name']}, step {number}"
             results = folder(key, f"{where}: metrics", "metrics.json")
             trained = folder(f"{key}/checkpoint", f"{where}: training", "train.csv")
-            panels = folder(f"{key}/panels", f"{where}: pictures", "panels.json")
-            steps.append(_step(number, run["protocol"], results, trained, panels))
+            samples = folder(f"{key}/panels", f"{where}: sample predictions", "panels.json")
+            steps.append(_step(number, run["protocol"], results, trained, samples))
         facts = {name: run[name] for name in ("name", "dataset", "setting", "method", "seed", "protocol")}
         found.append(Run(**facts, sizes=tuple(run["sizes"]), steps=tuple(steps)))
-    tables = folder("summary", "tables over all runs: they are made when all metrics are there", "summary.json")
+    tables = folder(
+        "summary", "tables over all runs: they are made once the metrics of all runs are available", "summary.json"
+    )
     groups = _json(tables / "groups.json") if tables else None
     return Found(found, groups, _json(tables / "summary.json") if tables else None, [*reasons, *missing])
 
 
-def _step(number: int, protocol: str, results: Path | None, trained: Path | None, panels: Path | None) -> Step:
-    metrics = counts = training = shown = None
+def by_group(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each group."""
+    groups = defaultdict(list)
+    for run in runs:
+        groups[run.group].append(run)
+    return groups
+
+
+def _step(number: int, protocol: str, results: Path | None, trained: Path | None, samples: Path | None) -> Step:
+    metrics = counts = shown = None
+    training = []
     if results:
         metrics = _json(results / "metrics.json")["protocols"][protocol]
         if (results / "confusion.npz").is_file():
@@ -121,9 +144,9 @@ def _step(number: int, protocol: str, results: Path | None, trained: Path | None
     if trained:
         with (trained / "train.csv").open(newline="", encoding="utf-8") as file:
             training = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    if panels:
-        shown = {**_json(panels / "panels.json"), "folder": panels}
-    places = {"train": trained, "evaluate": results, "panels": panels}
+    if samples:
+        shown = {**_json(samples / "panels.json"), "folder": samples}
+    places = {"train": trained, "evaluate": results, "panels": samples}
     records = {
         name: _record(place) for name, place in places.items() if place and (place / "provenance.json").is_file()
     }
@@ -133,10 +156,8 @@ def _step(number: int, protocol: str, results: Path | None, trained: Path | None
 def _record(place: Path) -> dict[str, Any]:
     """The record of a node, without the list of its code."""
     record = _json(place / "provenance.json")
-    return {
-        "folder": place.as_posix(),
-        **{k: v for k, v in record.items() if k not in ("code", "definitions", "files")},
-    }
+    shown = {name: value for name, value in record.items() if name not in ("code", "definitions", "files")}
+    return {"folder": place.as_posix(), **shown}
 
 
 def _json(path: Path) -> Any:

@@ -1,7 +1,7 @@
-"""What many runs say together: mean and deviation of a group, and paired differences between methods.
+"""Statistics over runs: forgetting, mean and deviation of a group, and paired differences between methods.
 
-Runs are alike where they differ in seed or class order only; two methods are paired where both were run with the same
-seed and order. Knows rows of numbers, not where they come from.
+Runs of a group differ in seed or class order alone; two methods are paired where both were run with the same seed and
+order. Knows numbers, not where they come from.
 """
 
 from collections import defaultdict
@@ -18,17 +18,32 @@ RESAMPLES = 10_000
 
 
 def spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
-    """Mean, sample standard deviation (None for fewer than two) and number of the values that are there."""
+    """Mean (None for no value), sample standard deviation (None for fewer than two) and number of the values."""
     present = [value for value in values if value is not None]
     deviation = stdev(present) if len(present) > 1 else None
     return {"mean": fmean(present) if present else None, "sd": deviation, "n": len(present)}
 
 
+def forgetting(per_class: Sequence[dict[str, float | None]]) -> dict[str, float]:
+    """Best IoU at any earlier step minus the last IoU, in points, of each class of the steps before the last.
+
+    per_class: IoU by class name, one dict per step, background first. Background is no class; a class without IoU at
+    the last step, or at all earlier ones, is left out.
+    """
+    *before, last = per_class
+    found = {}
+    for name in list(before[-1])[1:] if before else ():
+        best = [step[name] for step in before if step.get(name) is not None]
+        if best and last.get(name) is not None:
+            found[name] = max(best) - last[name]
+    return found
+
+
 def interval(differences: Sequence[float]) -> tuple[float | None, float | None]:
     """Percentile bootstrap interval (95%) of the mean of paired differences; None for fewer than two.
 
-    The resamples are drawn from a fixed seed. With n pairs there are few distinct resamples for small n, and the
-    interval is then too narrow: it says what these runs say, no more.
+    The resamples are drawn from a fixed seed. For small n there are few distinct resamples, and the interval is then
+    too narrow.
     """
     if len(differences) < 2:
         return None, None
@@ -53,7 +68,7 @@ def groups(rows: Sequence[dict], measured: Sequence[str]) -> list[dict]:
 def differences(rows: Sequence[dict], measured: Sequence[str]) -> list[dict]:
     """Paired differences, later method less earlier one, with their interval, for each pair of methods and step.
 
-    A network trained on all classes at once has one step; it is held against the last step of the others.
+    A network trained on all classes at once has one step, which is compared with the last step of the others.
     """
     return [row for setting, methods in _by_setting(rows).items() for row in _pairs(setting, methods, measured)]
 
@@ -78,7 +93,7 @@ def _pairs(setting: tuple, methods: dict, measured: Sequence[str]) -> Iterator[d
 
 
 def _by_setting(rows: Sequence[dict]) -> dict[tuple, dict[str, dict[int, dict[str, dict]]]]:
-    """Rows by data set, scenario and setting, then by method, step and pair; in the order in which they come."""
+    """Rows by data set, scenario and setting, then by method, step and pair, in their order."""
     found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for row in rows:
         found[tuple(row[key] for key in SETTING)][row["method"]][row["step"]][row["pair"]] = row

@@ -1,6 +1,6 @@
 """Tables over all runs, from the metrics of their steps.
 
-Knows metrics files only: no networks, no pictures. Writes summary.json and groups.json (after the last step, under each
+Knows metrics files only. Writes summary.json and groups.json (after the last step, under each
 run's headline protocol), steps.csv and classes.csv (every step), groups.csv and differences.csv (every step, over seeds
 and orders) and table.txt (for people).
 """
@@ -20,8 +20,8 @@ HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting"
 def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Path) -> None:
     """Write all tables of `runs` into `out`.
 
-    A run has name, dataset, setting, method, seed, order, sizes and protocol (the headline's). Runs of one method and
-    setting are taken to differ in seed and order alone. found[name] lists a run's metrics.json, first step first (the
+    A run has name, dataset, setting, method, seed, order, sizes and protocol (the headline's). Runs of the same method
+    and setting must differ in seed and order alone. found[name] lists a run's metrics.json, first step first (the
     only one for `joint`).
     """
     steps, classes, final = [], [], {}
@@ -41,16 +41,16 @@ def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Pa
                 classes += [{**row, "class": name, "iou": value} for name, value in values["per_class"].items()]
     _json(final, out / "summary.json")
     _json(_groups(runs, final), out / "groups.json")
-    _csv(steps, out / "steps.csv")
+    _csv(steps, out / "steps.csv", tuple(steps[0]))
     rows = _headline_rows(runs, steps)
     _csv(statistics.groups(rows, MEASURED), out / "groups.csv", statistics.GROUP)
     _csv(statistics.differences(rows, MEASURED), out / "differences.csv", statistics.DIFFERENCE)
-    _csv(classes, out / "classes.csv")
+    _csv(classes, out / "classes.csv", tuple(classes[0]))
     (out / "table.txt").write_text(table(final, decimals), encoding="utf-8")
 
 
 def _headline_rows(runs: list[dict], steps: list[dict]) -> list[dict]:
-    """Rows of steps.csv under each run's own protocol, with what tells runs apart."""
+    """Rows of steps.csv under each run's own protocol, with the scenario, and seed and order as `pair`."""
     facts = {run["name"]: run for run in runs}
     rows = []
     for row in steps:
@@ -63,16 +63,15 @@ def _headline_rows(runs: list[dict], steps: list[dict]) -> list[dict]:
 
 def _over_steps(found: list[dict]) -> dict[str, float | None]:
     """What follows from the metrics of all steps up to one."""
-    per_class = [each["per_class"] for each in found]
-    earlier = list(per_class[-2])[1:] if len(found) > 1 else []
+    lost = statistics.forgetting([each["per_class"] for each in found])
     return {
         "average_over_steps": metrics.mean([each["all"] for each in found]),
-        "forgetting": metrics.forgetting(per_class, earlier),
+        "forgetting": metrics.mean(list(lost.values())),
     }
 
 
 def _groups(runs: list[dict], final: dict[str, dict]) -> dict[str, dict]:
-    """Mean, standard deviation and number of runs that differ in nothing but their seed or order."""
+    """Mean, standard deviation and number of runs that differ in seed or order alone."""
     members = defaultdict(list)
     for run in runs:
         members["_".join([run["dataset"], scenario.name(run["sizes"]), run["setting"], run["method"]])].append(
@@ -101,8 +100,8 @@ def _json(content: dict, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _csv(rows: list[dict], path: Path, columns: tuple[str, ...] = ()) -> None:
+def _csv(rows: list[dict], path: Path, columns: tuple[str, ...]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=columns or list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -1,8 +1,8 @@
-"""One more step for a network in use: classes that new pictures show, under names that it does not know yet.
+"""Prepares one more step for a trained network: classes of newly labelled images that it has not learned yet.
 
-Knows checkpoints, indexes and tasks; how the step is trained is `dkd.training.loop`'s business. Classes are told
-apart by name: a class of the new pictures that the network has learned already is no new one, and its labels are not
-used; one that is called like class 0 of the checkpoint is background.
+Knows checkpoints, indexes and tasks; the training itself is `dkd.training.loop`. Classes are matched by name. A class
+of the new images that the network has learned already is not learned again, and its labels are not used; a class that
+has the name of the checkpoint's class 0 is background.
 """
 
 from pathlib import Path
@@ -18,15 +18,15 @@ def prepare(
     folder: Path,
     root: Path,
     class_names: tuple[str, ...],
-    places: list[tuple[str, str, str, str]],
+    files: list[tuple[str, str, str, str]],
     stored: dict[int, int],
     out: Path,
 ) -> tuple[Inputs, int]:
     """Write index.csv and tasks.json of the step after the checkpoint in `folder` to `out`; return inputs and step.
 
-    `class_names`, `places` and `stored` are those of the new data set under `root`. Labels are those of the
-    checkpoint's data set, new classes come after them. Raises InputError where there is no new class, no training
-    picture of one, or more than 254 classes.
+    `class_names`, `files` (id, image, mask, split) and `stored` (label of each value in the masks; empty if they are
+    the same) describe the new data set under `root`. Labels of the index are those of the checkpoint's data set; new
+    classes are appended. Raises InputError if there is no new class, no training image of one, or more than 254.
     """
     learned = checkpoint.describe(folder)
     names = [*learned.class_names, *(name for name in class_names[1:] if name not in learned.class_names)]
@@ -37,15 +37,15 @@ def prepare(
     labels = {k: names.index(name) for k, name in enumerate(class_names) if k}
     new = [label for label in labels.values() if label and label not in learned.order]
     if not new:
-        raise InputError(f"{root}: all of its classes have been learned by {folder}; classes are told apart by name")
+        raise InputError(f"{root}: {folder} has learned all of these classes; a new class needs a name of its own")
     values = {value: labels[label] for value, label in (stored or {k: k for k in labels}).items()}
-    table = index_file.build(root, learned.dataset, tuple(names), places, values)
+    table = index_file.build(root, learned.dataset, tuple(names), files, values)
     index_file.write(table, ".", out / "index.csv")
     order, sizes = [*learned.order, *new], [*learned.sizes, len(new)]
     content = tasks.test_only(table, order, sizes)
     train = [row.id for row in table.of("train") if set(new) & set(row.classes)]
     if not train:
-        raise InputError(f"{root}: no training picture shows {', '.join(names[label] for label in new)}")
+        raise InputError(f"{root}: no training image shows {', '.join(names[label] for label in new)}")
     content["steps"][-1]["train"] = sorted(train)
     tasks.write(content, out / "tasks.json")
     return Inputs(root, out / "index.csv", out / "tasks.json"), len(learned.sizes)

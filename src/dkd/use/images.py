@@ -1,7 +1,6 @@
-"""Finds and reads people's own pictures, of any size and of any kind that Pillow knows.
+"""Finds and reads a user's own images, of any size and in any format that Pillow reads.
 
-Unlike the reader of data sets it turns a picture as its EXIF says, for there is no mask that it has to fit. Knows
-nothing of networks.
+Unlike the reader of data sets, it applies the EXIF orientation, since no mask has to match. Knows nothing of networks.
 """
 
 from collections.abc import Sequence
@@ -13,78 +12,95 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dkd.errors import InputError
 
-SIXTEEN = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Modes in which Pillow opens images of 16 bits per pixel."""
 
 
-class Photo(NamedTuple):
-    """A file, and what the files made from it are called: a path without suffix, relative to where they go."""
+class ImageFile(NamedTuple):
+    """An image file and the name of its outputs: a path without suffix, relative to the output folder."""
 
     path: Path
     name: str
 
 
-def find(places: Sequence[Path]) -> tuple[list[Photo], int]:
-    """The pictures named, and those of the folders named with all folders below; and how many other files lie there.
+def find(places: Sequence[Path]) -> tuple[list[ImageFile], int]:
+    """The image files among `places` and in the folders among them, and the number of other files in those folders.
 
-    Names of files are kept, and so are the folders below the one that was named (that one too where several places
-    are). Pictures of one folder that differ in their suffix alone keep it. Raises InputError where a place does not
-    exist, holds no picture, or two pictures would go by one name.
+    Folders are searched recursively. Output names keep the path below the given folder, and begin with that folder's
+    name if several places are given. Images of one folder that differ only in their suffix keep it. Raises InputError
+    if a place does not exist, a folder has no image, or two images would have the same name.
     """
-    known = Image.registered_extensions().keys()
+    suffixes = Image.registered_extensions().keys()
     found: list[tuple[Path, PurePosixPath]] = []
     others = 0
     for place in places:
         if place.is_dir():
             files = sorted(path for path in place.rglob("*") if path.is_file())
-            pictures = [path for path in files if path.suffix.lower() in known]
-            others += len(files) - len(pictures)
-            if not pictures:
-                raise InputError(f"{place}: holds no picture")
+            images = [path for path in files if path.suffix.lower() in suffixes]
+            others += len(files) - len(images)
+            if not images:
+                raise InputError(f"{place}: contains no image; name another folder, or the files themselves")
             top = PurePosixPath(place.resolve().name if len(places) > 1 else "")
-            found += [(path, top / path.relative_to(place).as_posix()) for path in pictures]
+            found += [(path, top / path.relative_to(place).as_posix()) for path in images]
         elif place.exists():
             found.append((place, PurePosixPath(place.name)))
         else:
             raise InputError(f"{place}: no such file or folder")
-    stems: dict[PurePosixPath, set[Path]] = {}
+    return _named(found), others
+
+
+def _named(found: Sequence[tuple[Path, PurePosixPath]]) -> list[ImageFile]:
+    same_stem: dict[PurePosixPath, set[Path]] = {}
     for path, name in found:
-        stems.setdefault(name.with_suffix(""), set()).add(path)
-    photos: dict[str, Photo] = {}
+        same_stem.setdefault(name.with_suffix(""), set()).add(path)
+    named: dict[str, ImageFile] = {}
     for path, name in found:
-        kept = str(name if len(stems[name.with_suffix("")]) > 1 else name.with_suffix(""))
-        if kept in photos and photos[kept].path != path:
-            raise InputError(f"{path} and {photos[kept].path} would both go by {kept}; label them in two calls")
-        photos[kept] = Photo(path, kept)
-    return list(photos.values()), others
+        stem = name.with_suffix("")
+        unique = str(name if len(same_stem[stem]) > 1 else stem)
+        if unique in named and named[unique].path != path:
+            raise InputError(
+                f"{path} and {named[unique].path} would both be named {unique} in the output; label them in two calls"
+            )
+        named[unique] = ImageFile(path, unique)
+    return list(named.values())
 
 
 def read(path: Path) -> np.ndarray:
-    """RGB pixels (H, W, 3) uint8, upright; what is transparent shows white, 16 bits become 8.
+    """RGB pixels (H, W, 3) uint8, upright; transparent parts become white, and 16 bits per channel become 8.
 
-    Raises InputError that names the file where it is missing, damaged or no picture.
+    Raises InputError that names the file if it is missing, damaged or not an image.
     """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(path) as image:
             return np.array(_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not a picture") from None
+        raise InputError(f"{path}: not an image") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except (ValueError, SyntaxError, TypeError, EOFError, MemoryError) as error:
-        raise InputError(f"{path}: can't be decoded ({error or type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be decoded ({error or type(error).__name__})") from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+def scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    """RGB pixels (H, W, 3) uint8 with both sides multiplied by `scale` (bilinear)."""
+    if scale == 1:
+        return image
+    height, width = image.shape[:2]
+    sides = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.array(Image.fromarray(image).resize(sides, Image.Resampling.BILINEAR))
+
+
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in SIXTEEN:
+    if image.mode in SIXTEEN_BIT:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("more than 16 bits per pixel")
         return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ValueError("floating-point pixels, whose white nobody knows; store 8 or 16 bits")
+        raise ValueError("floating-point pixels have no defined white level; save the image with 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -1,4 +1,4 @@
-"""Draws labels over a picture, with a legend; knows pixels, names and colours, no networks and no files."""
+"""Draws labels over an image, with a legend; knows pixels, names and colours, no networks and no files."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from PIL import Image, ImageDraw, ImageFont
 from dkd.data.classes import VOID
 
 LARGEST = 2048
-"""Longest side of an overlay in pixels, legend left out: it is for eyes."""
+"""Longest side of an overlay in pixels, without the legend."""
 OPACITY = 0.5
 
 
 def draw(
     image: np.ndarray, labels: np.ndarray, names: Sequence[str], colours: Sequence[tuple[int, int, int]]
 ) -> Image.Image:
-    """Picture (H, W, 3) uint8 and labels (H, W) uint8 -> picture, classes in colour and outlined, legend below.
+    """Image (H, W, 3) uint8 and labels (H, W) uint8 -> image with coloured and outlined classes, legend below.
 
-    Background (0) and void (255) stay as they are. The legend names classes by the area that they cover, largest first.
+    Background (0) and void (255) keep their pixels. The legend lists classes by area, largest first.
     """
     scale = min(1.0, LARGEST / max(labels.shape))
     height, width = (max(1, round(side * scale)) for side in labels.shape)
@@ -39,16 +39,16 @@ def _outlines(mask: np.ndarray) -> np.ndarray:
 
 
 def _with_legend(
-    picture: Image.Image, labels: np.ndarray, names: Sequence[str], colours: Sequence[tuple[int, int, int]]
+    image: Image.Image, labels: np.ndarray, names: Sequence[str], colours: Sequence[tuple[int, int, int]]
 ) -> Image.Image:
     counts = np.bincount(labels.ravel(), minlength=256)[: len(names)]
     present = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label]]
-    text = 11 + max(0, picture.width - 320) // 100
+    text = 11 + max(0, image.width - 320) // 100
     font = ImageFont.load_default(text)
     pad, box = text // 2, text
     words = {label: f"{names[label]} {_share(counts[label] / labels.size)}" for label in present}
     widths = {label: round(box + pad + font.getlength(words[label]) + 2 * pad) for label in present}
-    width = max(picture.width, 2 * pad + max(widths.values()))
+    width = max(image.width, 2 * pad + max(widths.values()))
     rows, left = [[]], width
     for label in present:
         if rows[-1] and left < widths[label] + pad:
@@ -57,11 +57,11 @@ def _with_legend(
         rows[-1].append(label)
         left -= widths[label]
     line = text + pad
-    canvas = Image.new("RGB", (width, picture.height + pad + line * len(rows)), "white")
-    canvas.paste(picture, ((width - picture.width) // 2, 0))
+    canvas = Image.new("RGB", (width, image.height + pad + line * len(rows)), "white")
+    canvas.paste(image, ((width - image.width) // 2, 0))
     pen = ImageDraw.Draw(canvas)
     for row, members in enumerate(rows):
-        x, y = pad, picture.height + pad + row * line
+        x, y = pad, image.height + pad + row * line
         for label in members:
             pen.rectangle((x, y, x + box - 2, y + box - 2), fill=colours[label], outline="black")
             pen.text((x + box + pad, y + box // 2), words[label], fill="black", font=font, anchor="lm")

@@ -1,7 +1,7 @@
-"""The colour of every label; knows neither pictures nor what labels are called.
+"""The colour of every label; knows neither images nor class names.
 
-Up to eight labels get the colours of Okabe and Ito, which the colour-blind can tell apart (as the embedded data set);
-more get those of the VOC devkit, which tools know.
+Data sets of up to eight labels get the palette of Okabe and Ito, which is safe for colour-blind readers; larger ones
+get the palette of the VOC devkit, which other tools use as well.
 """
 
 from dkd.data.classes import VOID
@@ -11,7 +11,7 @@ VOID_COLOUR = (224, 224, 192)
 
 
 def colours(labels: int) -> list[tuple[int, int, int]]:
-    """RGB of the labels 0..255 of a data set with so many labels, background among them; 255 is void."""
+    """RGB colours of the labels 0..255 for a data set of `labels` labels, background included; 255 is void."""
     if labels <= len(FEW) // 3:
         known = [FEW[3 * k : 3 * k + 3] for k in range(len(FEW) // 3)]
         table = [known[label] if label < len(known) else _voc(label) for label in range(256)]
@@ -22,7 +22,7 @@ def colours(labels: int) -> list[tuple[int, int, int]]:
 
 
 def _voc(label: int) -> tuple[int, int, int]:
-    """The devkit's map: three bits of the label at a time, from the highest bit of red, green and blue downwards."""
+    """Colour map of the VOC devkit: three bits of the label at a time fill red, green and blue from the highest bit."""
     red = green = blue = 0
     for shift in range(7, -1, -1):
         red |= (label & 1) << shift

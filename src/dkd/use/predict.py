@@ -1,6 +1,6 @@
-"""Labels one's own pictures with a checkpoint, ours or an imported one.
+"""Labels a user's own images with a checkpoint, trained here or imported.
 
-Large pictures are labelled in tiles that overlap. Knows nothing of data sets, truth or training.
+Large images are labelled in overlapping tiles. Knows nothing of data sets, ground truth or training.
 """
 
 import csv
@@ -18,58 +18,44 @@ from tqdm import tqdm
 from dkd import checkpoint, devices, evaluate
 from dkd.data import classes, transforms
 from dkd.errors import InputError
-from dkd.use import images as photos
-from dkd.use import overlay, palette
-from dkd.use.images import Photo
+from dkd.use import images, overlay, palette
+from dkd.use.images import ImageFile
 
-TILE = 1024
-"""Pixels; a picture that is higher or wider is labelled in tiles of this side."""
 OVERLAP = 4
-"""A tile shares a quarter of its side with the next; the border between the two runs through the middle."""
+"""Neighbouring tiles share a quarter of their side; the labels change from one to the other in the middle of that."""
 HEADER = ("picture", "label", "class", "pixels", "share")
 
 
 class Predictor:
-    """A checkpoint that labels pictures:
+    """A checkpoint that labels images:
 
-        predict = Predictor("checkpoints/last")
+        predict = Predictor("checkpoints/last", device="auto", size=None, tile=1024, threads=1)
         labels = predict("photo.jpg")          # (H, W) uint8
-        predict.names[labels[0, 0]]            # what the pixel in the corner shows
+        predict.names[labels[0, 0]]            # class of the upper left pixel
 
-    `size`: shorter side in pixels that the network sees a picture at, its own by default; a network knows objects at
-    the size that it was trained on. `tile`: the largest side that is labelled in one piece.
-    Raises InputError where `checkpoint` is none or this machine lacks the device (auto, cpu or cuda).
+    `device`: auto, cpu or cuda; `threads`: on a CPU. `size`: length in pixels to which the shorter side is scaled
+    before the network sees the image, or None; networks recognise objects at the scale of their training images.
+    `tile`: largest side in pixels that is labelled in one piece. Raises InputError if `folder` is not a checkpoint or
+    the device is not available.
     """
 
-    def __init__(
-        self,
-        folder: Path | str,
-        device: str = "auto",
-        *,
-        size: int | None = None,
-        tile: int = TILE,
-        threads: int | None = None,
-    ):
+    def __init__(self, folder: Path | str, device: str, *, size: int | None, tile: int, threads: int):
         self.device = devices.accelerator(device, threads).device
         self.model, step = checkpoint.load(Path(folder), self.device)
         self.names = step.class_names
-        """By label; 0 is the background."""
+        """Class names by label; 0 is background."""
         self.labels = classes.id_to_label(step.order)
-        """By id: what the network says to what the data set calls it."""
+        """Labels by the ids that the network predicts."""
         self.colours = palette.colours(len(self.names))
         self.size, self.tile = size, tile
 
-    def __call__(self, picture: Path | str | np.ndarray) -> np.ndarray:
-        """Labels (H, W) uint8 of a file, or of RGB pixels (H, W, 3) uint8."""
-        image = picture if isinstance(picture, np.ndarray) else photos.read(Path(picture))
-        height, width = image.shape[:2]
-        scale = self.size / min(height, width) if self.size else 1.0
-        seen = image
-        if scale != 1.0:
-            sides = max(1, round(width * scale)), max(1, round(height * scale))
-            seen = np.array(Image.fromarray(image).resize(sides, Image.Resampling.BILINEAR))
+    def __call__(self, image: Path | str | np.ndarray) -> np.ndarray:
+        """Labels (H, W) uint8 of an image file, or of RGB pixels (H, W, 3) uint8."""
+        pixels = image if isinstance(image, np.ndarray) else images.read(Path(image))
+        height, width = pixels.shape[:2]
+        seen = pixels if self.size is None else images.scaled(pixels, self.size / min(height, width))
         labels = self.labels[self._ids(seen)]
-        if scale != 1.0:
+        if labels.shape != (height, width):
             labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
         return labels
 
@@ -78,11 +64,11 @@ class Predictor:
         ids = np.empty((height, width), dtype=np.uint8)
         for top, bottom, from_row, to_row in spans(height, self.tile):
             for left, right, from_column, to_column in spans(width, self.tile):
-                piece = transforms.channels_first(np.ascontiguousarray(image[top:bottom, left:right]))
-                hint = f"{right - left} x {bottom - top} pixels at once; take smaller tiles, or a CPU"
+                tile = transforms.channels_first(np.ascontiguousarray(image[top:bottom, left:right]))
+                hint = f"{right - left} x {bottom - top} pixels at once; use smaller tiles, or a CPU"
                 with devices.explained(hint):
-                    images = transforms.normalise(piece)[None].to(self.device)
-                    found = evaluate.predict(self.model, images)[0].cpu().numpy()
+                    batch = transforms.normalise(tile)[None].to(self.device)
+                    found = evaluate.predict(self.model, batch)[0].cpu().numpy()
                 ids[from_row:to_row, from_column:to_column] = found[
                     from_row - top : to_row - top, from_column - left : to_column - left
                 ]
@@ -90,10 +76,10 @@ class Predictor:
 
 
 def spans(length: int, tile: int) -> list[tuple[int, int, int, int]]:
-    """How `length` pixels are covered by tiles: (begin, end, begin and end of what is taken from it) of each.
+    """Tiles that cover `length` pixels, as (begin, end, first and last + 1 of the pixels taken from the tile).
 
-    What is taken covers every pixel once. One tile where the length fits; else all are of `tile` pixels, and
-    neighbours share at least a quarter of that.
+    Every pixel is taken from exactly one tile. If `length` is at most `tile`, there is one tile; otherwise all have
+    `tile` pixels, and neighbours share at least a quarter of that.
     """
     if length <= tile:
         return [(0, length, 0, length)]
@@ -105,46 +91,47 @@ def spans(length: int, tile: int) -> list[tuple[int, int, int, int]]:
 
 
 class Outcome(NamedTuple):
-    """What came of labelling many pictures."""
+    """Summary of labelling many images."""
 
     done: int
     broken: list[str]
-    """One line each: which file, and what is wrong with it."""
+    """One line per file that could not be read: the file and the reason."""
     seconds: float
     pixels: int
 
 
-class _Photos(Dataset):
-    """Decoded pictures, or what is wrong with them."""
+class _Decoded(Dataset):
+    """Pixels of image files, or the reason why one cannot be read."""
 
-    def __init__(self, found: Sequence[Photo]):
-        self.found = found
+    def __init__(self, files: Sequence[ImageFile]):
+        self.files = files
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.files)
 
     def __getitem__(self, position: int) -> np.ndarray | str:
         try:
-            return photos.read(self.found[position].path)
+            return images.read(self.files[position].path)
         except InputError as error:
             return str(error)
 
 
-def write(predictor: Predictor, found: Sequence[Photo], out: Path, workers: int = 0) -> Outcome:
-    """Label pictures into the folder `out`: masks/NAME.png, overlays/NAME.jpg, and areas.csv.
+def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: int) -> Outcome:
+    """Label images into the folder `out`: masks/NAME.png, overlays/NAME.jpg and areas.csv.
 
-    A mask is an 8-bit palette PNG of the picture's size, upright, with the data set's labels. areas.csv has a row for
-    every class that a picture shows, background included: its pixels, and their share in 0..1. A file that can't be
-    read is passed over and told of in the outcome. Stopped half-way, what is done stays, and areas.csv speaks of it.
+    A mask is an 8-bit palette PNG with the size of the upright image; its values are the labels of the data set.
+    areas.csv has one row per image and class in it, background included, with the number of pixels and their share
+    (0..1). Files that cannot be read are skipped and listed in the outcome. If interrupted, finished images stay and
+    areas.csv lists them. `workers`: processes that decode images.
     """
     started = time.perf_counter()
     rows, broken, pixels = [], [], 0
-    loader = DataLoader(_Photos(found), batch_size=None, num_workers=workers)
+    loader = DataLoader(_Decoded(files), batch_size=None, num_workers=workers)
     colours = [value for colour in predictor.colours for value in colour]
     out.mkdir(parents=True, exist_ok=True)
     try:
-        images = tqdm(loader, unit="image", desc="predict", disable=None, leave=False)
-        for photo, image in zip(found, images, strict=True):
+        decoded = tqdm(loader, unit="image", desc="predict", disable=None, leave=False)
+        for file, image in zip(files, decoded, strict=True):
             if isinstance(image, str):
                 broken.append(image)
                 continue
@@ -152,23 +139,22 @@ def write(predictor: Predictor, found: Sequence[Photo], out: Path, workers: int 
             labels = predictor(image)
             mask = Image.fromarray(labels)
             mask.putpalette(colours)
-            _save(mask, out / "masks" / f"{photo.name}.png")
-            _save(
-                overlay.draw(image, labels, predictor.names, predictor.colours), out / "overlays" / f"{photo.name}.jpg"
-            )
-            rows += _areas(str(photo.path), labels, predictor.names)
+            shown = overlay.draw(image, labels, predictor.names, predictor.colours)
+            _save(mask, out / "masks" / f"{file.name}.png")
+            _save(shown, out / "overlays" / f"{file.name}.jpg")
+            rows += _areas(file.path, labels, predictor.names)
             pixels += labels.size
     finally:
-        with (out / ".areas.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
+        with (out / ".areas.csv").open("w", newline="", encoding="utf-8") as table:
+            csv.writer(table, lineterminator="\n").writerows([HEADER, *rows])
         (out / ".areas.csv").replace(out / "areas.csv")
-    return Outcome(len(found) - len(broken), broken, time.perf_counter() - started, pixels)
+    return Outcome(len(files) - len(broken), broken, time.perf_counter() - started, pixels)
 
 
-def _areas(picture: str, labels: np.ndarray, names: Sequence[str]) -> list[tuple]:
+def _areas(path: Path, labels: np.ndarray, names: Sequence[str]) -> list[tuple]:
     counts = np.bincount(labels.ravel(), minlength=256)
     return [
-        (picture, label, names[label], int(counts[label]), round(float(counts[label] / labels.size), 6))
+        (str(path), label, names[label], int(counts[label]), round(float(counts[label] / labels.size), 6))
         for label in np.flatnonzero(counts).tolist()
     ]
 

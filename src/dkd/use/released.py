@@ -1,7 +1,7 @@
-"""Turns a checkpoint that the authors of the method published into one of ours.
+"""Converts checkpoints that the authors of the method have released.
 
-Knows the layout of their files ({"state_dict": ...} saved by torch) as far as names and shapes go; runs none of it:
-a file that holds anything but tensors and plain containers is refused.
+Knows the layout of their files ({"state_dict": ...}, saved by torch), that is, names and shapes. It executes nothing:
+a file with anything but tensors and plain containers is refused.
 """
 
 from collections.abc import Sequence
@@ -31,25 +31,24 @@ def convert(
 ) -> None:
     """Write the network in `file` as a checkpoint into the folder `out`.
 
-    `class_names` of all labels, background first; `order` and `sizes`: labels and classes per step that the network
-    has learned; `model` as `model:` of params.yaml. Raises InputError where the file can't be read safely or its names
-    or shapes are not exactly those of that network.
+    `class_names`: of all labels, background first. `order` and `sizes`: labels that the network has learned, and their
+    number per step. `model`: as under `model:` in params.yaml. Raises InputError if the file cannot be read safely, or
+    if names or shapes are not exactly those of this network.
     """
     found = _renamed(_state(file), len(sizes))
     network = Segmenter({**model, "pretrained": False}, sizes)
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     shapes = {name: tuple(value.shape) for name, value in found.items()}
-    differ = [name for name in wanted if name in shapes and shapes[name] != wanted[name]]
-    wrong = [f"{name} {shapes[name]} instead of {wanted[name]}" for name in differ]
-    for what, names in (
-        ("missing", [name for name in wanted if name not in found]),
-        ("unknown", [name for name in found if name not in wanted]),
-        ("of another shape", wrong),
+    different = [name for name in expected if name in shapes and shapes[name] != expected[name]]
+    for problem, names in (
+        ("missing", [name for name in expected if name not in found]),
+        ("unknown", [name for name in found if name not in expected]),
+        ("of another shape", [f"{name} {shapes[name]} instead of {expected[name]}" for name in different]),
     ):
         if names:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             raise InputError(
-                f"{file}: {what}: {', '.join(names[:SHOWN])}{more}; check data set, scenario, step and backbone"
+                f"{file}: {problem}: {', '.join(names[:SHOWN])}{more}; check data set, scenario, step and backbone"
             )
     network.load_state_dict(found)
     network.spec = dict(model)
@@ -65,22 +64,24 @@ def _state(file: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError:
-        raise InputError(f"{file}: refused, it holds more than tensors and plain containers, or is damaged") from None
+        raise InputError(
+            f"{file}: refused, as it contains more than tensors and plain containers, or is damaged"
+        ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{file}: not a file saved by torch ({str(error).splitlines()[0]})") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{file}: holds no state_dict of tensors")
+        raise InputError(f"{file}: contains no state_dict of tensors")
     return state
 
 
 def _renamed(state: dict[str, Tensor], steps: int) -> dict[str, Tensor]:
-    """Their names to ours; a name that has no counterpart stays as it is."""
+    """The state under the names used here; a name without counterpart is left as it is."""
     heads = {"cls.0.": "auxiliary."} | {f"cls.{step + 1}.": f"heads.{step}." for step in range(steps)}
     prefixes = {"aspp.last_conv.": "last_conv."} | heads
     renamed = {}
     for name, value in state.items():
-        # Saved from a wrapper for several devices, every name begins with "module.".
+        # Names saved from DistributedDataParallel begin with "module.".
         name = name.removeprefix("module.")
         prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
         renamed[prefixes.get(prefix, "") + name.removeprefix(prefix)] = value

@@ -1,7 +1,7 @@
-"""What a checkpoint makes of a few fixed test pictures, and how far its reasoning moved since the step before.
+"""Predictions of a checkpoint on a few fixed test images, and how far its logits moved since the previous step.
 
-Knows checkpoints and test pictures; judges nothing. The pictures follow from the index alone, so that all runs on a
-data set show the same ones.
+Knows checkpoints and test images, no metrics. The images follow from the index alone, so all runs on a data set show
+the same ones.
 """
 
 import json
@@ -22,18 +22,21 @@ from dkd.devices import Runtime
 from dkd.use import explain
 from dkd.use.predict import Predictor
 
-PICTURES = 6
+COUNT = 6
+"""Number of images shown."""
 LARGEST = 320
-"""Longest side in pixels of what is shown."""
+"""Longest side in pixels of an image shown."""
+TILE = 1024
+"""Larger test images are labelled in tiles with sides of this many pixels."""
 MEASURED = 100
-"""Most test pictures that the drift is measured on, evenly spaced over all."""
+"""Largest number of test images that the drift is measured on, evenly spaced over all of them."""
 
 
-def choose(rows: Sequence[Row], count: int = PICTURES) -> list[Row]:
-    """Test pictures that show as many classes as can be, the same for every run on a data set.
+def choose(rows: Sequence[Row], count: int) -> list[Row]:
+    """At most `count` test images that together show as many classes as possible, the same for every run.
 
-    One after the other, each adds the most classes that none before it shows (of equals, the one with the most classes,
-    then the first); when all are shown, again from the start.
+    A greedy cover: each image adds the most classes that none before it shows (among equals, the image with the most
+    classes, then the first). Once every class is shown, the cover starts again.
     """
     left, chosen, missing = list(rows), [], set()
     everything = {label for row in rows for label in row.classes}
@@ -49,36 +52,33 @@ def choose(rows: Sequence[Row], count: int = PICTURES) -> list[Row]:
 
 
 def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtime: Runtime, out: Path) -> dict:
-    """Write panels.json and, for each picture k, k.jpg, k-truth.png and k-found.png (palette, labels) into `out`.
+    """Write panels.json, sheet.png and, for image k, k.jpg, k-truth.png and k-found.png (palette, labels) into `out`.
 
-    sheet.png has them all side by side. panels.json says what they are, and holds the drift against `previous` on test
-    pictures of the step: by class, mean absolute change of z+, z- and logit. Returns what it cost.
+    `folder` is the checkpoint of `step`, `previous` that of the step before (None at the base). sheet.png has all
+    images side by side. panels.json describes them and holds, by class, the mean absolute change of z+, z- and logit
+    from `previous`, measured on test images of the step. Returns the cost: device and peak memory.
     """
-    data, index, tasks = inputs
-    predictor = Predictor(folder, runtime.device, threads=runtime.threads)
-    table = index_file.read(index)
-    rows = table.test_rows()
+    predictor = Predictor(folder, runtime.device, size=None, tile=TILE, threads=runtime.threads)
+    rows = index_file.read(inputs.index).test_rows()
     shown, strips = [], []
-    for number, row in enumerate(choose(rows)):
-        image, truth = reader.read_image(data / row.image), reader.read_mask(data / row.mask)
-        strip = [image, truth, predictor(image)]
-        strips.append([_shrunk(each, predictor) for each in strip])
+    for number, row in enumerate(choose(rows, COUNT)):
+        image, truth = reader.read_image(inputs.data / row.image), reader.read_mask(inputs.data / row.mask)
+        strips.append([_shrunk(each, predictor) for each in (image, truth, predictor(image))])
         for each, name in zip(strips[-1], (f"{number}.jpg", f"{number}-truth.png", f"{number}-found.png"), strict=True):
             each.save(out / name, quality=85, optimize=True)
         shown.append({"id": row.id, "labels": sorted(row.classes), "width": strips[-1][0].width})
     _sheet(strips).save(out / "sheet.png", optimize=True)
-    moved = None
+    drift = None
     if previous is not None:
-        test = set(tasks_file.read(tasks)["steps"][step]["test"])
-        measured = _spaced([row for row in rows if row.id in test], MEASURED)
-        moved = _drift(predictor, previous, data, measured)
+        test = set(tasks_file.read(inputs.tasks)["steps"][step]["test"])
+        drift = _drift(predictor, previous, inputs.data, _spaced([row for row in rows if row.id in test]))
     content = {
         "step": step,
         "classes": predictor.names,
         "colours": predictor.colours[: len(predictor.names)],
         "known": [int(label) for label in predictor.labels[1:]],
         "pictures": shown,
-        "drift": moved,
+        "drift": drift,
     }
     (out / "panels.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
     return {**devices.cost(predictor.device), "images": len(shown)}
@@ -86,8 +86,8 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
 
 def _drift(predictor: Predictor, previous: Path, data: Path, rows: Sequence[Row]) -> dict:
     before, learned = checkpoint.load(previous, predictor.device)
-    images = (reader.read_image(data / row.image) for row in tqdm(rows, desc="drift", disable=None, leave=False))
-    found = explain.drift(predictor.model, before, images)
+    pixels = (reader.read_image(data / row.image) for row in tqdm(rows, desc="drift", disable=None, leave=False))
+    found = explain.drift(predictor.model, before, pixels)
     names = checkpoint.names(learned)[1:]
     return {
         "pictures": len(rows),
@@ -98,13 +98,13 @@ def _drift(predictor: Predictor, previous: Path, data: Path, rows: Sequence[Row]
     }
 
 
-def _spaced(rows: Sequence[Row], most: int) -> list[Row]:
-    places = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+def _spaced(rows: Sequence[Row]) -> list[Row]:
+    places = np.linspace(0, len(rows) - 1, min(MEASURED, len(rows))).round().astype(int)
     return [rows[place] for place in places]
 
 
 def _shrunk(pixels: np.ndarray, predictor: Predictor) -> Image.Image:
-    """A picture, or labels as a palette image, of at most `LARGEST` pixels a side."""
+    """RGB pixels, or labels as a palette image, scaled down to at most `LARGEST` pixels a side."""
     image, labels = Image.fromarray(pixels), pixels.ndim == 2
     if labels:
         image.putpalette([value for colour in predictor.colours for value in colour])
@@ -116,7 +116,7 @@ def _shrunk(pixels: np.ndarray, predictor: Predictor) -> Image.Image:
 
 
 def _sheet(strips: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """A row per picture: as it is, its truth, what was found."""
+    """One row per test image: the image, the ground truth and the prediction."""
     gap = 4
     width = max(sum(each.width + gap for each in strip) for strip in strips)
     canvas = Image.new("RGB", (width, sum(strip[0].height + gap for strip in strips)), "white")

@@ -7,17 +7,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from typer.testing import CliRunner
 
-from dkd.cli_convert import convert_
 from dkd.convert import convert, rle
 from dkd.convert.split import divide
 from dkd.convert.write import ids
 from dkd.errors import InputError
+from tests.dkd.command import run
 from tests.dkd.convert import test_coco, test_labelme
 from tests.dkd.convert.conftest import photo, read
 
@@ -149,20 +147,17 @@ def test_without_pycocotools_the_extra_is_named(export, made, monkeypatch):
         made()
 
 
-def test_the_command_says_what_it_made(export, tmp_path):
+def test_the_command_says_what_it_made(export, tmp_path, monkeypatch, capsys):
     for name in ("a", "b", "c"):
         photo(export / f"{name}.jpg", 16, 20, 6 if name == "a" else None)
         if name != "c":
             labelme(export, name, width=20 if name == "a" else 16, height=16 if name == "a" else 20)
-    app = typer.Typer()
-    app.command()(convert_)
-    done = CliRunner().invoke(app, [str(export), "--out", str(tmp_path / "made"), "--split", "0.5"])
-    assert done.exit_code == 0, done.output
-    first, *rest = done.output.splitlines()
-    assert first.endswith("made: 1 pictures for training, 1 for validation, 1 classes (labelme)")
+    run(monkeypatch, "convert", export, "--out", tmp_path / "made", "--split", "0.5")
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.endswith("made: 1 images for training, 1 for validation, 1 classes (labelme)")
     assert rest == [
-        "  1 pictures turned upright, as their EXIF says",
-        "  1 pictures not labelled: left out",
+        "  1 images turned upright, as their EXIF says",
+        "  1 images not labelled: left out",
     ]
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from dkd import checkpoint, evaluate
-from dkd.config import schema as config
+from dkd.config import read, yaml_file
 from dkd.data import transforms
 from dkd.errors import InputError
 from dkd.model import backbone
@@ -210,11 +210,11 @@ def test_the_page_on_backbones_is_valid(tmp_path):
     (tmp_path / "params.yaml").write_text(run + block)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "swin_tiny.safetensors").touch()
-    (found,) = config.load(tmp_path / "params.yaml").runs
+    (found,) = read.load(tmp_path / "params.yaml").runs
     assert found.model.frozen and found.model.pretrained.endswith("weights/swin_tiny.safetensors")
     backbone.build(found.model.backbone, pretrained=False, output_stride=found.model.output_stride, norm_momentum=0.1)
 
 
-@pytest.mark.parametrize("path", config.presets().values(), ids=str)
+@pytest.mark.parametrize("path", read.presets().values(), ids=str)
 def test_presets_say_whether_the_backbone_is_trained(path):
-    assert config.read_yaml(path)["model"]["frozen"] is False
+    assert yaml_file.read_yaml(path)["model"]["frozen"] is False

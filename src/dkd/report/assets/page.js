@@ -17,7 +17,7 @@
   form.addEventListener("input", filter);
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());
-  // A browser may have kept what was chosen before it reloaded.
+  // A browser may have kept the choice from before a reload.
   filter();
 
   for (const table of document.querySelectorAll("table.sortable")) {
@@ -35,7 +35,7 @@
         const rows = [...table.tBodies[0].rows];
         rows.sort((a, b) => {
           const [x, y] = [value(a), value(b)];
-          // What has no value stands last, whichever way.
+          // Missing values come last in both directions.
           if (x === "" || y === "") return (x === "") - (y === "");
           const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
           return down ? -order : order;
@@ -46,13 +46,13 @@
   }
 
   const dialog = document.getElementById("large");
-  const [words, picture] = [dialog.querySelector("p"), dialog.querySelector("img")];
+  const [words, image] = [dialog.querySelector("p"), dialog.querySelector("img")];
   const all = [...document.querySelectorAll(".tiles img")];
   let current = 0;
   function show(number) {
     current = number;
-    picture.src = all[number].src;
-    picture.alt = words.textContent = all[number].alt;
+    image.src = all[number].src;
+    image.alt = words.textContent = all[number].alt;
   }
   function go(by) {
     for (let k = 1; k <= all.length; k++) {
@@ -70,7 +70,7 @@
     if (event.key === "ArrowLeft") go(-1);
   });
 
-  // A link to the origin of a number opens it.
+  // A link to a node opens its details.
   function unfold() {
     const target = location.hash && document.getElementById(location.hash.slice(1));
     if (target && target.matches("details")) target.open = true;

@@ -13,5 +13,6 @@ def run(params, runtime, inputs, out):
     (out / "index.html").write_text(f"<p>{value} of {len(there)} {runtime.get('failed')}</p>")
     for name in FIGURES:
         (out / f"{name}.png").write_bytes(b"x")
+        (out / f"{name}.pdf").write_bytes(b"x")
     for name in NUMBERS:
         (out / f"{name}.csv").write_text(f"value\n{value}\n")

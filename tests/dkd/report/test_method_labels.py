@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from dkd.config import schema as config
+from dkd.config import read
 from dkd.report.method_labels import method_labels
 
 FIRST = {"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "seed": 0}
@@ -15,7 +15,7 @@ def called(tmp_path):
     def called(*runs):
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump({"runs": [{**FIRST, **run} for run in runs]}))
-        resolved = [run.model_dump(mode="json") for run in config.load(path).runs]
+        resolved = [run.model_dump(mode="json") for run in read.load(path).runs]
         called.lr = resolved[0]["increment"]["lr"]
         return dict(zip([run["name"] for run in resolved], method_labels(resolved), strict=True))
 

@@ -1,4 +1,4 @@
-"""Published checkpoints: converted ones answer as the published network did; other files are refused."""
+"""Converted checkpoints predict what the released network predicted; other files are refused."""
 
 import hashlib
 import pickle
@@ -11,14 +11,16 @@ from dkd import checkpoint, evaluate
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter, upsample
 from dkd.use import released
+from tests.dkd.command import run
 from tests.dkd.conftest import SPEC
-from tests.dkd.test_cli import run
+
+from .conftest import network
 
 NAMES = ("background", "a", "b", "c")
 
 
 def published(model: Segmenter) -> dict[str, torch.Tensor]:
-    """The state of a network under the names of the publication."""
+    """The state of a network under the names of the release."""
     state = {}
     for name, value in model.state_dict().items():
         name = name.replace("last_conv.", "aspp.last_conv.").replace("auxiliary.", "cls.0.")
@@ -35,21 +37,16 @@ def convert(file, out, **changes):
     released.convert(file, out=out, **options)
 
 
-@pytest.fixture
-def network():
-    torch.manual_seed(0)
-    return Segmenter(SPEC, [2, 1]).eval()
-
-
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_every_weight_finds_its_place(network, tmp_path, prefix):
-    state = {prefix + name: value for name, value in published(network).items()}
+def test_every_weight_is_converted(tmp_path, prefix):
+    model = network((2, 1))
+    state = {prefix + name: value for name, value in published(model).items()}
     torch.save({"state_dict": state}, tmp_path / "a.pth")
     convert(tmp_path / "a.pth", tmp_path / "out")
     ours, learned = checkpoint.load(tmp_path / "out")
     assert (learned.order, learned.sizes, learned.dataset) == ((1, 2, 3), (2, 1), "x")
     images = torch.randn(1, 3, 48, 64)
-    for found, known in zip(ours(images).logits, network(images).logits, strict=True):
+    for found, known in zip(ours(images).logits, model(images).logits, strict=True):
         assert torch.equal(found, known)
 
 
@@ -58,8 +55,8 @@ class Harm:
         return (print, ("run by a pickle",))
 
 
-def test_what_is_not_a_published_checkpoint_is_refused(network, tmp_path, capfd):
-    state = published(network)
+def test_other_files_are_refused_and_never_executed(tmp_path, capfd):
+    state = published(network((2, 1)))
     fewer = {name: value for name, value in state.items() if not name.startswith("cls.2")}
     wrong = {**state, "cls.1.weight": torch.zeros(3, 8, 1, 1)}
     cases = {
@@ -67,8 +64,11 @@ def test_what_is_not_a_published_checkpoint_is_refused(network, tmp_path, capfd)
         "more": ({"state_dict": {**state, "cls.3.bias": torch.zeros(1)}}, "unknown: cls.3.bias; check"),
         "wrong": ({"state_dict": wrong}, r"of another shape: heads.0.weight \(3, 8, 1, 1\) instead of \(2, 8, 1, 1\)"),
         "empty": ({"state_dict": {}}, r"missing: backbone.conv1.0.weight, .* and \d+ more; check"),
-        "none": ({"weights": 1}, "holds no state_dict of tensors"),
-        "code": ({"state_dict": state, "extra": Harm()}, "refused, it holds more than tensors and plain containers"),
+        "none": ({"weights": 1}, "contains no state_dict of tensors"),
+        "code": (
+            {"state_dict": state, "extra": Harm()},
+            "refused, as it contains more than tensors and plain",
+        ),
     }
     for name, (content, said) in cases.items():
         torch.save(content, tmp_path / f"{name}.pth")
@@ -87,7 +87,7 @@ def test_what_is_not_a_published_checkpoint_is_refused(network, tmp_path, capfd)
 
 
 def fill(shapes: dict[str, list[int]], seed: int, gain: float) -> dict[str, torch.Tensor]:
-    """The weights that the reference numbers were made with."""
+    """The weights that the reference numbers were computed with."""
     draw, state = np.random.RandomState(seed), {}
     for name in sorted(shapes):
         shape = shapes[name]
@@ -112,7 +112,7 @@ def fill(shapes: dict[str, list[int]], seed: int, gain: float) -> dict[str, torc
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_the_published_network_answers_as_it_did(golden, tmp_path, monkeypatch):
+def test_the_released_network_gives_its_published_logits_and_labels(golden, tmp_path, monkeypatch):
     content = golden("official_checkpoint.json")
     known = content["15-1_step1"]
     torch.save({"state_dict": fill(content["state_dict_shapes"], 7, 2.0)}, tmp_path / "released.pth")
@@ -122,8 +122,8 @@ def test_the_published_network_answers_as_it_did(golden, tmp_path, monkeypatch):
     assert learned.sizes == (15, 1) and learned.class_names[16] == "pottedplant"
     image = torch.from_numpy(np.random.RandomState(11).randn(1, 3, 65, 97).astype(np.float32))
     with torch.no_grad():
-        answer = model(image)
-    logits = upsample(torch.cat([answer.auxiliary, answer.scores], dim=1), answer.size)
+        output = model(image)
+    logits = upsample(torch.cat([output.auxiliary, output.scores], dim=1), output.size)
     assert list(logits.shape) == known["shape"]
     assert logits.mean().item() == pytest.approx(known["mean"], rel=1e-5)
     assert logits.std().item() == pytest.approx(known["std"], rel=1e-5)

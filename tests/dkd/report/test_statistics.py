@@ -1,4 +1,4 @@
-"""Means over runs and paired differences, on numbers that can be checked by hand."""
+"""Forgetting, means over runs and paired differences, on numbers that can be checked by hand."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_other_scenarios_are_not_compared():
     assert statistics.differences(rows("kd", KD) + other, ["all"]) == []
 
 
-def test_training_at_once_is_held_against_the_last_step():
+def test_joint_training_is_compared_with_the_last_step():
     kd = [{**row, "step": step, "all": row["all"] + 10 * step} for step in (0, 1, 2) for row in rows("kd", KD)]
     found = statistics.differences(kd + rows("joint", KD, step=0), ["all"])
     assert [(row["method"], row["than"], row["step"], row["mean"]) for row in found] == [("joint", "kd", 2, -20.0)]
@@ -55,3 +55,13 @@ def test_the_interval_covers_as_it_should():
     assert 0.89 < np.mean(held) < 0.98
     sample = draw.normal(1, 2, 30)
     assert statistics.interval(sample) == statistics.interval(sample)
+
+
+def test_forgetting_is_the_best_earlier_iou_minus_the_last():
+    steps = [
+        {"background": 9.0, "a": 80.0, "b": 50.0, "d": None},
+        {"background": 9.0, "a": 60.0, "b": 70.0, "d": None, "c": 40.0},
+        {"background": 1.0, "a": 50.0, "b": 60.0, "d": 9.0, "c": 50.0, "e": 9.0},
+    ]
+    assert statistics.forgetting(steps) == {"a": 30, "b": 10, "c": -10}
+    assert statistics.forgetting(steps[:1]) == {}

@@ -1,11 +1,11 @@
-"""Tables over runs, from metrics files made by hand."""
+"""Tables over runs, from metrics written by hand."""
 
 import csv
 import json
 
 import pytest
 
-from dkd.report import tables as summary
+from dkd.report import tables
 
 
 def metrics_of(step, **per_class):
@@ -23,18 +23,8 @@ def written(tmp_path):
     runs, found = [], {}
     for seed, content in enumerate((steps, better)):
         name = f"x_2-1_overlap_kd_s{seed}"
-        runs.append(
-            {
-                "name": name,
-                "dataset": "x",
-                "setting": "overlap",
-                "method": "kd",
-                "seed": seed,
-                "sizes": [2, 1],
-                "order": [1, 2, 3],
-            }
-        )
-        runs[-1]["protocol"] = "paper"
+        run = {"name": name, "dataset": "x", "setting": "overlap", "method": "kd", "seed": seed, "sizes": [2, 1]}
+        runs.append({**run, "order": [1, 2, 3], "protocol": "paper"})
         found[name] = []
         for step in content:
             path = tmp_path / f"{name}-{step['step']}.json"
@@ -42,7 +32,7 @@ def written(tmp_path):
             found[name].append(path)
     out = tmp_path / "out"
     out.mkdir()
-    summary.write(runs, found, 1, out)
+    tables.write(runs, found, 1, out)
     return out
 
 

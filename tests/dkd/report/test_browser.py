@@ -1,7 +1,7 @@
 """The page in a real browser: Chromium without a window, driven by Selenium.
 
 `make browser-test` installs what this needs. Besides a page made here, it opens those of finished runs in the checkout.
-Screenshots of each go to logs/browser/, to be looked at.
+Screenshots of each go to logs/browser/.
 """
 
 import base64
@@ -12,11 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dkd.report import page
-
-from .test_page import inputs, trained  # noqa: F401 - fixtures
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHOTS = ROOT / "logs" / "browser"
 FINISHED = [path for path in (ROOT / "report/index.html", *ROOT.glob("runs/*/report/index.html")) if path.is_file()]
 FLAGS = (
@@ -29,7 +25,7 @@ pytestmark = pytest.mark.browser
 
 
 class Browser:
-    """What a reader of the page does, in a session of Selenium."""
+    """A reader of the page: a session of Selenium."""
 
     def __init__(self, driver):
         self.driver, self.run, self.log = driver, driver.execute_script, driver.get_log
@@ -84,11 +80,10 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(params=["made here", *FINISHED], ids=lambda each: str(each).removeprefix(f"{ROOT}/").replace("/", "-"))
 def opened(request, browser):
-    """The browser with a page, of which nothing went wrong and nothing left it when the test is over."""
+    """The browser with a page. After the test, the browser must have logged no error and requested no other file."""
     path, name = request.param, "made-here"
     if path == "made here":
-        path = request.getfixturevalue("tmp_path") / "index.html"
-        page.write(*request.getfixturevalue("inputs"), 1, {}, path.parent)
+        path = request.getfixturevalue("written") / "index.html"
     else:
         name = str(path.relative_to(ROOT).parent).replace("/", "-")
     browser.size(1200)
@@ -118,29 +113,29 @@ def test_tables_sort_by_pointer_and_by_keyboard(opened):
 
 
 # Inside an SVG, checkVisibility says yes to what is not displayed.
-SEEN = "e => e.checkVisibility() && getComputedStyle(e).display !== 'none'"
-SHOWN = f"return [...document.querySelectorAll(arguments[0])].filter({SEEN}).length"
+VISIBLE = "e => e.checkVisibility() && getComputedStyle(e).display !== 'none'"
+SHOWN = f"return [...document.querySelectorAll(arguments[0])].filter({VISIBLE}).length"
 
 
-def test_filters_act_and_are_taken_back(opened):
-    count = {what: opened.run(SHOWN, what) for what in ("#cost ~ .wide tbody tr", "svg g[data-class]", ".panel")}
+def test_filters_hide_and_reset_shows_all(opened):
+    count = {what: opened.run(SHOWN, what) for what in ("#cost ~ .wide tbody tr", "svg [data-class]", ".sample")}
     runs = opened.run("return [...document.querySelectorAll('select[name=run] option')].map(o => o.value)")[1:]
     names = opened.run("return [...document.querySelectorAll('select[name=class] option')].map(o => o.value)")[1:]
     opened.choose("run", runs[0])
     assert 0 < opened.run(SHOWN, "#cost ~ .wide tbody tr") < count["#cost ~ .wide tbody tr"]
-    left = f"return [...document.querySelectorAll('[data-runs]')].filter({SEEN}).map(e => e.dataset.runs)"
+    left = f"return [...document.querySelectorAll('[data-runs]')].filter({VISIBLE}).map(e => e.dataset.runs)"
     assert {runs[0]} == set.intersection(*(set(each.split()) for each in opened.run(left)))
     opened.choose("run", "")
     opened.choose("class", names[-1])
-    assert 0 < opened.run(SHOWN, "svg g[data-class]") < count["svg g[data-class]"]
-    assert 0 < opened.run(SHOWN, ".panel") <= count[".panel"]
+    assert 0 < opened.run(SHOWN, "svg [data-class]") < count["svg [data-class]"]
+    assert 0 < opened.run(SHOWN, ".sample") <= count[".sample"]
     opened.shoot(f"{opened.name}-class")
     opened.click("#filters button")
     time.sleep(0.1)
     assert {what: opened.run(SHOWN, what) for what in count} == count
 
 
-def test_a_picture_opens_and_arrows_go_on(opened):
+def test_an_image_opens_and_arrows_lead_to_the_next(opened):
     button = ".tiles button"
     opened.run(f"document.querySelector('{button}').focus()")
     opened.press(ENTER)
@@ -152,14 +147,14 @@ def test_a_picture_opens_and_arrows_go_on(opened):
     first = opened.run(words)
     opened.press(RIGHT)
     second = opened.run(words)
-    assert first.startswith("picture ") and second.startswith("truth of ")
-    opened.shoot(f"{opened.name}-picture")
+    assert first.endswith(": image") and second.endswith(": ground truth")
+    opened.shoot(f"{opened.name}-image")
     opened.press(ESCAPE)
     assert not opened.run("return document.querySelector('#large').open")
     assert opened.run("return document.activeElement === document.querySelector(arguments[0])", button)
 
 
-def test_a_number_leads_to_its_origin(opened):
+def test_a_link_leads_to_the_record_of_a_node(opened):
     opened.click("#cost ~ .wide tbody a")
     time.sleep(0.1)
     assert opened.run("return document.querySelector(location.hash).open")
@@ -176,8 +171,8 @@ def test_it_fits_and_reads_in_light_and_dark(opened, width, scheme):
         for what in ("backgroundColor", "color")
     )
     assert (paper < 150 and ink > 600) if scheme == "dark" else (paper > 700 and ink < 150)
-    label = "return getComputedStyle(document.querySelector('svg[role] text')).fill"
-    assert sum(map(int, opened.run(label).strip("rgb()").split(","))) == ink
+    fills = opened.run("return [...document.querySelectorAll('svg[role] text')].map(t => getComputedStyle(t).fill)")
+    assert ink in {sum(map(int, fill.strip("rgb()").split(","))) for fill in set(fills)}
     opened.shoot(f"{opened.name}-{width}-{scheme}")
     opened.devtools("Emulation.setEmulatedMedia", features=[])
 

@@ -1,0 +1,6 @@
+"""The command `dkd`: one command per stage, for work without the workflow. Imported without torch."""
+
+from dkd.cli import data, learn, results, use
+from dkd.cli.common import app, main
+
+__all__ = ["app", "data", "learn", "main", "results", "use"]

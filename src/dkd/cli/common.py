@@ -1,0 +1,109 @@
+"""What all commands share: their options, where they write, and the one line that an error becomes.
+
+Does not know the commands.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dkd import scenario
+from dkd.config import read, schema
+from dkd.config.base import suggest
+from dkd.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from dkd.devices import Runtime
+
+RANK = int(os.environ.get("RANK", "0"))
+"""Number of this process as torchrun and accelerate set it; only process 0 writes and prints."""
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Class-incremental semantic segmentation, one command per stage. `dkd COMMAND --help` shows an example.",
+    epilog="Exit status: 0 success; 1 an error that you can correct, reported in one line (`predict`: one line per "
+    "unreadable image); 2 wrong usage; 130 interrupted.",
+)
+DATA, LEARN, USE = "1. Data", "2. Train, evaluate and compare", "3. Use a trained model"
+RUNTIME = schema.Runtime()
+
+Data = Annotated[Path, typer.Option(help="Root folder of the data set.")]
+IndexFile = Annotated[Path, typer.Option("--index", help="Index file, as written by `dkd index`.")]
+Tasks = Annotated[Path, typer.Option(help="Tasks file, as written by `dkd split`.")]
+Preset = Annotated[str | None, typer.Option(help="Preset to start from; by default the paper's recipe for VOC.")]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe; repeatable.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int, typer.Option(min=1, help="Number of CPU threads.")]
+Workers = Annotated[int, typer.Option(min=0, help="Number of processes that load images.")]
+MicroBatch = Annotated[int | None, typer.Option(min=1, help="Most images per forward pass; by default the batch.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed.")]
+
+
+def check_known(where: str, what: str, word: str, known: Iterable[str]) -> None:
+    """Raises InputError, with the nearest known word, where an option `where` has an unknown one."""
+    if word not in known:
+        raise InputError(f"{where}: unknown {what} {word!r}; {suggest(word, known)}")
+
+
+def step_sizes(given: str, classes: int) -> tuple[int, ...]:
+    """Number of classes of each step, from A-B (15-1) or from sizes (7,1,1)."""
+    listed = re.fullmatch(r"\d{1,9}(,\d{1,9})*", given)
+    return scenario.step_sizes([int(size) for size in given.split(",")] if listed else given, classes)
+
+
+def preset_of(dataset: str) -> str | None:
+    """The preset of a checkpoint's data set, if there is one."""
+    return dataset if dataset in read.presets() else None
+
+
+def runtime(**given: Any) -> "Runtime":
+    """The options of a command, and the defaults of params.yaml for all others."""
+    from dkd.devices import Runtime
+
+    values = {**RUNTIME.model_dump(), "work": None, "tensorboard_dir": None, **given}
+    return Runtime(**{name: values[name] for name in Runtime._fields})
+
+
+def check_new(out: Path) -> None:
+    """Raises InputError where a folder to write exists."""
+    if out.exists():
+        raise InputError(f"{out}: exists already; remove it or name another folder")
+
+
+@contextmanager
+def scratch(out: Path, *, folder: bool) -> Iterator[Path]:
+    """A path beside `out` to write to; what is there is renamed to `out` if no error occurred."""
+    if folder:
+        check_new(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=".dkd-") as temporary:
+        place = Path(temporary) / out.name
+        if folder:
+            place.mkdir()
+        yield place
+        if RANK:
+            return
+        # An index file comes with a second file.
+        for made in Path(temporary).iterdir():
+            made.replace(out.parent / made.name)
+
+
+def main() -> None:
+    """Entry point. An InputError or an OSError is printed as one line, with exit status 1."""
+    logging.basicConfig(level=logging.ERROR if RANK else logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except (InputError, OSError) as error:
+        sys.exit(one_line(error, Path("disk")))
+    except KeyboardInterrupt:
+        sys.exit(130)

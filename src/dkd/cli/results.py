@@ -1,0 +1,143 @@
+"""The commands that evaluate and compare: evaluate, report."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dkd.cli.common import (
+    LEARN,
+    RANK,
+    RUNTIME,
+    Data,
+    Device,
+    Preset,
+    Seed,
+    Settings,
+    Tasks,
+    Threads,
+    Workers,
+    app,
+    check_known,
+    preset_of,
+    runtime,
+    scratch,
+)
+from dkd.config import read, schema
+from dkd.data import catalog
+from dkd.data import index as index_file
+from dkd.data import tasks as tasks_file
+from dkd.data.tasks import Inputs
+from dkd.errors import InputError
+
+if TYPE_CHECKING:
+    from dkd.checkpoint import Step
+
+
+@app.command(rich_help_panel=LEARN, epilog="Example: dkd evaluate step1 --data garden --out step1-metrics")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder to write metrics.json and confusion.npz to.")],
+    index: Annotated[Path | None, typer.Option(help="Index file; by default the images are indexed first.")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="Tasks file; by default the checkpoint's own classes.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help=f"Layout of the files, without an index: {', '.join(catalog.PARTS)}.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Preset with the protocol; by default that of the checkpoint's data set.")
+    ] = None,
+    set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
+    device: Device = RUNTIME.device,
+    threads: Threads = RUNTIME.threads,
+    workers: Workers = RUNTIME.workers,
+) -> None:
+    """Evaluate a checkpoint on the test images of its step, and print the mean IoU of its classes."""
+    from dkd.checkpoint import describe
+    from dkd.evaluate import Scoring
+    from dkd.evaluate import evaluate as evaluate_step
+
+    learned = describe(checkpoint)
+    sections = read.recipe(preset or preset_of(learned.dataset), set_)
+    values = sections["evaluate"].model_dump()
+    protocol = values.pop("protocol")
+    with scratch(out, folder=True) as place, TemporaryDirectory() as temporary:
+        if index is None:
+            index = Path(temporary) / "index.csv"
+            _index_test_images(checkpoint, learned, data, format or sections["data"].format, index)
+        if tasks is None:
+            tasks = Path(temporary) / "tasks.json"
+            tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
+        evaluate_step(
+            checkpoint,
+            len(learned.sizes) - 1,
+            Scoring(base=learned.sizes[0], **values),
+            Inputs(data, index, tasks),
+            runtime(device=device, threads=threads, workers=workers),
+            place,
+        )
+        if RANK:
+            return
+        found = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
+        if found["all"] is None:
+            raise InputError(
+                f"{data}: the protocol {protocol} finds no labelled pixel in its crops of the test images; to evaluate "
+                "whole images, add --set evaluate.protocol=full_image"
+            )
+    means = ", ".join(f"{key} {found[key]:.2f}" for key in ("all", "base", "new", "harmonic") if found[key] is not None)
+    typer.echo(f"{protocol}: {means}")
+
+
+def _index_test_images(checkpoint: Path, learned: "Step", data: Path, format: str, out: Path) -> None:
+    """Write an index of the test split (the val split if there is none) to `out`."""
+    from dkd.evaluate import check_names
+
+    # Drawn images are a folder data set once they are drawn.
+    format = "folder" if format == "shapes" else format
+    check_known("--format", "format", format, catalog.PARTS)
+    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
+    check_names(names, learned, data if format in catalog.FIXED else data / "classes.txt", checkpoint)
+    test_split = index_file.test_split(split for *_, split in files)
+    files = [each for each in files if each[3] == test_split]
+    table = index_file.build(data, learned.dataset, names, files, catalog.STORED[format])
+    index_file.write(table, data, out)
+
+
+@app.command(
+    rich_help_panel=LEARN, epilog="Example: dkd report base-metrics step1-metrics --tasks tasks.json --out report"
+)
+def report(
+    tasks: Tasks,
+    results: Annotated[list[Path], typer.Argument(help="Folders with metrics.json, in the order of the steps.")],
+    out: Annotated[Path, typer.Option(help="Folder to write tables, figures and index.html to.")],
+    method: Annotated[str, typer.Option(help="Name of the method, as tables show it.")] = "dkd",
+    seed: Seed = 0,
+    preset: Preset = None,
+) -> None:
+    """Write tables and a web page on the steps of one run, and print the last table."""
+    from dkd.report import page
+    from dkd.report import tables as summary
+
+    content = tasks_file.read(tasks)
+    run = {
+        "name": f"{content['dataset']}_{content['scenario']}_{content['setting']}_{method}_s{seed}",
+        "dataset": content["dataset"],
+        "setting": content["setting"],
+        "method": method,
+        "seed": seed,
+        "order": content["order"],
+        "sizes": [len(step["classes"]) for step in content["steps"]],
+        "protocol": read.recipe(preset, [])["evaluate"].protocol,
+    }
+    missing = [folder for folder in results if not (folder / "metrics.json").is_file()]
+    if missing:
+        raise InputError(f"{missing[0]}: contains no metrics.json; make it with `dkd evaluate`")
+    decimals = schema.Report().decimals
+    with scratch(out, folder=True) as place:
+        summary.write([run], {run["name"]: [folder / "metrics.json" for folder in results]}, decimals, place)
+        run["steps"] = [json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["step"] for folder in results]
+        found = {f"{run['name']}/{step}": folder for step, folder in zip(run["steps"], results, strict=True)}
+        page.write([run], {**found, "summary": place}, decimals, {}, place)
+    typer.echo((out / "table.txt").read_text(encoding="utf-8"), nl=False)

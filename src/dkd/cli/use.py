@@ -1,0 +1,110 @@
+"""The commands that use a trained model: predict, explain, import-checkpoint."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dkd.cli.common import RUNTIME, USE, Device, Threads, Workers, app, check_new, scratch, step_sizes
+from dkd.config import read
+from dkd.data import catalog
+from dkd.errors import InputError
+
+
+@app.command(
+    rich_help_panel=USE, epilog="Example: dkd predict checkpoints/step1 holiday/ cat.jpg --out labelled --device cpu"
+)
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
+    out: Annotated[Path, typer.Option(help="Folder to write masks/, overlays/ and areas.csv to.")],
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Shorter side to which images are scaled; by default they are not.")
+    ] = None,
+    tile: Annotated[int, typer.Option(min=64, help="Images with a longer side are predicted in tiles.")] = 1024,
+    device: Device = RUNTIME.device,
+    threads: Threads = RUNTIME.threads,
+    workers: Workers = RUNTIME.workers,
+) -> None:
+    """Segment images of any size: masks with a palette, overlays with a legend, and areas of classes.
+
+    Unreadable images are skipped, listed at the end, and make the exit status 1.
+    """
+    from dkd.use import images as photos
+    from dkd.use.predict import Predictor, write
+
+    check_new(out)
+    found, others = photos.find(images)
+    predictor = Predictor(checkpoint, device, size=size, tile=tile, threads=threads)
+    done = write(predictor, found, out, workers)
+    rest = f"; {others} other files skipped" if others else ""
+    typer.echo(
+        f"{done.done} images in {done.seconds:.1f} s on {predictor.device.type}: {done.done / done.seconds:.1f} "
+        f"images/s, {done.pixels / 1e6 / done.seconds:.2f} megapixels/s{rest}"
+    )
+    if done.broken:
+        lines = "\n".join(f"dkd: {line}" for line in done.broken)
+        sys.exit(f"{lines}\ndkd: {len(done.broken)} of {len(found)} images could not be read")
+
+
+@app.command(
+    rich_help_panel=USE,
+    epilog="Example: dkd explain checkpoints/step1 cat.jpg --class cat --previous checkpoints/base --out cat.png",
+)
+def explain(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    image: Annotated[Path, typer.Argument(help="An image.")],
+    class_: Annotated[str, typer.Option("--class", help="Name of a class that the checkpoint has learned.")],
+    out: Annotated[Path, typer.Option(help="Figure to write (.png or .svg).")],
+    previous: Annotated[Path | None, typer.Option(help="Checkpoint of an earlier step to compare with.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Shorter side to which the image is scaled.")] = None,
+    device: Device = RUNTIME.device,
+    threads: Threads = RUNTIME.threads,
+) -> None:
+    """Show the evidence for a class (z+) and against it (z-) at each pixel, and its change since an earlier step."""
+    from dkd import devices
+    from dkd.use import images as photos
+    from dkd.use.explain import explain as draw
+    from dkd.use.explain import resized, save
+
+    if out.suffix not in (".png", ".svg"):
+        raise InputError(f"--out: {out.name!r} ends neither in .png nor in .svg; rename it")
+    pixels = resized(photos.read(image), size)
+    figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads).device)
+    with scratch(out, folder=False) as place:
+        save(figure, place)
+
+
+@app.command(
+    rich_help_panel=USE,
+    epilog="Example: dkd import-checkpoint step5.pth --dataset voc2012 --scenario 15-1 --step 5 --out released",
+)
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Weights file (.pth) that the authors of the method published.")],
+    dataset: Annotated[str, typer.Option(help="Data set that it was trained on: voc2012 or ade20k.")],
+    scenario: Annotated[str, typer.Option(help="Scenario that it was trained in, such as 15-1.")],
+    step: Annotated[int, typer.Option(min=0, help="Step after which it was saved.")],
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
+) -> None:
+    """Convert a published weights file into a checkpoint."""
+    from dkd.use.released import convert
+
+    sections = read.recipe(dataset, [])
+    if sections["data"].format not in catalog.FIXED:
+        raise InputError(f"--dataset: {dataset!r} has no fixed list of classes; use voc2012 or ade20k")
+    names = catalog.class_names(sections["data"].format, None)
+    sizes = step_sizes(scenario, len(names) - 1)
+    if step >= len(sizes):
+        raise InputError(f"--step: {scenario} has steps 0..{len(sizes) - 1}, no step {step}")
+    sizes = sizes[: step + 1]
+    with scratch(out, folder=True) as place:
+        convert(
+            file,
+            dataset=dataset,
+            class_names=names,
+            order=range(1, sum(sizes) + 1),
+            sizes=sizes,
+            model=sections["model"].model_dump(mode="json"),
+            out=place,
+        )

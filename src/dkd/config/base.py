@@ -1,0 +1,103 @@
+"""What all sections of params.yaml share: strict types, and one line for a value that does not fit.
+
+Does not know which sections there are.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from dkd.errors import InputError
+
+
+def _ascending(pair: tuple) -> tuple:
+    if pair[0] > pair[1]:
+        raise PydanticCustomError("range", "the smaller number must come first")
+    return pair
+
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
+CountRange = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
+Layers = list[tuple[str, Any]]
+"""Trees of values, the strongest first, each with the words that say in an error where it is written."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def shorten(text: str) -> str:
+    """A text of any length as an error shows it."""
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def as_json(value: Any) -> str:
+    """A value as an error shows it."""
+    return shorten(json.dumps(value, default=str))
+
+
+def suggest(word: Any, known: Iterable[str]) -> str:
+    """What follows "unknown x" in an error: the name most like it, or all known names."""
+    known = list(known)
+    match = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
+
+
+def check_maps(sections: dict[str, Any], where: str) -> None:
+    """Raises InputError where a section is not a map; `where` comes before its key."""
+    for key, value in sections.items():
+        if not isinstance(value, dict):
+            raise InputError(
+                f"{where}{key}: expected a map of keys and values, got {as_json(value)}; leave {key} out to keep its "
+                "defaults"
+            )
+
+
+def validated(model: type[Section], content: dict[str, Any], layers: Layers) -> Any:
+    """`content` as an instance of `model`; raises InputError that names the layer which holds the faulty value."""
+    try:
+        return model.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
+        raise InputError(_one_line(model, error.errors(), layers)) from None
+
+
+def reason(error: dict[str, Any]) -> str:
+    """Words of a pydantic error, without its place and value."""
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _one_line(model: type[Section], errors: list[dict], layers: Layers) -> str:
+    # An unknown key is often a misspelt one, which is also missing then.
+    error = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    loc = error["loc"]
+    where = next((prefix for prefix, tree in layers if _holds(tree, loc)), layers[-1][0])
+    path = f"{where}{'.'.join(map(str, loc))}".rstrip(".")
+    if error["type"] == "extra_forbidden":
+        for part in loc[:-1]:
+            model = model.model_fields[part].annotation
+        return f"{path}: unknown key; {suggest(loc[-1], model.model_fields)}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    if error["type"] == "missing":
+        return f"{path}: missing{more}"
+    words = "expected a map of keys and values" if error["type"] in ("dict_type", "model_type") else reason(error)
+    return f"{path}: {words}, got {as_json(error['input'])}{more}"
+
+
+def _holds(tree: Any, path: tuple) -> bool:
+    """Whether a layer gives the value at `path`, or has something other than a map on the way there."""
+    for part in path:
+        if not isinstance(tree, dict):
+            break
+        tree = tree.get(part)
+    return tree is not None

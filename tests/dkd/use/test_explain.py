@@ -1,0 +1,94 @@
+"""The maps are the terms that the method distils, and they add up to the logit."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dkd import checkpoint
+from dkd.data import transforms
+from dkd.errors import InputError
+from dkd.model.segmenter import Segmenter
+from dkd.use import explain
+from tests.dkd.command import run
+from tests.dkd.conftest import SPEC
+
+from .conftest import network, save
+
+IMAGE = np.random.default_rng(1).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+
+
+def test_terms_and_bias_add_up_to_the_logit():
+    model = network((2, 1))
+    for channel, bias in enumerate(torch.cat([head.bias for head in model.heads]).tolist()):
+        found = explain.maps(model, IMAGE, channel)
+        positive, negative, logit = found.terms
+        assert found.terms.shape == (3, 48, 64) and (positive >= 0).all() and (negative <= 0).all()
+        assert np.allclose(positive + negative + bias, logit, atol=1e-4)
+        assert (logit[found.decision] > 0).all()
+
+
+def test_drift_is_the_mean_absolute_change_of_each_term():
+    before, now = network((2,)), network((2, 1))
+    now.load_state_dict(before.state_dict(), strict=False)
+    images = [IMAGE, IMAGE[:32, :32]]
+    assert explain.drift(now, before, images) == pytest.approx(np.zeros((2, 3)), abs=1e-6)
+    with torch.no_grad():
+        now.heads[0].bias[1] += 0.5
+    assert explain.drift(now, before, images) == pytest.approx(np.array([[0, 0, 0], [0, 0, 0.5]]), abs=1e-5)
+    with torch.no_grad():
+        # With twice the weights, every term changes by its former value.
+        now.heads[0].weight[0] *= 2
+        output = before(transforms.normalise(transforms.channels_first(IMAGE))[None])
+    moved = explain.drift(now, before, [IMAGE])
+    positive, negative, _ = explain._terms(output)
+    assert moved[0, 0] == pytest.approx(positive[0, 0].mean().item(), rel=1e-4)
+    assert moved[0, 1] == pytest.approx(-negative[0, 0].mean().item(), rel=1e-4)
+
+
+def test_the_command_draws_one_or_two_steps(tmp_path, monkeypatch):
+    base = save(tmp_path / "base", (3, 1), (2,))
+    later = save(tmp_path / "later", (3, 1, 6), (2, 1), seed=1)
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+
+    def call(name, out, *more):
+        words = "explain", later, tmp_path / "a.png", "--device", "cpu", "--class", name, *more
+        run(monkeypatch, *words, "--out", tmp_path / out)
+
+    call("disc", "one.png")
+    call("disc", "two.png", "--previous", base)
+    one, two = (Image.open(tmp_path / name).size for name in ("one.png", "two.png"))
+    assert one[0] == two[0] and two[1] > 2 * one[1]
+    call("disc", "one.svg")
+    assert "<svg" in (tmp_path / "one.svg").read_text()
+    for name, more, message in (
+        ("star", ("--previous", base), "base has not learned 'star', only triangle, disc"),
+        ("ring", (), "later has not learned 'ring', only triangle, disc, star"),
+        ("background", (), "'background' has no logit"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            call(name, "no.png", *more)
+        assert not (tmp_path / "no.png").exists()
+
+
+def test_large_images_are_scaled_down():
+    assert explain.resized(np.zeros((3000, 4000, 3), dtype=np.uint8), None).shape == (768, 1024, 3)
+    assert explain.resized(IMAGE, 24).shape == (24, 32, 3) and explain.resized(IMAGE, None) is IMAGE
+
+
+def test_a_class_may_have_a_name_like_that_of_the_background():
+    step = checkpoint.Step("x", (1,), (1,), ("other", "other things"), "dkd", 0, SPEC)
+    assert explain.channel(step, "other things", "x") == 0
+    with pytest.raises(InputError, match="no logit"):
+        explain.channel(step, "other", "x")
+
+
+def test_too_little_memory_is_one_line(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    model = network((2, 1))
+    monkeypatch.setattr(Segmenter, "forward", full)
+    for call in (lambda: explain.maps(model, IMAGE, 0), lambda: explain.drift(model, model, [IMAGE])):
+        with pytest.raises(InputError, match=r"^out of memory: an image of 64 x 48 pixels at once; use a CPU, or "):
+            call()

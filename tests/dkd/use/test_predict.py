@@ -1,0 +1,145 @@
+"""Images of any size are labelled as the network predicts, and the files that are written agree with that."""
+
+import csv
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dkd import checkpoint, evaluate
+from dkd.data import shapes, transforms
+from dkd.errors import InputError
+from dkd.model.segmenter import Segmenter
+from dkd.use import palette, predict
+from dkd.use.images import ImageFile
+from tests.dkd.command import run
+
+from .conftest import save
+
+ORDER = (3, 1, 6)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """Three of six classes, in an order of their own."""
+    return save(tmp_path_factory.mktemp("predict") / "checkpoint", ORDER, (2, 1))
+
+
+def predictor(folder, size=None, tile=1024):
+    return predict.Predictor(folder, "cpu", size=size, tile=tile, threads=1)
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Shapes of the batches that the network is given."""
+    shapes, original = [], evaluate.predict
+    monkeypatch.setattr(
+        evaluate, "predict", lambda model, batch: shapes.append(tuple(batch.shape)) or original(model, batch)
+    )
+    return shapes
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 300), (64, 64), (97, 61)])
+def test_labels_are_those_of_the_data_set_at_full_size(learned, height, width):
+    image = noise(height, width)
+    labels = predictor(learned)(image)
+    assert labels.shape == (height, width) and labels.dtype == np.uint8
+    model, _ = checkpoint.load(learned)
+    ids = evaluate.predict(model, transforms.normalise(transforms.channels_first(image))[None])[0].numpy()
+    assert (labels == np.array([0, *ORDER])[ids]).all()
+    assert predictor(learned).names == shapes.SHAPES
+
+
+@pytest.mark.parametrize("tile", [8, 64, 100, 1024])
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 99, 100, 101, 1000, 5000])
+def test_tiles_cover_every_pixel_once_and_overlap(length, tile):
+    spans = predict.spans(length, tile)
+    taken = [pixel for *_, begin, end in spans for pixel in range(begin, end)]
+    assert taken == list(range(length))
+    assert all(0 <= begin <= a < b <= end <= length and end - begin <= tile for begin, end, a, b in spans)
+    for (_, end, *_), (begin, *_) in pairwise(spans):
+        assert end - begin >= tile // predict.OVERLAP
+    assert len(spans) == 1 if length <= tile else len(spans) > 1
+
+
+def test_large_images_are_labelled_in_tiles(learned, seen, monkeypatch):
+    image = noise(200, 150)
+    predictor(learned, tile=96)(image)
+    assert len(seen) == 3 * 2 and set(seen) == {(1, 3, 96, 96)}
+    # Where each pixel is decided by itself, tiles and the whole image agree.
+    monkeypatch.setattr(evaluate, "predict", lambda model, batch: (batch.mean(1) > 0).to(torch.uint8))
+    assert (predictor(learned, tile=64)(image) == predictor(learned)(image)).all()
+
+
+def test_size_scales_what_the_network_sees_not_the_labels(learned, seen):
+    assert predictor(learned, size=32)(noise(64, 128)).shape == (64, 128)
+    assert seen == [(1, 3, 32, 64)]
+
+
+def test_the_command_writes_masks_overlays_and_areas_and_lists_unreadable_files(learned, tmp_path, monkeypatch, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "sub").mkdir(parents=True)
+    Image.fromarray(noise(40, 50)).save(photos / "one.png")
+    Image.fromarray(noise(30, 20)).save(photos / "sub" / "two.jpg")
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8 half an image")
+    (photos / "notes.txt").write_text("notes")
+    words = "predict", learned, photos, "--out", out, "--device", "cpu"
+    with pytest.raises(AssertionError, match=r"bad\.jpg: not an image\ndkd: 1 of 3 "):
+        run(monkeypatch, *words)
+    assert capsys.readouterr().out.startswith("2 ")
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    assert written == ["areas.csv", "masks/one.png", "masks/sub/two.png", "overlays/one.jpg", "overlays/sub/two.jpg"]
+    with Image.open(out / "masks" / "one.png") as mask:
+        assert mask.mode == "P" and mask.size == (50, 40)
+        labels = np.array(mask)
+        assert mask.getpalette()[:9] == [0, 0, 0, 230, 159, 0, 86, 180, 233]
+    assert (labels == predictor(learned)(photos / "one.png")).all()
+    with (out / "areas.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["picture"].endswith("one.png")]
+    assert {int(row["label"]): int(row["pixels"]) for row in rows} == {
+        int(label): int((labels == label).sum()) for label in np.unique(labels)
+    }
+    assert sum(float(row["share"]) for row in rows) == pytest.approx(1, abs=1e-5)
+    assert all(row["class"] == shapes.SHAPES[int(row["label"])] for row in rows)
+    with Image.open(out / "overlays" / "one.jpg") as shown:
+        assert shown.height > 40, "the legend is below the image"
+    with pytest.raises(AssertionError, match="out: exists already"):
+        run(monkeypatch, *words)
+
+
+def test_masks_do_not_depend_on_the_number_of_workers(learned, tmp_path):
+    for name in "ab":
+        Image.fromarray(noise(20, 30, ord(name))).save(tmp_path / f"{name}.png")
+    files = [ImageFile(tmp_path / f"{name}.png", name) for name in "ab"]
+    for workers in (0, 2):
+        assert predict.write(predictor(learned), files, tmp_path / f"out{workers}", workers).done == 2
+    for name in "ab":
+        first, second = (tmp_path / f"out{workers}" / "masks" / f"{name}.png" for workers in (0, 2))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_folder_without_checkpoint_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"not a checkpoint, step\.json is missing"):
+        predictor(tmp_path)
+
+
+def test_many_labels_get_the_colours_of_the_voc_devkit():
+    assert palette.colours(21)[:4] == [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)]
+    assert palette.colours(21)[20] == (0, 64, 128) and palette.colours(21)[255] == (224, 224, 192)
+    for labels in (7, 21, 151):
+        assert len(set(palette.colours(labels)[:labels])) == labels
+
+
+def test_too_little_memory_is_one_line(learned, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Segmenter, "forward", full)
+    with pytest.raises(InputError, match=r"^out of memory: 64 x 50 pixels at once; use smaller tiles, or a CPU$"):
+        predictor(learned, tile=64)(noise(50, 100))
