@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+
+from dkd.files import flush, replacing
 
 log = logging.getLogger("dkd")
 FILE = "state.pt"
@@ -63,21 +64,17 @@ class CheckpointKeeper:
         buffer = io.BytesIO()
         torch.save({**content, "identity": self._identity}, buffer)
         data = buffer.getbuffer()
-        scratch = self.file.with_name(f".{self.file.name}")
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
-                file.write(MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n")
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(self.file)
-            _flush(self.file.parent)
+            with replacing(self.file) as scratch:
+                with scratch.open("wb") as file:
+                    file.write(MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n")
+                    file.write(data)
+                flush(scratch)
+            flush(self.file.parent)
             self.kept = content["done"]
         except OSError as error:
             last = "there is none yet" if self.kept is None else f"that of iteration {self.kept} stays"
             log.warning("%s: state not saved (%s); %s; training continues", self.file, error.strerror, last)
-            scratch.unlink(missing_ok=True)
         self._next = time.monotonic() + self._period
 
     def _load(self) -> dict[str, Any] | None:
@@ -97,14 +94,6 @@ class CheckpointKeeper:
             return None
         self.kept = found["done"]
         return found
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def collect(accelerator: Accelerator, state: State) -> dict[str, Any]:

@@ -91,9 +91,7 @@ def test_a_state_that_cannot_be_used_is_named_and_the_step_starts_again(prepared
 def test_a_state_is_on_disk_before_it_takes_the_place_of_the_last_one(prepared, tmp_path, monkeypatch):
     done = []
     real = os.fsync, resume.Path.replace
-    monkeypatch.setattr(
-        resume.os, "fsync", lambda handle: done.append(str(resume.Path(f"/proc/self/fd/{handle}").readlink()))
-    )
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(str(resume.Path(f"/proc/self/fd/{handle}").readlink())))
     monkeypatch.setattr(resume.Path, "replace", lambda a, b: done.append((str(a), str(b))) or real[1](a, b))
     resume.CheckpointKeeper(tmp_path, 1, []).save({"done": 3})
     scratch, file = str(tmp_path / ".state.pt"), str(tmp_path / "state.pt")
@@ -108,7 +106,7 @@ keeper = resume.CheckpointKeeper(Path(sys.argv[1]), 1, ["x"])
 keeper.save({"done": 1})
 die = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "writing":
-    resume.os.fsync = die
+    os.fsync = die
 else:
     resume.Path.replace = die
 keeper.save({"done": 2})
