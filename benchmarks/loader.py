@@ -34,6 +34,8 @@ RECIPE = Recipe(
     loss_options={},
     head_init="random",
     replay=None,
+    lr_factor=None,
+    train_norms=False,
 )
 TABLE = classes.label_to_id(range(1, CLASSES + 1), range(16, CLASSES + 1), rest=0)
 

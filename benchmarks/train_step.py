@@ -31,11 +31,19 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     teacher = Segmenter(SPEC, classes[:1]).eval().requires_grad_(False)
     student = Segmenter(SPEC, classes[:1])
     student.load_state_dict(teacher.state_dict())
-    student.add_head(classes[1], from_auxiliary=True)
+    student.add_head(classes[1], "auxiliary")
     student.eval()
     student, teacher = (model.to(device, memory_format=layout) for model in (student, teacher))
     values = {**config.Train().model_dump(), **config.Increment(epochs=1, lr=1e-5).model_dump()}
-    recipe = Recipe(**values, seed=0, loss_options=plain.OPTIONS, head_init="auxiliary", replay=None)
+    recipe = Recipe(
+        **values,
+        seed=0,
+        loss_options=plain.OPTIONS,
+        head_init="auxiliary",
+        replay=None,
+        lr_factor=None,
+        train_norms=False,
+    )
     optimizer, _ = build_optimizer(student, recipe, 100)
     if not fast:
         groups = [{k: group[k] for k in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]

@@ -11,10 +11,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dkd.config import methods
 from dkd.data import catalog
 from dkd.errors import InputError
 from dkd.files import replacing
-from dkd.methods import module_name, sort_options
+from dkd.methods import BASES, module_name, sort_options
 from dkd.report.method_labels import method_labels
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
@@ -121,7 +122,7 @@ def load() -> Plan:
 
 def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     """The modules where the code of a node begins."""
-    method = {"base": "joint", "increment": params.get("method", "")}.get(rule)
+    method = {"base": BASES[params.get("head", "sigmoid")], "increment": params.get("method", "")}.get(rule)
     return (f"pipeline.stages.{rule}", *([module_name(method)] if method else []))
 
 
@@ -174,7 +175,7 @@ class _Builder:
 
     def steps(self, run: dict[str, Any]) -> Iterator[tuple[Source, Source, Source]]:
         """Add all nodes of a run; yield of each of its steps the checkpoint, the evaluation and the panels."""
-        order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] == "joint"
+        order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] in BASES.values()
         data, format = self._data(run["dataset"], run["data"])
         index = self.add("index", run["dataset"], {"dataset": run["dataset"], "format": format}, {"data": data})
         shared = {"data": data, "index": index}
@@ -189,9 +190,11 @@ class _Builder:
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
         params["recipe"] = {**run["train"], **run["base"]}
+        params |= {"head": head} if (head := methods.head(run["method"])) != "sigmoid" else {}
+        own = f"{head}-s{seed}" if "head" in params else f"s{seed}"
         scope = f"{run['dataset']}/{setting}"
-        base = self.add("base", f"{scope}/{first[0]}/s{seed}", params, {**shared, **weights})
-        place = f"{scope}/{_scope(sizes)}/joint-s{seed}" if joint else f"{scope}/{sizes[0]}/s{seed}"
+        base = self.add("base", f"{scope}/{first[0]}/{own}", params, {**shared, **weights})
+        place = f"{scope}/{_scope(sizes)}/{run['method']}-s{seed}" if joint else f"{scope}/{sizes[0]}/{own}"
         yield self._judged(run, place, 0, {**shared, "checkpoint": base})
         if not joint and len(sizes) > 1:
             yield from self._increments(run, {**shared, "tasks": self._split(run, index, sizes)}, base)
@@ -210,6 +213,8 @@ class _Builder:
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
             params |= {"recipe": {**run["train"], **run["increment"]}}
             params |= {"replay": options.replay} if options.memory else {}
+            params |= {"lr_factor": options.lr_factor} if options.lr_factor else {}
+            params |= {"train_norms": True} if options.train_norms else {}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 

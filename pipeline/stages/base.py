@@ -1,10 +1,11 @@
-"""Trains step 0, the same for every method (and `joint`, which is step 0 on all classes)."""
+"""Trains step 0, which methods with the same kind of classifiers share (`joint` is step 0 on all classes)."""
 
+from importlib import import_module
 from pathlib import Path
 
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.methods import joint
+from dkd.methods import BASES, module_name
 from dkd.training.loop import train
 from dkd.training.recipe import Recipe
 from pipeline.stages import machine, tables
@@ -15,6 +16,15 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
     network = dict(params["model"])
     if "weights" in inputs:
         network["pretrained"] = str(inputs["weights"])
-    recipe = Recipe(**params["recipe"], seed=params["seed"], loss_options={}, head_init="random", replay=None)
+    recipe = Recipe(
+        **params["recipe"],
+        seed=params["seed"],
+        loss_options={},
+        head_init="random",
+        replay=None,
+        lr_factor=None,
+        train_norms=False,
+    )
+    method = import_module(module_name(BASES[params.get("head", "sigmoid")]))
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
-    return train(joint, 0, recipe, *given, network=network, memory=None, out=out)
+    return train(method, 0, recipe, *given, network=network, memory=None, out=out)

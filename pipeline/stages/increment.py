@@ -19,6 +19,8 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
         loss_options=params["weights"],
         head_init=params["start"],
         replay=params.get("replay"),
+        lr_factor=params.get("lr_factor"),
+        train_norms=params.get("train_norms", False),
     )
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
     sources = {"network": inputs["previous"], "memory": inputs.get("memory")}

@@ -23,7 +23,8 @@ from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
-from dkd.model.segmenter import Segmenter
+from dkd.model.segmenter import Output, Segmenter
+from dkd.terms import bands
 
 PROTOCOLS = ("paper", "full_image")
 CENTRE = torch.tensor(0.75).view(torch.int32).item()
@@ -63,8 +64,19 @@ def _coded(score: float, id: int) -> int:
 @torch.no_grad()
 def predict(model: Segmenter, images: Tensor) -> Tensor:
     """Ids (N, H, W) uint8 of normalised images (N, 3, H, W)."""
-    output = model(images)
-    return predict_labels(output.scores, output.size)
+    return decide(model(images))
+
+
+@torch.no_grad()
+def decide(output: Output) -> Tensor:
+    """Ids (N, H, W) uint8: with sigmoids as `predict_labels`; with a softmax those of the highest logits."""
+    if output.background is None:
+        return predict_labels(output.scores, output.size)
+    upsampled = bands.Upsampled(output.channels, output.size)
+    ids = torch.empty((len(output.features), *output.size), dtype=torch.uint8, device=output.features.device)
+    for part in upsampled.parts():
+        ids[part] = upsampled[part].argmax(1)
+    return ids
 
 
 class EvalViews(Dataset):

@@ -34,7 +34,7 @@ from dkd.config.base import Section, suggest
 from dkd.data import catalog
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
-from dkd.methods import Options, module_name, sort_options
+from dkd.methods import BASES, Options, module_name, sort_options
 
 if TYPE_CHECKING:
     from dkd.training.recipe import Recipe
@@ -66,7 +66,7 @@ def train(
     ] = RUNTIME.image_cache,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder to write TensorBoard logs to.")] = None,
 ) -> None:
-    """Train one step; the base is the same for every method.
+    """Train one step; methods whose classes have sigmoids share a base, and so do those with a softmax.
 
     If training is interrupted or killed, the same command continues it. To use several processes, run it as
     `torchrun -m dkd.cli train` or `accelerate launch -m dkd.cli train`.
@@ -74,8 +74,8 @@ def train(
     from dkd.training.loop import train as train_step
 
     check_known("--method", "method", method, methods.options())
-    if method == "joint" and step:
-        raise InputError(f"--step: the method joint trains all classes in step 0 and has no step {step}")
+    if method in BASES.values() and step:
+        raise InputError(f"--step: the method {method} trains all classes in step 0 and has no step {step}")
     if step == 0 and previous is not None:
         raise InputError("--previous: step 0 starts from no checkpoint; leave the option out")
     if step and previous is None:
@@ -89,7 +89,7 @@ def train(
     network = previous or sections["model"].model_dump(mode="json")
     with _unfinished(out) as (place, work):
         train_step(
-            import_module(module_name(method if step else "joint")),
+            import_module(module_name(method if step else BASES[methods.head(method)])),
             step,
             _recipe(sections, step, seed, options),
             Inputs(data, index, tasks),
@@ -113,7 +113,15 @@ def _recipe(sections: dict[str, Section], step: int, seed: int, options: Options
     from dkd.training.recipe import Recipe
 
     values = {**sections["train"].model_dump(), **sections["increment" if step else "base"].model_dump()}
-    return Recipe(**values, seed=seed, loss_options=options.loss, head_init=options.head_init, replay=options.replay)
+    return Recipe(
+        **values,
+        seed=seed,
+        loss_options=options.loss,
+        head_init=options.head_init,
+        replay=options.replay,
+        lr_factor=options.lr_factor,
+        train_norms=options.train_norms,
+    )
 
 
 @contextmanager
@@ -188,7 +196,7 @@ def extend(
     learned = describe(checkpoint)
     sections = read.recipe(preset or preset_of(learned.dataset), set_)
     options = {name: sort_options(values) for name, values in methods.options().items()}
-    single = [name for name, values in options.items() if values.memory is None and name != "joint"]
+    single = [name for name, values in options.items() if values.memory is None and name not in BASES.values()]
     if method not in single:
         raise InputError(f"--method: {method!r} cannot continue from a checkpoint alone; {suggest(method, single)}")
     options = sort_options(getattr(sections["methods"], method).model_dump())

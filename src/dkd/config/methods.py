@@ -1,4 +1,4 @@
-"""Reads the options of every method from its file in src/dkd/methods, without importing it.
+"""Reads the options and the head of every method from its file in src/dkd/methods, without importing it.
 
 Does not know what an option does.
 """
@@ -11,13 +11,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, create_model
 
-from dkd.config.base import Count, Fraction, Section, reason
+from dkd.config.base import Count, Fraction, Positive, Section, reason
 from dkd.errors import InputError
-from dkd.methods import REPLAY, method_name
+from dkd.methods import BASES, REPLAY, method_name, module_name
 
 FOLDER = Path(__file__).parents[1] / "methods"
-BOUNDS = {"memory": Count, "confidence": Fraction}
+BOUNDS = {"memory": Count, "confidence": Fraction, "lr_factor": Positive}
 """Types of options that are not the loss's; other numbers only have to be at least 0."""
+PLAIN = {"OPTIONS": "{...}", "HEAD": '"..."'}
+WORDS = {"OPTIONS": "a dict of plain values", "HEAD": "a word in quotes"}
+"""How the two are written, for errors."""
 
 
 @cache
@@ -28,6 +31,16 @@ def options() -> dict[str, dict[str, Any]]:
     Raises InputError where a file cannot be understood.
     """
     return {method_name(path.stem): _read(path) for path in sorted(FOLDER.glob("[a-z]*.py"))}
+
+
+@cache
+def head(method: str) -> str:
+    """`HEAD` of a method, `sigmoid` without it. Raises InputError where the file cannot be understood."""
+    path = FOLDER / f"{module_name(method).rpartition('.')[2]}.py"
+    found = _literal(path, "HEAD", "sigmoid")
+    if found not in BASES:
+        raise InputError(f"{path}: HEAD: expected {' or '.join(BASES)}, got {found!r}")
+    return found
 
 
 def section() -> type[Section]:
@@ -46,7 +59,7 @@ def section() -> type[Section]:
 def _read(path: Path) -> dict[str, Any]:
     if not re.fullmatch("[a-z][A-Za-z0-9_]{0,59}", path.stem):
         raise InputError(f"{path}: the name of a method's file has at most 60 letters, digits and _; rename the file")
-    found = _literal(path)
+    found = _literal(path, "OPTIONS", {})
     if not isinstance(found, dict):
         raise InputError(f"{path}: OPTIONS: expected a dict of names and plain values, got {found!r}")
     for key, value in found.items():
@@ -66,19 +79,18 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _literal(path: Path) -> Any:
-    """The value of the assignment to OPTIONS in a file; {} where there is none."""
-    value: Any = {}
+def _literal(path: Path, name: str, value: Any) -> Any:
+    """The value of the assignment to `name` in a file; `value` where there is none."""
     try:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             match node:
                 case (
-                    ast.Assign(targets=[ast.Name("OPTIONS")], value=given)
-                    | ast.AnnAssign(target=ast.Name("OPTIONS"), value=ast.expr() as given)
-                ):
+                    ast.Assign(targets=[ast.Name(found)], value=given)
+                    | ast.AnnAssign(target=ast.Name(found), value=ast.expr() as given)
+                ) if found == name:
                     value = ast.literal_eval(given)
-                case _ if _binds_options(node):
-                    raise ValueError(f"line {node.lineno} is not a plain `OPTIONS = {{...}}`")
+                case _ if _binds(node, name):
+                    raise ValueError(f"line {node.lineno} is not a plain `{name} = {PLAIN[name]}`")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except SyntaxError as error:
@@ -86,15 +98,15 @@ def _literal(path: Path) -> Any:
         raise InputError(f"{where}: not readable as Python: {error.msg}") from None
     except (ValueError, TypeError, RecursionError) as error:
         fault = re.sub(r": <ast.*", "", str(error))
-        raise InputError(f"{path}: OPTIONS cannot be read ({fault}); write a dict of plain values") from None
+        raise InputError(f"{path}: {name} cannot be read ({fault}); write {WORDS[name]}") from None
     return value
 
 
-def _binds_options(node: ast.AST) -> bool:
-    """Whether a statement binds the name OPTIONS anywhere in it."""
+def _binds(node: ast.AST, name: str) -> bool:
+    """Whether a statement binds a name anywhere in it."""
     return any(
-        (isinstance(each, ast.Name) and each.id == "OPTIONS" and isinstance(each.ctx, ast.Store))
-        or (isinstance(each, ast.alias) and (each.asname or each.name) == "OPTIONS")
+        (isinstance(each, ast.Name) and each.id == name and isinstance(each.ctx, ast.Store))
+        or (isinstance(each, ast.alias) and (each.asname or each.name) == name)
         for each in ast.walk(node)
     )
 

@@ -10,6 +10,10 @@ from dkd.errors import InputError
 
 REPLAY = ("memory", "confidence", "replay")
 """Options of a method that replays images of earlier steps; a method has all of them or none."""
+BASES = {"sigmoid": "joint", "softmax": "joint-softmax"}
+"""The method that trains step 0, by the `HEAD` of a method: how its network decides between classes."""
+MAPS = ("backbone", "stages")
+"""Intermediate maps that a method can ask for (fields of `dkd.model.segmenter.Output`)."""
 
 
 class Options(NamedTuple):
@@ -23,6 +27,11 @@ class Options(NamedTuple):
     """Threshold of pseudo-labels for exemplars."""
     replay: str | None
     """Which labels replayed images have."""
+    lr_factor: float | None
+    """In later steps all parts learn at this many times `lr`, with weight decay; None: as released by the authors of
+    DKD, decoder and classifiers at `head_lr` times `lr`, and weight decay on new classifiers alone."""
+    train_norms: bool
+    """Whether batch norms are trained in later steps; else they stay as the base left them."""
     loss: dict[str, Any]
     """All others, which the method's loss takes by name."""
 
@@ -31,7 +40,7 @@ def sort_options(options: dict[str, Any]) -> Options:
     """Values of a method's options by what reads them."""
     rest = dict(options)
     start, replay = rest.pop("start", "random"), [rest.pop(name, None) for name in REPLAY]
-    return Options(start, *replay, rest)
+    return Options(start, *replay, rest.pop("lr_factor", None), rest.pop("train_norms", False), rest)
 
 
 def check(method: ModuleType) -> None:
@@ -39,6 +48,15 @@ def check(method: ModuleType) -> None:
     for name in ("TEACHER", "loss"):
         if not hasattr(method, name):
             raise InputError(f"{method.__name__}: {name} is missing; docs/how-to/add-a-method.md says how to write it")
+    if unknown := [name for name in getattr(method, "MAPS", ()) if name not in MAPS]:
+        raise InputError(f"{method.__name__}: MAPS: unknown {unknown[0]!r}; known: {', '.join(MAPS)}")
+    if head(method) not in BASES:
+        raise InputError(f"{method.__name__}: HEAD: expected {' or '.join(BASES)}, got {head(method)!r}")
+
+
+def head(method: ModuleType) -> str:
+    """`sigmoid`: each class has a probability of its own; `softmax`: all share one with background."""
+    return getattr(method, "HEAD", "sigmoid")
 
 
 def module_name(method: str) -> str:

@@ -67,6 +67,18 @@ def features(backbone: nn.Module, images: Tensor) -> Tensor:
     return maps.permute(0, 3, 1, 2) if str(getattr(backbone, "output_fmt", "")).endswith("NHWC") else maps
 
 
+def last_activations(backbone: nn.Module) -> list[nn.Module]:
+    """The last activation of each of the four stages of a residual network: what enters it is the stage's output before
+    the activation. Raises InputError for other backbones.
+    """
+    try:
+        blocks = [getattr(backbone, f"layer{number}")[-1] for number in range(1, 5)]
+        return [block.act3 if hasattr(block, "act3") else block.act2 for block in blocks]
+    except (AttributeError, TypeError):
+        words = "the method needs the outputs of four residual stages before their activations"
+        raise InputError(f"model.backbone: {words}, which this backbone lacks; take a ResNet") from None
+
+
 def _reason(error: Exception) -> str:
     """The first line of an error's message in brackets, if it has one."""
     words = str(error).strip().splitlines()

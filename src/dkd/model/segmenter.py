@@ -1,6 +1,7 @@
 """The network: backbone, ASPP decoder, one 1x1 classifier per step and the auxiliary classifier.
 
-Knows nothing of losses, labels or methods. There is no background channel: background is where no class exceeds 0.5.
+Knows nothing of losses, labels or methods. With sigmoids there is no background channel: background is where no class
+exceeds 0.5. With a softmax the first classifier has a row for background, before those of its classes.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from dkd.data import transforms
-from dkd.model import backbone
+from dkd.model import backbone, starts
 
 
 class Output(NamedTuple):
@@ -28,6 +29,17 @@ class Output(NamedTuple):
     """One (c_t, D) per step t: the classifiers' weights, for the decomposition."""
     size: tuple[int, int]
     """(H, W)."""
+    background: Tensor | None = None
+    """(N, 1, h, w), the background's logit, with a softmax."""
+    backbone: Tensor | None = None
+    """(N, C, h, w): the backbone's output, where a method asks for it (`Segmenter.expose`)."""
+    stages: tuple[Tensor, ...] = ()
+    """The outputs of the backbone's stages before their last activation, where a method asks for them."""
+
+    @property
+    def channels(self) -> Tensor:
+        """(N, 1 + K, h, w), with a softmax: logits of background and all classes, by their ids 0..K."""
+        return torch.cat((self.background, *self.logits), dim=1)
 
     @property
     def scores(self) -> Tensor:
@@ -38,6 +50,7 @@ class Output(NamedTuple):
 class Segmenter(nn.Module):
     """Backbone, ASPP and classifiers; `spec`: the values of `model:` in params.yaml, `sizes`: classes per step.
 
+    The classes have a sigmoid each, or share a softmax with background where `spec` has `head: softmax`.
     If pretrained weights were made with another mean and standard deviation than ImageNet's, images are converted, and
     the attribute `spec` holds them as `mean` and `std`, so that a network built from it converts them as well.
     """
@@ -65,12 +78,17 @@ class Segmenter(nn.Module):
             nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
         self.auxiliary = nn.Conv2d(width, 1, 1)
-        self.heads = nn.ModuleList(nn.Conv2d(width, size, 1) for size in sizes)
+        self.softmax = spec.get("head") == "softmax"
+        rows = [size + (self.softmax and not step) for step, size in enumerate(sizes)]
+        self.heads = nn.ModuleList(nn.Conv2d(width, size, 1) for size in rows)
+        self._exposed: tuple[str, ...] = ()
+        self._stages: list[Tensor] = []
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Classes per step so far."""
-        return tuple(head.out_channels for head in self.heads)
+        first, *later = (head.out_channels for head in self.heads)
+        return first - self.softmax, *later
 
     def train(self, mode: bool = True) -> "Segmenter":
         """Training mode, except for a frozen backbone."""
@@ -79,18 +97,35 @@ class Segmenter(nn.Module):
             self.backbone.eval()
         return self
 
-    def add_head(self, classes: int, *, from_auxiliary: bool) -> None:
+    def expose(self, names: Sequence[str]) -> None:
+        """Let every Output from now on hold intermediate maps: `backbone`, `stages` (fields of Output).
+
+        Raises InputError where the backbone has no such maps.
+        """
+        self._exposed = tuple(names)
+        if "stages" in names:
+            for activation in backbone.last_activations(self.backbone):
+                # A copy, because the activation works in place.
+                activation.register_forward_pre_hook(lambda module, given: self._stages.append(given[0].clone()))
+
+    def add_head(self, classes: int, init: str) -> None:
         """Add a classifier for `classes` new classes.
 
-        `from_auxiliary`: each starts as a copy of the auxiliary classifier (paper: initialisation), else at random by
-        torch's default.
+        `init`: each starts at `random` by torch's default, as a copy of the `auxiliary` classifier (paper:
+        initialisation), or with a share of the `background`'s probability, whose bias is lowered (MiB; only with a
+        softmax).
         """
-        old = self.auxiliary
+        old, first = self.auxiliary, self.heads[0]
         head = nn.Conv2d(old.in_channels, classes, 1).to(old.weight)
-        if from_auxiliary:
-            with torch.no_grad():
+        with torch.no_grad():
+            if init == "auxiliary":
                 head.weight.copy_(old.weight.expand_as(head.weight))
                 head.bias.copy_(old.bias.expand_as(head.bias))
+            elif init == "background":
+                weight, bias, lowered = starts.from_background(first.weight[0], first.bias[0], classes)
+                head.weight.copy_(weight)
+                head.bias.copy_(bias)
+                first.bias[0] = lowered
         self.heads.append(head)
 
     def forward(self, images: Tensor) -> Output:
@@ -98,15 +133,17 @@ class Segmenter(nn.Module):
         size = tuple(images.shape[-2:])
         if self.factor is not None:
             images = images * self.factor + self.shift
+        self._stages.clear()
         maps = backbone.features(self.backbone, self._fitted(images))
         features = self.last_conv(self.aspp(maps))
-        return Output(
-            features,
-            tuple(head(features) for head in self.heads),
-            self.auxiliary(features.detach()),
-            tuple(head.weight.flatten(1) for head in self.heads),
-            size,
-        )
+        logits, weights = [head(features) for head in self.heads], [head.weight.flatten(1) for head in self.heads]
+        output = Output(features, tuple(logits), self.auxiliary(features.detach()), tuple(weights), size)
+        if self.softmax:
+            apart = {"background": logits[0][:, :1], "logits": (logits[0][:, 1:], *logits[1:])}
+            output = output._replace(**apart, weights=(weights[0][1:], *weights[1:]))
+        exposed = {"backbone": maps, "stages": tuple(self._stages)}
+        self._stages.clear()
+        return output._replace(**{name: exposed[name] for name in self._exposed})
 
     def _fitted(self, images: Tensor) -> Tensor:
         """Images with sides that the backbone accepts: (N, 3, H, W) -> (N, 3, H', W'), the next multiples."""

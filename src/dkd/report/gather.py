@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dkd import scenario
+from dkd.methods import BASES
 
 
 class Step(NamedTuple):
@@ -67,8 +68,8 @@ class Run(NamedTuple):
         return {name: int(np.searchsorted(ends, max(1, k))) for k, name in enumerate(names)}
 
     def place(self, step: Step) -> int:
-        """Which step of the scenario a step is shown as: `joint` has one, after which all classes are learned."""
-        return len(self.sizes) - 1 if self.method.partition("[")[0] == "joint" else step.number
+        """Which step a step is shown as; joint training has one, after which all classes are learned."""
+        return len(self.sizes) - 1 if self.method.partition("[")[0] in BASES.values() else step.number
 
     def at(self, number: int) -> list[Step]:
         """The steps with metrics that are shown as a step of the scenario: one or none."""

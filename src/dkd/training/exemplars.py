@@ -171,7 +171,11 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
 
 @torch.no_grad()
 def _confident(model: Segmenter, image: np.ndarray, confidence: float, device: torch.device) -> np.ndarray:
-    """Ids (H, W) of one image: the class of the highest sigmoid where that exceeds `confidence`, else 0."""
+    """Ids (H, W) of one image: the class of the highest probability where that exceeds `confidence`, else 0."""
     output = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
-    best, winner = upsample(output.scores, output.size)[0].sigmoid_().max(dim=0)
+    if output.background is None:
+        scores = upsample(output.scores, output.size)[0].sigmoid_()
+    else:
+        scores = upsample(output.channels, output.size)[0].softmax(0)[1:]
+    best, winner = scores.max(dim=0)
     return torch.where(best > confidence, classes.channel_to_id(winner), 0).cpu().numpy()

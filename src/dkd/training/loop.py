@@ -5,8 +5,8 @@ A method is a module with
     TEACHER  whether it needs the previous network's output
     loss(student, teacher, target, **options) -> total, named terms
 
-(docs/how-to/add-a-method.md). This knows precision, processes and the order of things, no loss. The paper's recipe is
-in docs/method.md. All randomness follows from (seed, step, epoch, image).
+and maybe more (docs/how-to/add-a-method.md). This knows precision, processes and the order of things, no loss. The
+paper's recipe is in docs/method.md. All randomness follows from (seed, step, epoch, image).
 """
 
 import hashlib
@@ -18,24 +18,22 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dkd import checkpoint, devices, methods, seeds
-from dkd.data import transforms
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
-from dkd.losses import Target
 from dkd.model import sync
-from dkd.model.segmenter import Segmenter
 from dkd.training import resume, signals
 from dkd.training.data import Batches, Samples, Task, micro_batch, read_replayed, read_task
 from dkd.training.log import Progress, tensorboard_curves, write_history
+from dkd.training.networks import build_networks, set_mode
+from dkd.training.objective import Training, prepare
 from dkd.training.optim import build_optimizer
 from dkd.training.recipe import Recipe
 from dkd.training.resume import CheckpointKeeper, State
@@ -71,8 +69,9 @@ def train(
     micro = micro_batch(recipe.batch, ranks, runtime.micro_batch)
     accelerator.gradient_accumulation_steps = recipe.batch // ranks // micro
     base = isinstance(network, dict)
-    if base and micro == 1:
-        raise InputError("batch norm at the base needs 2 images at a time; raise train.batch or runtime.micro_batch")
+    train_norms = base or recipe.train_norms
+    if train_norms and micro == 1:
+        raise InputError("training batch norms needs 2 images at a time; raise train.batch or runtime.micro_batch")
 
     task = read_task(inputs, step)
     replayed = read_replayed(memory, recipe.replay, inputs, task) if memory else []
@@ -84,9 +83,9 @@ def train(
     iterations = recipe.epochs * (images // recipe.batch)
 
     torch.manual_seed(seeds.derive(recipe.seed, step))
-    student, teacher = _networks(method, recipe, network, task, accelerator.device)
+    student, teacher = build_networks(method, recipe, network, task, accelerator.device)
     state = State(student, *build_optimizer(student, recipe, iterations))
-    if base and ranks > 1:
+    if train_norms and ranks > 1:
         sync.synchronise(student, accelerator.device)
     if rank:
         # All processes share one network, but not one dropout mask.
@@ -106,10 +105,13 @@ def train(
     if done:
         log.info("continues after iteration %d of %d, from %s", done, iterations, keeper.file)
     started = time.perf_counter()
-    training = Training(accelerator, method, teacher, recipe, step, iterations, samples.first)
+    training = Training(accelerator, method, teacher, recipe, step, iterations, samples.first, {})
     progress = Progress(step, recipe.epochs, iterations, recipe.batch, main=main, curves=curves)
     hint = f"{micro} images of {recipe.crop} x {recipe.crop} at once; lower runtime.micro_batch or train.crop"
     with devices.explained(hint):
+        if teacher is not None and hasattr(method, "prepare"):
+            found = keeper.found["prepared"] if done else prepare(training, samples, micro, runtime.workers)
+            training = training._replace(prepared={k: x.to(accelerator.device) for k, x in found.items()})
         iterate(training, state, loader, keeper, progress)
     seconds = time.perf_counter() - started
     if main:
@@ -125,29 +127,6 @@ def train(
         "resumed_at": done,
         "seconds_training": round(seconds, 3),
     }
-
-
-def _networks(
-    method: ModuleType, recipe: Recipe, network: dict | Path, task: Task, device: torch.device
-) -> tuple[Segmenter, Segmenter | None]:
-    """The student, and on `device` the teacher if the method needs one."""
-    teacher = None
-    if isinstance(network, dict):
-        student = Segmenter(network, task.sizes)
-        # The path of a file of weights is no part of what was learned.
-        student.spec["pretrained"] = bool(network["pretrained"])
-    else:
-        student, learned = checkpoint.load(network)
-        if (learned.order, learned.sizes) != (task.order[: len(learned.order)], task.sizes[:-1]):
-            raise InputError(
-                f"{network}: has learned {learned.order} in steps of {learned.sizes}; the tasks file has "
-                f"{task.order} in steps of {task.sizes}"
-            )
-        student.add_head(task.sizes[-1], from_auxiliary=recipe.head_init == "auxiliary")
-        if method.TEACHER:
-            teacher = checkpoint.load(network, device)[0].requires_grad_(False)
-            teacher.to(memory_format=torch.channels_last)
-    return student.to(memory_format=torch.channels_last), teacher
 
 
 def _loader(samples: Samples, micro: int, done: int, workers: int, accelerator: Accelerator) -> DataLoader:
@@ -174,37 +153,6 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Training(NamedTuple):
-    """What stays the same over the iterations of a step."""
-
-    accelerator: Accelerator
-    method: ModuleType
-    teacher: Segmenter | None
-    recipe: Recipe
-    step: int
-    iterations: int
-    first: int
-    """The first labelled id."""
-
-    def losses(self, network: nn.Module, images: Tensor, labels: Tensor, *visible: Tensor) -> dict[str, Tensor]:
-        """The `total` and every named term for a micro-batch: images (n, 3, H, W), uint8 or normalised float32; ids
-        (n, H, W) uint8; where images differ in it, which ids from `first` on are labelled, (n, K) bool.
-        """
-        device = self.accelerator.device
-        images = images.to(device, non_blocking=True)
-        images = transforms.normalise(images) if images.dtype == torch.uint8 else images
-        labels = labels.to(device, non_blocking=True)
-        with self.accelerator.autocast():
-            output = network(images)
-            with torch.no_grad():
-                teacher_output = self.teacher(images) if self.teacher is not None else None
-        with torch.autocast(device.type, enabled=False):
-            label_mask = visible[0].to(device) if visible else None
-            target = Target(labels, self.first, self.recipe.pos_weight, self.recipe.void, label_mask)
-            total, terms = self.method.loss(output, teacher_output, target, **self.recipe.loss_options)
-        return {"total": total, **terms}
-
-
 def iterate(
     training: Training,
     state: State,
@@ -219,11 +167,8 @@ def iterate(
     """
     accelerator, per_epoch = training.accelerator, training.iterations // training.recipe.epochs
     check_every = 1 if accelerator.device.type == "cpu" else CHECK_EVERY
-    # The recipe trains every later step in eval mode: batch norms keep their statistics, dropout is off.
-    incremental = len(state.student.heads) > 1
-    state.student.train(not incremental)
     network, state.optimizer = accelerator.prepare(state.student, state.optimizer)
-    network.train(not incremental)
+    set_mode(network, state.student, training.recipe.train_norms)
     unchecked: list[tuple[int, Tensor]] = []
     # Before random states are restored: this draws a random number.
     batches = iter(loader)
@@ -263,7 +208,7 @@ def iterate(
                 continue
             stop.number, due = _agree(accelerator, stop.number, state.done < training.iterations and keeper.due())
             if stop.number or due:
-                content = resume.collect(accelerator, state)
+                content = {**resume.collect(accelerator, state), "prepared": training.prepared}
                 if accelerator.is_main_process:
                     keeper.save(content)
             if stop.number:

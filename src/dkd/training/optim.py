@@ -16,7 +16,8 @@ def build_optimizer(
     """SGD and its schedule over `iterations`; parameters that are not trained lose their `requires_grad`.
 
     Backbone at `lr`, decoder and classifiers at `head_lr` times that. Base (one classifier): weight decay on
-    everything. Later: batch norms frozen, weight decay on the new classifier alone.
+    everything. Later: batch norms frozen, weight decay on the new classifier alone, unless the recipe has a
+    `lr_factor` for everything, or trains norms.
     """
     optimizer = torch.optim.SGD(
         _parameter_groups(model, recipe), momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
@@ -38,7 +39,7 @@ def build_optimizer(
 def _parameter_groups(model: Segmenter, recipe: Recipe) -> list[dict]:
     incremental = len(model.heads) > 1
     frozen = set(model.backbone.parameters()) if model.spec.get("frozen") else set()
-    if incremental:
+    if incremental and not recipe.train_norms:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 frozen |= set(module.parameters())
@@ -49,6 +50,8 @@ def _parameter_groups(model: Segmenter, recipe: Recipe) -> list[dict]:
         parameters = [p for module in modules for p in module.parameters() if p not in frozen]
         return {"params": parameters, "lr": recipe.lr * factor, "weight_decay": decay}
 
+    if incremental and recipe.lr_factor is not None:
+        return [group([model], recipe.lr_factor, recipe.weight_decay)]
     decay = 0.0 if incremental else recipe.weight_decay
     *old, new = model.heads
     groups = [group([model.backbone], 1.0, decay), group([model.aspp, model.last_conv], recipe.head_lr, decay)]

@@ -1,6 +1,8 @@
 """Positive and negative evidence for a class at every pixel, and its change since an earlier step.
 
-The maps are the terms that the paper distils: z = z+ + z- + bias. Knows nothing of methods or training.
+The maps are the terms that the paper distils: z = z+ + z- + bias. They exist for every classifier that is linear; where
+the classes share a softmax they do not decide alone, since a logit counts by its distance to the others (background's
+among them). Knows nothing of methods or training.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +21,7 @@ from dkd import checkpoint, devices, losses
 from dkd.checkpoint import Step
 from dkd.data import classes, transforms
 from dkd.errors import InputError
-from dkd.evaluate import predict_labels
+from dkd.evaluate import decide
 from dkd.model.segmenter import Output, Segmenter, upsample
 from dkd.use import figure, images
 
@@ -45,7 +47,7 @@ def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """Terms of the class in `channel` (0..K-1) for RGB pixels (H, W, 3) uint8."""
     [output] = _outputs(image, model)
     terms = torch.stack(_terms(output))[:, 0, channel]
-    decision = predict_labels(output.scores, output.size)[0] == classes.channel_to_id(channel)
+    decision = decide(output)[0] == classes.channel_to_id(channel)
     return Maps(upsample(terms[None], output.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 

@@ -181,5 +181,8 @@ def test_names_and_options_of_a_method():
         and method_name("dkd.methods.dkd_m") == method_name("dkd_m") == "dkd-m"
     )
     replay = {"memory": 5, "confidence": 0.5, "replay": "stored"}
-    assert sort_options({"start": "auxiliary", "kd": 5.0, **replay}) == ("auxiliary", 5, 0.5, "stored", {"kd": 5.0})
-    assert sort_options({}) == ("random", None, None, None, {})
+    found = sort_options({"start": "auxiliary", "kd": 5.0, **replay})
+    assert found == ("auxiliary", 5, 0.5, "stored", None, False, {"kd": 5.0})
+    trains = sort_options({"lr_factor": 10.0, "train_norms": True, "kd": 5.0})
+    assert trains == ("random", None, None, None, 10.0, True, {"kd": 5.0})
+    assert sort_options({}) == ("random", None, None, None, None, False, {})

@@ -8,10 +8,10 @@ from tests.dkd.conftest import SPEC
 
 def test_new_classifiers_start_from_the_auxiliary_one_or_at_random():
     model = Segmenter(SPEC, [2])
-    model.add_head(3, from_auxiliary=True)
+    model.add_head(3, "auxiliary")
     assert torch.equal(model.heads[1].weight, model.auxiliary.weight.expand(3, -1, -1, -1))
     assert torch.equal(model.heads[1].bias, model.auxiliary.bias.expand(3))
-    model.add_head(1, from_auxiliary=False)
+    model.add_head(1, "random")
     assert not torch.equal(model.heads[2].weight, model.auxiliary.weight) and model.sizes == (2, 3, 1)
 
 

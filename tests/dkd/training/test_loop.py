@@ -85,7 +85,7 @@ def test_an_incomplete_method_is_one_line(missing, prepared, base, tmp_path):
     ("changes", "words"),
     [
         ({"batch": 64}, "step 0: 22 training images are fewer than a batch of 64; lower train.batch"),
-        ({"batch": 1}, "batch norm at the base needs 2 images at a time; raise train.batch"),
+        ({"batch": 1}, "training batch norms needs 2 images at a time; raise train.batch"),
         ({"precision": "fp16"}, "train.precision: fp16 needs a CUDA device"),
     ],
 )
@@ -131,7 +131,7 @@ def test_steps_that_overflow_in_fp16_are_skipped(overflows):
         ]
         # What unset memory would hold.
         [torch.full((5000,), 7.0) for _ in range(500)].clear()
-        training, state = Training(accelerator, joint, None, recipe, 0, 5, 1), State(student, optimizer, schedule)
+        training, state = Training(accelerator, joint, None, recipe, 0, 5, 1, {}), State(student, optimizer, schedule)
         iterate(training, state, batches, None, Progress(0, 1, 5, 4, main=False, curves=None))
         total = state.history[-1]["total"]
         found.append((total, *(value.double().norm().item() for value in student.parameters())))

@@ -103,6 +103,8 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
         loss_options=plain.OPTIONS if later else {},
         head_init="auxiliary",
         replay=None,
+        lr_factor=None,
+        train_norms=False,
     )
     student = Segmenter(SPEC, case["classes"][:-1] if later else case["classes"])
     fill(student, case["seed"])
@@ -110,7 +112,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
     if later:
         teacher = Segmenter(SPEC, student.sizes).eval().requires_grad_(False)
         teacher.load_state_dict(student.state_dict())
-        student.add_head(case["classes"][-1], from_auxiliary=True)
+        student.add_head(case["classes"][-1], "auxiliary")
     student = student.to(dtype)
     optimizer, schedule = build_optimizer(student, recipe, iterations=4)
     for group in optimizer.param_groups:
@@ -121,7 +123,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
     )
     step, first = len(case["classes"]) - 1, sum(case["classes"][:-1]) + 1
     method, state = SimpleNamespace(loss=form), State(student, optimizer, schedule)
-    training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first)
+    training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first, {})
     loader = [(images.to(dtype), labels) for images, labels in batches(case)]
     iterate(training, state, loader, None, Progress(step, 4, 4, 2, main=False, curves=None))
     return student, optimizer, state.history, norms

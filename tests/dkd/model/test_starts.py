@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from dkd import softmax, starts
+from dkd.model import starts
+from dkd.terms import softmax
 
 
 def answers(features, heads):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dkd import bands
+from dkd.terms import bands
 
 
 class Sums(NamedTuple):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dkd import prototypes
+from dkd.terms import prototypes
 from tests import plain
 
 

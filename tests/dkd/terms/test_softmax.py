@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from dkd import bilinear, softmax
+from dkd import bilinear
+from dkd.terms import softmax
 from tests import plain
 
 

@@ -7,8 +7,9 @@ features, (N, C, h, w), and are meant at full size (H, W), upsampled bilinearly.
 import torch
 from torch import Tensor
 
-from dkd import bands, losses
+from dkd import losses
 from dkd.data.classes import VOID
+from dkd.terms import bands
 
 
 def relabel(labels: Tensor, salient: Tensor | bool) -> Tensor:

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dkd import bands, bilinear
+from dkd import bilinear
+from dkd.terms import bands
 from tests import plain
 
 

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dkd import bilinear
-from dkd.bands import full
+from dkd.terms.bands import full
 
 SIDES = (4, 8, 12, 16, 20, 24)
 """Of the squares over which RCIL's spatial term takes means, in cells."""

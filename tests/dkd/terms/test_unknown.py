@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dkd import bilinear, unknown
+from dkd import bilinear
+from dkd.terms import unknown
 from tests import plain
 
 

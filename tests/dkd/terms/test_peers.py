@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dkd import losses, maps, prototypes, softmax, starts, unknown
+from dkd import losses
 from dkd.losses import Target
+from dkd.model import starts
+from dkd.terms import maps, prototypes, softmax, unknown
 
 OLD, NEW = 5, 2
 CLASSES = OLD + NEW

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dkd import bilinear, maps
+from dkd import bilinear
+from dkd.terms import maps
 
 SHAPES = ((3, 8, 8), (5, 7, 7), (4, 5, 5))
 FACTORS = (0.5, 2.0, 0.1)

@@ -2,7 +2,7 @@
 
 Channel 0 is the background, channel c the class of id c. `old` counts the channels of the previous network, its
 background among them. Labels (N, H, W) speak of the new classes; 0 is everything else, 255 void. Logits come on the
-grid of the features, (N, C, h, w), and are meant at full size (H, W), upsampled bilinearly (`dkd.bands`).
+grid of the features, (N, C, h, w), and are meant at full size (H, W), upsampled bilinearly (`dkd.terms.bands`).
 
 Every term is a mean over all pixels, void ones included, which count as 0. It is computed in float32 at least.
 """
@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from dkd import bands
 from dkd.data.classes import VOID
+from dkd.terms import bands
 
 BINS = 100
 """Of the histograms from which PLOP reads its thresholds."""

@@ -1,0 +1,65 @@
+"""The networks of a step: the one that is trained, and the previous one as its teacher.
+
+Knows no loss and no images.
+"""
+
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from dkd import checkpoint, methods
+from dkd.errors import InputError
+from dkd.model.segmenter import Segmenter
+from dkd.training.data import Task
+from dkd.training.recipe import Recipe
+
+
+def build_networks(
+    method: ModuleType, recipe: Recipe, network: dict | Path, task: Task, device: torch.device
+) -> tuple[Segmenter, Segmenter | None]:
+    """The student, and on `device` the teacher if the method needs one.
+
+    `network`: at the base the values of `model:`, later the checkpoint of the step before. Raises InputError where that
+    has learned other classes, or has other classifiers than the method's.
+    """
+    teacher, head, maps = None, methods.head(method), getattr(method, "MAPS", ())
+    if isinstance(network, dict):
+        student = Segmenter({**network, "head": "softmax"} if head == "softmax" else network, task.sizes)
+        # The path of a file of weights is no part of what was learned.
+        student.spec["pretrained"] = bool(network["pretrained"])
+    else:
+        student, learned = checkpoint.load(network)
+        if (learned.order, learned.sizes) != (task.order[: len(learned.order)], task.sizes[:-1]):
+            raise InputError(
+                f"{network}: has learned {learned.order} in steps of {learned.sizes}; the tasks file has "
+                f"{task.order} in steps of {task.sizes}"
+            )
+        if student.softmax != (head == "softmax"):
+            name = methods.method_name(method.__name__)
+            theirs = "a softmax" if student.softmax else "sigmoids"
+            raise InputError(
+                f"{network}: its classifiers were trained with {theirs}, those of {name} are with "
+                f"{'a softmax' if head == 'softmax' else 'sigmoids'}; take a base or a method that fits"
+            )
+        student.add_head(task.sizes[-1], recipe.head_init)
+        if method.TEACHER:
+            teacher = checkpoint.load(network, device)[0].requires_grad_(False)
+            teacher.to(memory_format=torch.channels_last)
+            teacher.expose(maps)
+    student.expose(maps)
+    return student.to(memory_format=torch.channels_last), teacher
+
+
+def set_mode(network: nn.Module, student: Segmenter, train_norms: bool) -> None:
+    """Put the student, wrapped as `network`, into the mode it is trained in.
+
+    In later steps dropout is off, and batch norms keep their statistics unless they are trained.
+    """
+    base = len(student.heads) == 1
+    network.train(base or train_norms)
+    if not base:
+        for module in student.modules():
+            if isinstance(module, nn.Dropout):
+                module.eval()

@@ -1,0 +1,80 @@
+"""The objective of a step: the loss of a micro-batch, and what a method prepares for it.
+
+Knows no optimizer and no order of iterations.
+"""
+
+import itertools
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from dkd.data import transforms
+from dkd.losses import Target
+from dkd.model.segmenter import Output, Segmenter
+from dkd.training.data import Batches, Samples
+from dkd.training.recipe import Recipe
+
+
+class Training(NamedTuple):
+    """What stays the same over the iterations of a step."""
+
+    accelerator: Accelerator
+    method: ModuleType
+    teacher: Segmenter | None
+    recipe: Recipe
+    step: int
+    iterations: int
+    first: int
+    """The first labelled id."""
+    prepared: dict[str, Tensor]
+    """What the method's `prepare` gave, which its loss takes by name."""
+
+    def losses(self, network: nn.Module, images: Tensor, labels: Tensor, *visible: Tensor) -> dict[str, Tensor]:
+        """The `total` and every named term for a micro-batch: images (n, 3, H, W), uint8 or normalised float32; ids
+        (n, H, W) uint8; where images differ in it, which ids from `first` on are labelled, (n, K) bool.
+        """
+        images, target = self.placed(images, labels, *visible)
+        with self.accelerator.autocast():
+            output = network(images)
+            with torch.no_grad():
+                teacher_output = self.teacher(images) if self.teacher is not None else None
+        with torch.autocast(images.device.type, enabled=False):
+            options = {**self.recipe.loss_options, **self.prepared}
+            total, terms = self.method.loss(output, teacher_output, target, **options)
+        return {"total": total, **terms}
+
+    def placed(self, images: Tensor, labels: Tensor, *visible: Tensor) -> tuple[Tensor, Target]:
+        """Normalised images and their labels on the device."""
+        device = self.accelerator.device
+        images = images.to(device, non_blocking=True)
+        images = transforms.normalise(images) if images.dtype == torch.uint8 else images
+        labels = labels.to(device, non_blocking=True)
+        label_mask = visible[0].to(device) if visible else None
+        return images, Target(labels, self.first, self.recipe.pos_weight, self.recipe.void, label_mask)
+
+
+@torch.no_grad()
+def prepare(training: Training, samples: Samples, micro: int, workers: int) -> dict[str, Tensor]:
+    """What the method's `prepare` makes of the teacher's output for the images of the first epoch.
+
+    Every process looks at all images, so that all have the same tensors, whatever their number.
+    """
+    batches = Batches(len(samples.samples), samples.recipe, samples.step, micro, 0, 1)
+    each = len(batches) // samples.recipe.epochs
+    # Drawing where the loader's processes start must not change the training.
+    with torch.random.fork_rng(devices=[]):
+        loader = DataLoader(samples, batch_sampler=itertools.islice(batches, each), num_workers=workers)
+        placed = (training.placed(*batch) for batch in loader)
+
+        def outputs() -> Iterator[tuple[Output, Target]]:
+            for images, target in placed:
+                with training.accelerator.autocast():
+                    output = training.teacher(images)
+                yield output, target
+
+        return training.method.prepare(outputs(), samples.last, **training.recipe.loss_options)
