@@ -86,6 +86,25 @@ def test_methods_and_scenarios_share_what_they_can(build):
     assert len(plan.of("evaluate")) == 1 + 3 * 2 + 1
 
 
+def test_methods_share_a_base_with_those_of_their_head(build):
+    plan = build({"method": ["finetune", "lwf", "kd", "mib", "plop", "dkd"]}, {"method": "joint-softmax"})
+    sigmoid, soft, whole = plan.of("base")
+    assert [node.place.rpartition("/")[2] for node in (sigmoid, soft)] == ["s0", "softmax-s0"]
+    assert folders(build({"method": "kd"}), "base") == {sigmoid.folder} and "head" not in sigmoid.params
+    assert folders(build({"method": "mib"}), "base") == {soft.folder} and soft.params["head"] == "softmax"
+    assert whole.params["classes"] == [1, 2, 3, 4, 5, 6] and whole.params["head"] == "softmax"
+    results = {node.place for node in plan.of("evaluate")}
+    assert results > {f"results/shapes/overlap/4{end}" for end in ("/s0", "/softmax-s0", "+1+1/joint-softmax-s0")}
+    first = {node.params["method"]: node.inputs["previous"].path for node in plan.of("increment")[::2]}
+    assert first == {
+        **dict.fromkeys(("finetune", "kd", "dkd"), sigmoid.folder),
+        **dict.fromkeys(("lwf", "mib", "plop"), soft.folder),
+    }
+    modules = {node.folder: plan.code[node.code].keys() for node in (sigmoid, soft)}
+    assert "dkd.methods.joint" in modules[sigmoid.folder] and "dkd.methods.joint" not in modules[soft.folder]
+    assert "dkd.methods.joint_softmax" in modules[soft.folder] - modules[sigmoid.folder]
+
+
 def test_runs_keep_their_nodes_whatever_runs_beside_them(build):
     alone = build({"method": "dkd"})
     beside = build({"method": "kd"}, {"method": "dkd", "seed": [0, 1]}, {"scenario": "4-2", "method": "dkd"})

@@ -38,7 +38,7 @@ def head(method: str) -> str:
     """`HEAD` of a method, `sigmoid` without it. Raises InputError where the file cannot be understood."""
     path = FOLDER / f"{module_name(method).rpartition('.')[2]}.py"
     found = _literal(path, "HEAD", "sigmoid")
-    if found not in BASES:
+    if found not in list(BASES):
         raise InputError(f"{path}: HEAD: expected {' or '.join(BASES)}, got {found!r}")
     return found
 

@@ -26,6 +26,8 @@ from dkd.model.segmenter import Output, Segmenter, upsample
 from dkd.use import figure, images
 
 TERMS = ("z+", "z-", "logit")
+SIGMOID = "positive evidence (z+), negative evidence (z-) and logit"
+SOFTMAX = f"{SIGMOID}, which decides by its distance to the logits of background and other classes"
 LARGEST = 1024
 """Longest side in pixels of an explained image, which the network sees in one piece."""
 GAINED, LOST, KEPT = "#0072b2", "#d55e00", "#009e73"
@@ -83,7 +85,7 @@ def drift(model: Segmenter, previous: Segmenter, pixels: Iterable[np.ndarray]) -
 def channel(step: Step, name: str, folder: Path) -> int:
     """Channel of the class `name`; InputError if the checkpoint in `folder` has not learned it."""
     if name == step.class_names[0] and name not in step.class_names[1:]:
-        raise InputError(f"--class: {name!r} has no logit, since no channel is background; name another class")
+        raise InputError(f"--class: {name!r} is background, which is not explained; name another class")
     if name not in checkpoint.names(step)[1:]:
         raise InputError(f"--class: {folder} has not learned {name!r}, only {', '.join(checkpoint.names(step)[1:])}")
     [id] = classes.ids_of(step.order, [step.class_names.index(name, 1)])
@@ -96,13 +98,14 @@ def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, d
     `previous` is the checkpoint of an earlier step, or None. Raises InputError if a checkpoint has not learned the
     class.
     """
-    found = []
+    found, softmax = [], False
     for place in [folder] if previous is None else [previous, folder]:
         model, step = checkpoint.load(place, device)
         number = len(step.sizes) - 1
         words = f"step {number}, {step.method}" if number else "step 0"
         found.append((words, maps(model, image, channel(step, name, place))))
-    return _draw(image, name, found)
+        softmax = model.softmax
+    return _draw(image, name, SOFTMAX if softmax else SIGMOID, found)
 
 
 def resized(image: np.ndarray, shorter: int | None) -> np.ndarray:
@@ -117,7 +120,7 @@ def save(drawn: Figure, path: Path) -> None:
         figure.save(drawn, path, path.suffix.removeprefix("."))
 
 
-def _draw(image: np.ndarray, name: str, found: list[tuple[str, Maps]]) -> Figure:
+def _draw(image: np.ndarray, name: str, words: str, found: list[tuple[str, Maps]]) -> Figure:
     """A row of maps for each checkpoint, and for two a row with what changed."""
     rows, height = len(found) + (len(found) == 2), PANEL * max(0.1, image.shape[0] / image.shape[1])
     terms = np.stack([each.terms for _, each in found])
@@ -126,8 +129,7 @@ def _draw(image: np.ndarray, name: str, found: list[tuple[str, Maps]]) -> Figure
     with figure.style(name):
         drawn = Figure((GAP + 5 * (PANEL + GAP), 0.35 + rows * (height + 0.7)), facecolor="white")
         width, whole = drawn.get_size_inches()
-        title = f"{name}: positive evidence (z+), negative evidence (z-) and logit"
-        drawn.text(GAP / width, 1 - 0.08 / whole, title, size=10, va="top")
+        drawn.text(GAP / width, 1 - 0.08 / whole, f"{name}: {words}", size=10, va="top")
         for row in range(rows):
             bottom = whole - 0.35 - row * (height + 0.7) - 0.2 - height
             places = [(GAP + k * (PANEL + GAP)) / width for k in range(5)]

@@ -34,6 +34,29 @@ def test_options_are_those_that_python_sees():
     assert methods.options()["dkd-m"].items() > methods.options()["dkd"].items()
 
 
+def test_heads_are_those_that_python_sees():
+    for name in methods.options():
+        assert getattr(import_module(module_name(name)), "HEAD", "sigmoid") == methods.head(name)
+    assert methods.head("mib") == "softmax" and methods.head("dkd") == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('HEAD = "both"', "HEAD: expected sigmoid or softmax, got 'both'"),
+        ("HEAD = [1]", "HEAD: expected sigmoid or softmax, got [1]"),
+        (
+            "from dkd.methods.mib import HEAD",
+            'HEAD cannot be read (line 1 is not a plain `HEAD = "..."`); write a word',
+        ),
+    ],
+)
+def test_a_faulty_head_is_one_line(folder, refused, text, words):
+    (folder / "my_head.py").write_text(text)
+    methods.head.cache_clear()
+    assert refused(lambda: methods.head("my-head")).startswith(f"{folder / 'my_head.py'}: {words}")
+
+
 def test_options_may_be_annotated(folder):
     (folder / "one.py").write_text(
         f'"""A method."""\nOPTIONS: dict[str, object] = {{"a": ("x", "y"), "b": 2, {REPLAY}}}\n'

@@ -1,6 +1,7 @@
 """Terms, labels and starts of the peer methods against numbers of their released implementations."""
 
 import math
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 from dkd import losses
 from dkd.losses import Target
 from dkd.model import starts
+from dkd.model.segmenter import Output
 from dkd.terms import maps, prototypes, softmax, unknown
 
+METHODS = {name: import_module(f"dkd.methods.{name}") for name in ("lwf", "lwf_mc", "ilt", "mib", "plop")}
 OLD, NEW = 5, 2
 CLASSES = OLD + NEW
 
@@ -88,11 +91,21 @@ def lwf(arrays, case):
     return distillation(arrays, case, OLD)
 
 
+def output(logits, labels, **maps):
+    """What a network with a softmax gives, as a method's loss sees it."""
+    empty = {"features": None, "auxiliary": None, "weights": ()}
+    return Output(**{**empty, **maps}, logits=(logits[:, 1:],), background=logits[:, :1], size=size(labels))
+
+
+def target(labels):
+    return Target(labels, OLD, 2.0, "negative", None)
+
+
 def lwf_mc(arrays, case):
     x, labels = leaf(arrays["student"]), arrays["labels"]
-    bce = losses.mbce(x, Target(labels, 0, 1.0, "ignore", None))
-    soft = losses.soft_bce(x[:, :OLD], arrays["teacher"], size(labels))
-    return {"bce": bce, "distillation": soft / OLD, "total": bce + 10 * soft}, {"logits": x}
+    pair = output(x, labels), output(arrays["teacher"], labels)
+    total, terms = METHODS["lwf_mc"].loss(*pair, target(labels), kd=10.0)
+    return {"bce": terms["bce"], "distillation": terms["kd"] / OLD, "total": total}, {"logits": x}
 
 
 def feature(arrays, case):
@@ -102,15 +115,13 @@ def feature(arrays, case):
 
 def objective(arrays, case):
     x, y, labels = leaf(arrays["grid_student"]), arrays["grid_teacher"], arrays["labels"]
-    unbiased = case.name.startswith("mib")
-    ce = softmax.cross_entropy(x, labels, old=OLD if unbiased else 1)
-    kd = softmax.distillation(x if unbiased else x[:, :OLD], y, size(labels))
-    found, leaves = {"ce": ce, "kd": kd, "total": ce + case.options["kd"] * kd}, {"grid_logits": x}
+    leaves, weights, body = {"grid_logits": x}, {"kd": case.options["kd"]}, [{}, {}]
     if "feature" in case.options:
-        leaves["body"] = leaf(arrays["feature_student_0"])
-        found["feature"] = maps.feature(leaves["body"], arrays["feature_teacher_0"])
-        found["total"] = found["total"] + 100 * found["feature"]
-    return found, leaves
+        leaves["body"], weights["feature"] = leaf(arrays["feature_student_0"]), case.options["feature"]
+        body = [{"backbone": leaves["body"]}, {"backbone": arrays["feature_teacher_0"]}]
+    method = METHODS[case.name.partition("/")[0]]
+    total, terms = method.loss(output(x, labels, **body[0]), output(y, labels, **body[1]), target(labels), **weights)
+    return {**terms, "total": total}, leaves
 
 
 def start(arrays, case):
@@ -131,10 +142,15 @@ def entropy(arrays, case):
 def thresholds(arrays, case):
     pairs = [[arrays[name] for name in batch] for batch in case.inputs["batches"]]
     counts = sum(softmax.histogram(*pair, CLASSES) for pair in pairs)
+    batches = [(output(teacher, labels), target(labels)) for teacher, labels in pairs]
+    as_released, exact = (
+        METHODS["plop"].prepare(batches, CLASSES - 1, median=median, pod=0.01, pod_logits=0.0005)["thresholds"]
+        for median in ("indices", "counts")
+    )
     return {
         "histograms_first_14_bins": counts[:, :14],
-        "thresholds": softmax.thresholds(counts, "indices"),
-        "thresholds_with_right_running_sum": softmax.thresholds(counts, "counts"),
+        "thresholds": as_released,
+        "thresholds_with_right_running_sum": exact,
         "max_entropy": math.log(CLASSES),
     }, {}
 
@@ -174,11 +190,13 @@ def channel(arrays, case):
 
 
 def plop(arrays, case):
-    leaves, ours, theirs = levels(arrays, case)
-    labels, share = softmax.pseudo_labels(theirs[-1], arrays["labels"], torch.tensor(case.options["thresholds"]))
-    found = {"labels": labels, "factor": share, "pod": maps.pod(ours, theirs, factors(case, len(ours)))}
-    found["ce"] = softmax.cross_entropy(leaves[-1], labels, weight=share[:, None, None])
-    return {**found, "total": found["ce"] + found["pod"]}, leaves
+    leaves, _, theirs = levels(arrays, case)
+    labels, limits = arrays["labels"], torch.tensor(case.options["thresholds"])
+    pair = [output(x, labels, stages=(*stages,), features=last) for *stages, last, x in (leaves, theirs)]
+    options = {"pod": 0.01, "pod_logits": 0.0005, "median": "indices"}
+    total, terms = METHODS["plop"].loss(*pair, target(labels), **options, thresholds=limits)
+    filled, share = softmax.pseudo_labels(theirs[-1], labels, limits)
+    return {**terms, "labels": filled, "factor": share, "total": total}, leaves
 
 
 def rcil(arrays, case):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dkd.methods import finetune, joint, kd
+from dkd.methods import finetune, joint, joint_softmax, kd, sort_options
 from dkd.training import signals
 from tests.dkd.conftest import LATER, RECIPE, train_base, train_step
 
@@ -35,6 +35,20 @@ def weights_of(inputs, out, previous, method, step=1, recipe=LATER, **changes):
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def recipe_of(method, **changes):
+    """The recipe of a later step with the method's own options."""
+    values = {k: v[0] if isinstance(v, tuple) else v for k, v in getattr(method, "OPTIONS", {}).items()}
+    options = sort_options(values)
+    own = {"head_init": options.head_init, "lr_factor": options.lr_factor, "train_norms": options.train_norms}
+    return LATER._replace(loss_options=options.loss, **own, **changes)
+
+
+@pytest.fixture(scope="session")
+def soft_base(prepared, tmp_path_factory):
+    """A base with a softmax."""
+    return base_of(prepared, tmp_path_factory.mktemp("soft") / "s0", method=joint_softmax)
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +85,8 @@ def watch(method, look):
         total, terms = method.loss(*given, **weights)
         return look(total), terms
 
-    return SimpleNamespace(__name__=method.__name__, TEACHER=method.TEACHER, loss=loss)
+    contract = {name: vars(method)[name] for name in ("TEACHER", "HEAD", "MAPS", "prepare") if name in vars(method)}
+    return SimpleNamespace(__name__=method.__name__, **contract, loss=loss)
 
 
 def send(number):

@@ -11,9 +11,9 @@ from multiprocessing import forkserver
 import pytest
 import torch
 
-from dkd.methods import dkd, joint
+from dkd.methods import dkd, joint, plop
 from tests.dkd.conftest import LATER, SPEC
-from tests.dkd.training.conftest import learn, watch
+from tests.dkd.training.conftest import learn, recipe_of, watch
 
 pytestmark = pytest.mark.slow
 DIED = 9
@@ -32,7 +32,7 @@ def work(rank, port, prepared, out, method, dies, changes):
             os._exit(DIED)
         return total
 
-    learn(prepared, out, watch({"joint": joint, "dkd": dkd}[method], look), **changes)
+    learn(prepared, out, watch({"joint": joint, "dkd": dkd, "plop": plop}[method], look), **changes)
     out.with_name(f"{out.name}-{rank}.json").write_text(json.dumps(losses))
 
 
@@ -65,10 +65,11 @@ def in_two(forks, prepared, out, method="joint", dies=None, **changes):
     return [rank.exitcode for rank in ranks], torch.tensor(losses, dtype=torch.float64).mean(0)
 
 
-def test_two_processes_have_the_losses_of_one(forks, prepared, alone, tmp_path):
-    """Later steps have frozen batch norms; the base has synchronised ones, and here no dropout."""
+def test_two_processes_have_the_losses_of_one(forks, prepared, alone, soft_base, tmp_path):
+    """dkd has frozen batch norms, plop synchronised ones, as has the base, here without dropout."""
     step = {"previous": alone.folder, "recipe": LATER._replace(epochs=7)}
-    for method, options in ((dkd, step), (joint, {"network": {**SPEC, "dropout": 0.0}})):
+    soft = {"previous": soft_base.folder, "recipe": recipe_of(plop, epochs=7)}
+    for method, options in ((dkd, step), (plop, soft), (joint, {"network": {**SPEC, "dropout": 0.0}})):
         one, name = [], method.__name__.rpartition(".")[2]
         learn(
             prepared,

@@ -10,10 +10,10 @@ from dkd.model.segmenter import Segmenter
 from tests.dkd.conftest import SPEC
 
 
-def network(sizes: tuple[int, ...], seed: int = 0) -> Segmenter:
+def network(sizes: tuple[int, ...], seed: int = 0, spec: dict = SPEC) -> Segmenter:
     """Wide weights, so that predictions of all classes and of background occur."""
     torch.manual_seed(seed)
-    model = Segmenter(SPEC, sizes).eval()
+    model = Segmenter(spec, sizes).eval()
     for head in model.heads:
         torch.nn.init.normal_(head.weight, std=3)
         torch.nn.init.normal_(head.bias, std=2)

@@ -6,10 +6,12 @@ import torch
 from PIL import Image
 
 from dkd import checkpoint
-from dkd.data import transforms
+from dkd.data import shapes, transforms
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import explain
+from dkd.use.predict import Predictor
+from tests import plain
 from tests.dkd.command import run
 from tests.dkd.conftest import SPEC
 
@@ -26,6 +28,33 @@ def test_terms_and_bias_add_up_to_the_logit():
         assert found.terms.shape == (3, 48, 64) and (positive >= 0).all() and (negative <= 0).all()
         assert np.allclose(positive + negative + bias, logit, atol=1e-4)
         assert (logit[found.decision] > 0).all()
+
+
+def test_with_a_softmax_the_highest_logit_decides_and_the_figure_says_so(tmp_path, monkeypatch):
+    folder, spec = tmp_path / "soft", {**SPEC, "head": "softmax"}
+    model, pixels = network((2, 1), spec=spec), transforms.normalise(transforms.channels_first(IMAGE))[None]
+    with torch.no_grad():
+        # Every channel wins somewhere.
+        means = iter(model(pixels).channels.mean((0, 2, 3)).split(1))
+        for head in model.heads:
+            head.bias -= torch.cat([next(means) for _ in head.bias])
+        output = model(pixels)
+    folder.mkdir()
+    checkpoint.save(model, checkpoint.Step("shapes", (3, 1, 6), (2, 1), shapes.SHAPES, "mib", 0, spec), folder)
+    winner = plain.upsample(output.channels, output.size)[0].argmax(0)
+    assert len(winner.unique()) > 2
+    biases = torch.cat([head.bias for head in model.heads]).tolist()[1:]
+    for channel, bias in enumerate(biases):
+        found = explain.maps(model, IMAGE, channel)
+        assert np.allclose(found.terms[:2].sum(0) + bias, found.terms[2], atol=1e-4)
+        assert np.array_equal(found.decision, winner.numpy() == channel + 1)
+    assert np.array_equal(
+        Predictor(folder, "cpu", size=None, tile=64, threads=1)(IMAGE), np.array([0, 3, 1, 6])[winner]
+    )
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    words = "explain", folder, tmp_path / "a.png", "--device", "cpu", "--class", "disc", "--out", tmp_path / "a.svg"
+    run(monkeypatch, *words)
+    assert "which decides by its distance to the logits of background" in (tmp_path / "a.svg").read_text()
 
 
 def test_drift_is_the_mean_absolute_change_of_each_term():
@@ -64,7 +93,7 @@ def test_the_command_draws_one_or_two_steps(tmp_path, monkeypatch):
     for name, more, message in (
         ("star", ("--previous", base), "base has not learned 'star', only triangle, disc"),
         ("ring", (), "later has not learned 'ring', only triangle, disc, star"),
-        ("background", (), "'background' has no logit"),
+        ("background", (), "'background' is background, which is not explained"),
     ):
         with pytest.raises(AssertionError, match=message):
             call(name, "no.png", *more)
@@ -79,7 +108,7 @@ def test_large_images_are_scaled_down():
 def test_a_class_may_have_a_name_like_that_of_the_background():
     step = checkpoint.Step("x", (1,), (1,), ("other", "other things"), "dkd", 0, SPEC)
     assert explain.channel(step, "other things", "x") == 0
-    with pytest.raises(InputError, match="no logit"):
+    with pytest.raises(InputError, match="is not explained"):
         explain.channel(step, "other", "x")
 
 
