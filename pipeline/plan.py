@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dkd.data import catalog
+from dkd.data import catalog, classes
 from dkd.errors import InputError
 from dkd.methods import module_name, sort_options
 from dkd.report.method_labels import method_labels
@@ -157,7 +157,8 @@ class _Builder:
         order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] == "joint"
         data = self._data(run)
         format = "folder" if run["data"]["format"] == "shapes" else run["data"]["format"]
-        index = self.add("index", run["dataset"], {"dataset": run["dataset"], "format": format}, {"data": data})
+        params = {"dataset": run["dataset"], "format": format, **_coding(run)}
+        index = self.add("index", run["dataset"], params, {"data": data})
         shared = {"data": data, "index": index}
         first = [len(order)] if joint else sizes[:1]
         # The pictures of both are the same, and at the base so are the labels.
@@ -207,7 +208,8 @@ class _Builder:
     def _data(self, run: dict[str, Any]) -> Source:
         if (data := run["data"])["format"] == "shapes":
             return self.add("draw", run["dataset"], data["shapes"], {})
-        return Source(data["root"], self._raw(Path(data["root"]), catalog.PARTS[data["format"]]))
+        root = Path(data["root"])
+        return Source(data["root"], self._raw(root, catalog.parts(data["format"], root)))
 
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""
@@ -231,3 +233,21 @@ def _scope(sizes: Iterable[int]) -> str:
     if len(name) <= SCOPE_LENGTH:
         return name
     return f"{'+'.join(parts[:3])}+...{len(sizes)}-{code_digest.digest(sizes)[:8]}"
+
+
+def _coding(run: dict[str, Any]) -> dict[str, Any]:
+    """Params of an index besides data set and format: labels of stored values and division, if not as the format has it.
+
+    Classes that the order leaves out have no label.
+    """
+    data, format = run["data"], run["data"]["format"]
+    names = catalog.class_names(format, Path(data["root"]) if data["root"] else None)
+    stored = catalog.stored_labels(format, names, data["labels"], data["void"])
+    rest = 0 if data["others"] == "background" else classes.VOID
+    stored = classes.keep_labels(stored, len(names) - 1, run["order"], rest)
+    params: dict[str, Any] = {}
+    if stored != catalog.STORED[format]:
+        params["stored"] = {str(value): label for value, label in sorted(stored.items())}
+    if data["split"] is not None:
+        params |= {"split": data["split"], "split_seed": data["split_seed"]}
+    return params

@@ -35,6 +35,19 @@ def known_values(stored: Mapping[int, int], labels: int) -> set[int]:
     return {0, VOID, *(stored or range(labels))}
 
 
+def labels_of(stored: Mapping[int, int], classes: int) -> list[int]:
+    """Labels, ascending, that masks can show: those of `stored`, or all of 1..`classes` where it lists none."""
+    return sorted({*stored.values()} - {0, VOID}) if stored else list(range(1, classes + 1))
+
+
+def keep_labels(stored: Mapping[int, int], classes: int, kept: Collection[int], rest: int) -> dict[int, int]:
+    """`stored` with `rest` in place of every label that is not among `kept`; unchanged where none is left out."""
+    if set(labels_of(stored, classes)) <= set(kept):
+        return dict(stored)
+    full = stored or {label: label for label in range(1, classes + 1)}
+    return {value: label if label in kept or label in (0, VOID) else rest for value, label in full.items()}
+
+
 def label_to_id(order: Sequence[int], visible: Collection[int], rest: int) -> np.ndarray:
     """(256,) uint8: id of each label of `visible`; every other label becomes `rest`, background and void stay."""
     table = np.full(256, rest, dtype=np.uint8)

@@ -33,6 +33,7 @@ from dkd.data import classes, transforms
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.cache import ImageCache
+from dkd.data.reader import Encoding
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
@@ -57,6 +58,8 @@ class Picture(NamedTuple):
     """What its crops are drawn from; a replayed picture has another one than the same picture of the task."""
     image: Path
     mask: Path
+    encoding: Encoding
+    """How the mask stores labels."""
     table: np.ndarray
     """From what the mask stores to ids."""
     visible: tuple[int, ...]
@@ -68,7 +71,7 @@ class Samples(Dataset):
 
     def __init__(self, pictures: list[Picture], recipe: Recipe, step: int, cache: int):
         self.pictures, self.recipe, self.step = pictures, recipe, step
-        self.files = ImageCache([(picture.image, picture.mask) for picture in pictures], cache)
+        self.files = ImageCache([(picture.image, picture.mask, picture.encoding) for picture in pictures], cache)
         self.first, self.last = min(min(p.visible) for p in pictures), max(max(p.visible) for p in pictures)
         self.alike = len({picture.visible for picture in pictures}) == 1
 
@@ -432,7 +435,7 @@ def _task(inputs: Inputs, step: int) -> _Task:
         rows = [by_id[id] for id in steps[-1]["train"]]
     except KeyError as error:
         raise InputError(f"{tasks}: picture {error} is not in the train split of {index}") from None
-    pictures = [Picture(row.id, data / row.image, data / row.mask, ids, spoken) for row in rows]
+    pictures = [Picture(row.id, data / row.image, data / row.mask, table.encoding, ids, spoken) for row in rows]
     return _Task(content["dataset"], pictures, table.class_names, order, sizes)
 
 
@@ -448,16 +451,17 @@ def _replayed(folder: Path, replay: str | None, inputs: Inputs, task: _Task) -> 
             raise InputError(f"{tasks}: picture {exemplar.id!r} is not in the train split of {index}")
         sizes = task.sizes[: exemplar.step + 1]
         labels = tasks_file.visible_labels(content["setting"], order[: sum(sizes)], sizes)
-        mask, stored = data / row.mask, table.stored
+        mask, stored, encoding = data / row.mask, table.stored, table.encoding
         if replay == "current":
             labels = order[-task.sizes[-1] :]
         elif replay == "pseudo":
             mask, labels, stored = folder / memory_file.MASKS / f"{row.id}.png", order[: -task.sizes[-1]], {}
+            encoding = encoding._replace(values=frozenset({0, classes.VOID, *labels}), colours={})
         elif replay != "stored":
             raise InputError(f"replay: expected current, stored or pseudo, got {replay!r}")
         spoken = classes.ids_of(order, labels)
         ids = classes.value_to_id(stored, order, labels, rest=0)
-        pictures.append(Picture(f"{row.id} again", data / row.image, mask, ids, spoken))
+        pictures.append(Picture(f"{row.id} again", data / row.image, mask, encoding, ids, spoken))
     return pictures
 
 
