@@ -1,4 +1,4 @@
-"""Evaluation of one image after the forward pass: upsample, decide, count; against the textbook form."""
+"""Evaluation of one image after the forward pass: upsample, predict labels, count; against the textbook form."""
 
 import numpy as np
 import torch
@@ -21,13 +21,13 @@ def build(classes: int, shown: int) -> measure.Variants:
     truth[:, :20] = 255
 
     def textbook():
-        predicted = plain.decide(plain.upsample(grid, SIZE)).cpu().numpy()
+        predicted = plain.predict_labels(plain.upsample(grid, SIZE)).cpu().numpy()
         known = truth <= classes
         pairs = truth[known].astype(np.int64) * (classes + 1) + predicted[known]
         return np.bincount(pairs, minlength=(classes + 1) ** 2).reshape(classes + 1, classes + 1)
 
     def ours():
-        return metrics.confusion(truth, evaluate.decide(grid, SIZE).cpu().numpy(), classes + 1)
+        return metrics.confusion(truth, evaluate.predict_labels(grid, SIZE).cpu().numpy(), classes + 1)
 
     return {"plain": textbook, "dkd": ours}
 

@@ -161,7 +161,7 @@ def main() -> None:
                 run = start(place, options.trainings)
             finish(run, place)
             output = (place / "output.txt").read_text()
-            resumed += output.count("goes on after iteration")
+            resumed += output.count("continues after iteration")
             found = content(place)
             differing += sorted(
                 name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)

@@ -20,7 +20,7 @@ from dkd.config.schema import Train
 from dkd.data import classes, transforms
 from dkd.data.index import Row
 from dkd.data.reader import Encoding
-from dkd.training.loop import Batches, Picture, Samples
+from dkd.training.data import Batches, Sample, Samples
 from dkd.training.recipe import Recipe
 
 IMAGES, CLASSES, RUN = 64, 20, 8
@@ -78,9 +78,9 @@ def textbook(root: Path, row: Row, seed: int) -> tuple[torch.Tensor, torch.Tenso
     return (pixels - mean) / std, labels
 
 
-def shown(root: Path, rows: list[Row]) -> list[Picture]:
+def shown(root: Path, rows: list[Row]) -> list[Sample]:
     visible = tuple(range(16, CLASSES + 1))
-    return [Picture(row.id, root / row.image, root / row.mask, ENCODING, TABLE, visible) for row in rows]
+    return [Sample(row.id, root / row.image, root / row.mask, ENCODING, TABLE, visible) for row in rows]
 
 
 def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.Tensor, torch.Tensor]]]:
@@ -170,7 +170,7 @@ def main() -> None:
 
 def fed(samples: Samples, workers: int) -> float:
     """Images per second, the median over all epochs but the first, which fills the cache."""
-    batches = Batches(IMAGES, samples.recipe, RECIPE.batch, 0, 1, 1)
+    batches = Batches(IMAGES, samples.recipe, 1, RECIPE.batch, 0, 1)
     gpu = measure.DEVICE.type == "cuda"
     loader, ends = iter(DataLoader(samples, batch_sampler=batches, num_workers=workers, pin_memory=gpu)), []
     for _ in range(samples.recipe.epochs):

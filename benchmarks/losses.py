@@ -9,7 +9,6 @@ from dkd.methods import dkd
 from dkd.model.segmenter import Output
 from tests import plain
 
-WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}
 WIDTH = 256
 
 
@@ -37,7 +36,7 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, comput
     detached = Output(
         *(x.detach() if torch.is_tensor(x) else tuple(y.detach() for y in x) for x in teacher[:4]), student.size
     )
-    return student, detached, Target(labels, old + 1, 1.0)
+    return student, detached, Target(labels, old + 1, 1.0, "negative", None)
 
 
 def build(old: int, new: int, batch: int, size: int, dtype=torch.float32, computed=None) -> measure.Variants:
@@ -45,7 +44,7 @@ def build(old: int, new: int, batch: int, size: int, dtype=torch.float32, comput
     leaves = [student.features, *student.logits, student.auxiliary, *student.weights]
 
     def run(form):
-        total, _ = form(student, teacher, target, **WEIGHTS)
+        total, _ = form(student, teacher, target, **plain.OPTIONS)
         return total.detach(), torch.autograd.grad(total, leaves, allow_unused=True)
 
     return {"plain": lambda: run(plain.dkd), "dkd": lambda: run(dkd.loss)}

@@ -16,11 +16,11 @@ from dkd.data import transforms
 from dkd.losses import Target
 from dkd.methods import dkd
 from dkd.model.segmenter import Segmenter
-from dkd.training import loop as train
+from dkd.training.data import Batches, Samples
+from dkd.training.optim import build_optimizer
 from dkd.training.recipe import Recipe
 from tests import plain
 
-WEIGHTS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0}
 SPEC = {**config.Model().model_dump(), "pretrained": False}
 
 
@@ -35,8 +35,8 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     student.eval()
     student, teacher = (model.to(device, memory_format=layout) for model in (student, teacher))
     values = {**config.Train().model_dump(), **config.Increment(epochs=1, lr=1e-5).model_dump()}
-    recipe = Recipe(**values, seed=0, loss_options=WEIGHTS, head_init="auxiliary", replay=None)
-    optimizer, _ = train.optimise(student, recipe, 100)
+    recipe = Recipe(**values, seed=0, loss_options=plain.OPTIONS, head_init="auxiliary", replay=None)
+    optimizer, _ = build_optimizer(student, recipe, 100)
     if not fast:
         groups = [{k: group[k] for k in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]
         optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
@@ -44,16 +44,16 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     labels = torch.randint(0, classes[1] + 1, (batch, size // 32, size // 32)).to(device)
     labels = torch.where(labels > 0, labels + classes[0], 0).to(torch.uint8)
     labels = labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
-    target = Target(labels, classes[0] + 1, 1.0)
+    target = Target(labels, classes[0] + 1, 1.0, "negative", None)
     form = dkd.loss if fast else plain.dkd
-    network, taught = (torch.compile(x) if compiled else x for x in (student, teacher))
+    network, frozen = (torch.compile(x) if compiled else x for x in (student, teacher))
 
     def step(images=own):
         with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
             output = network(images)
             with torch.no_grad():
-                known = taught(images)
-        total, _ = form(output, known, target, **WEIGHTS)
+                known = frozen(images)
+        total, _ = form(output, known, target, **plain.OPTIONS)
         total.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -116,8 +116,8 @@ def share(classes: tuple[int, int], batch: int, workers: int, kind: tuple) -> fl
     with tempfile.TemporaryDirectory() as folder:
         drawn = loader.shown(Path(folder), loader.draw(Path(folder)))
         recipe = loader.RECIPE._replace(batch=batch, epochs=99)
-        order = train.Batches(len(drawn), recipe, batch, 0, 1, 1)
-        samples = train.Samples(drawn, recipe, 1, 0)
+        order = Batches(len(drawn), recipe, 1, batch, 0, 1)
+        samples = Samples(drawn, recipe, 1, 0)
         feed = iter(DataLoader(samples, batch_sampler=order, num_workers=workers, pin_memory=cuda))
         # The first steps start workers and select kernels, and do not count.
         for i in range(-8, 30) if cuda else range(-1, 3):

@@ -1,7 +1,4 @@
-"""The workflow: from params.yaml to nodes, their keys and their folders; knows nothing of tensors.
-
-Run by Snakemake (Snakefile, pipeline/rules) and by `python -m pipeline`.
-"""
+"""The workflow: from params.yaml to nodes, their keys and their folders; knows nothing of tensors."""
 
 import sys
 from pathlib import Path

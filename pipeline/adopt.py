@@ -9,73 +9,59 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline import provenance, store
 from pipeline.plan import STAMP, Node, Plan
 from pipeline.status import Past
 
 
-class Outcome(NamedTuple):
-    """What became of a missing node that has an earlier version: adopted, or refused for `reasons`."""
+def adopt(plan: Plan, now: str) -> Iterator[tuple[str, str, Path, list[str]]]:
+    """Adopt what can be, inputs before what was made from them; `now` is the time that is recorded.
 
-    node: Node
-    old: Path
-    adopted: bool
-    reasons: list[str]
-
-
-def adopt(plan: Plan, now: str) -> Iterator[Outcome]:
-    """Adopt what can be, inputs before what was made from them; `now` is the time that is recorded."""
+    Of several versions the one made last is taken, archived ones after those that were in use until now. Yields of each
+    missing node that has any "adopted" or "refused", its folder, that of the version, and what differs.
+    """
     past = Past(plan)
     for node in plan.nodes.values():
         # What lies in an archive under its present key is restored when it is needed.
-        if store.find(node.folder) is None and (versions := past.earlier(node)):
-            yield _adopt(plan, past, node, versions, now)
-
-
-def _adopt(plan: Plan, past: Past, node: Node, versions: list[tuple[Path, dict]], now: str) -> Outcome:
-    """Adopt the version made last; those in their place were in use until now and go before archived ones."""
-    versions = sorted(versions, key=lambda each: provenance.latest(each[1]), reverse=True)
-    versions.sort(key=lambda each: each[0].parts[0] == ".dkd")
-    refusals = []
-    for folder, record in versions:
-        obstacles = [*past.params(node, record), *_other_inputs(plan, node, record)]
-        if not obstacles and provenance.damage(folder, record["key"], verify=True):
-            obstacles = ["its files are not those that were written"]
-        if not obstacles:
-            _take_over(plan, node, folder, record, now)
-            return Outcome(node, folder, True, past.code(node, record))
-        refusals.append(Outcome(node, folder, False, obstacles))
-    return min(refusals, key=lambda outcome: len(outcome.reasons))
+        versions = past.earlier(node) if store.find(node.folder) is None else []
+        versions.sort(key=lambda each: (each[0].parts[0] != ".dkd", provenance.latest(each[1])), reverse=True)
+        outcomes = []
+        for folder, record in versions:
+            obstacles = [*past.params(node, record), *_other_inputs(plan, node, record)]
+            if not obstacles and provenance.damage(folder, record["key"], verify=True):
+                obstacles = ["its files are not those that were written"]
+            if not obstacles:
+                _take_over(plan, node, folder, record, now)
+                outcomes = [("adopted", node.folder, folder, past.code(node, record))]
+                break
+            outcomes.append(("refused", node.folder, folder, obstacles))
+        if outcomes:
+            yield min(outcomes, key=lambda outcome: len(outcome[-1]))
 
 
 def _other_inputs(plan: Plan, node: Node, record: dict[str, Any]) -> Iterator[str]:
     """The inputs of a node that are neither those of a record nor were adopted from them."""
     was = {name: (facts["key"], facts["digest"]) for name, facts in record["inputs"].items()}
     yield from (f"input changed: {name} is none any more" for name in was.keys() - node.inputs.keys())
-    for name, source in node.inputs.items():
-        now = provenance.read(store.at(source.path)) if source.path in plan.nodes else None
-        same = {(each["key"], each["digest"]) for each in [now, *now.get("adopted", [])]} if now else set()
-        if source.path not in plan.nodes:
-            same = {each for each in was.values() if each[0] == source.key}
+    for name, given in node.inputs.items():
+        now = provenance.source(plan, given)
+        same = [(each["key"], each["digest"]) for each in [now, *now.get("adopted", [])]] if now else []
         if was.get(name) not in same:
-            yield f"input changed: {name} ({source.path})"
+            yield f"input changed: {name} ({given.path})"
 
 
 def _take_over(plan: Plan, node: Node, folder: Path, record: dict[str, Any], now: str) -> None:
     """Put the content of an earlier version into the place of a node."""
-    scratch = store.SCRATCH / store.slug(node.folder)
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
-        shutil.copytree(folder, scratch, copy_function=_link, ignore=shutil.ignore_patterns(STAMP))
+    with store.scratch(node.folder) as scratch:
+        ignored = shutil.ignore_patterns(STAMP)
+        shutil.copytree(folder, scratch, copy_function=_link, ignore=ignored, dirs_exist_ok=True)
         before = {name: record[name] for name in ("key", "digest", "code")}
         changed = {"key": node.key, "inputs": provenance.inputs(plan, node), "code": plan.code[node.code]}
         adopted = [*record.get("adopted", []), {**before, "when": now}]
         provenance.write(scratch, {**record, **changed, "adopted": adopted})
         store.put(scratch, Path(node.folder))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> None:

@@ -1,14 +1,13 @@
 """The digest of the code that a result follows from.
 
-It covers the syntax tree of every module that the entry modules import, directly or not, from `dkd` and `pipeline`.
-Comments, docstrings, layout, and the words of errors (`raise InputError(...)`) and of logs (`log.info(...)`) are no
-part of it. Other libraries are not read (their versions are recorded in provenance), nor are files that code opens.
+It covers the syntax tree of every module that the entry modules import, directly or not, from `dkd` and `pipeline`,
+without comments, docstrings, layout, and the words of errors (`raise InputError(...)`) and logs (`log.info(...)`).
+Other libraries are not read (their versions are recorded in provenance), nor are files that code opens.
 """
 
 import ast
 import hashlib
 import json
-import symtable
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import resolve_name
@@ -34,22 +33,19 @@ def file_digest(path: Path) -> str:
 
 
 class Code:
-    """The modules of one checkout as they lie on disk now; each is read once per instance.
-
-    Its methods raise InputError where a module does not parse or an import within `dkd` and `pipeline` leads nowhere.
-    """
+    """The modules of one checkout as they lie on disk when they are first asked for."""
 
     def __init__(self, root: Path = ROOT):
         self.root = root
-        self._source = cache(self._read)
+        self._module = cache(self._read)
 
     def closure(self, entries: Iterable[str]) -> dict[str, str]:
-        """Module -> digest of its meaning, for `entries` and all that they import, packages included."""
+        """Module -> digest of its meaning, for `entries` and what they import. InputError where that can't be read."""
         found: dict[str, str] = {}
         todo = list(entries)
         while todo:
             if (name := todo.pop()) not in found:
-                found[name] = _parsed(self._source(name))[1]
+                found[name], _ = self._module(name)
                 todo += [*self._imports(name), *([name.rpartition(".")[0]] if "." in name else [])]
         return dict(sorted(found.items()))
 
@@ -59,20 +55,18 @@ class Code:
         file = stem.with_name(f"{stem.name}.py")
         return stem / "__init__.py" if stem.is_dir() else file if file.is_file() else None
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str) -> tuple[str, list]:
         if (path := self._path(name)) is None:
             raise InputError(f"module {name} does not exist in this checkout")
-        source = path.read_bytes() if path.is_file() else b""
         try:
-            _parsed(source)
+            return _parsed(path.read_bytes() if path.is_file() else b"")
         except (SyntaxError, ValueError) as error:
             raise InputError(f"{path}, line {getattr(error, 'lineno', '?')}: {error.args[0]}") from None
-        return source
 
     def _imports(self, importer: str) -> Iterator[str]:
         path = self._path(importer)
         package = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
-        for node in _import_statements(self._source(importer)):
+        for node in self._module(importer)[1]:
             where = f"{path}, line {node.lineno}"
             for alias in node.names:
                 module, name = alias.name, ""
@@ -88,28 +82,14 @@ class Code:
                 yield module
                 if name and self._path(f"{module}.{name}"):
                     yield f"{module}.{name}"
-                elif name not in ("", "*") and not {name, "*", "__getattr__"} & _bound(self._source(module)):
-                    raise InputError(f"{where}: imports {name} from {module}, which has no such name")
 
 
 @cache
-def _parsed(source: bytes) -> tuple[ast.Module, str]:
+def _parsed(source: bytes) -> tuple[str, list[ast.Import | ast.ImportFrom]]:
+    """The digest of what a module means, and its import statements."""
     tree = ast.parse(source)
-    return tree, hashlib.sha256(_meaning(tree).encode()).hexdigest()
-
-
-@cache
-def _import_statements(source: bytes) -> list[ast.Import | ast.ImportFrom]:
-    return [node for node in ast.walk(_parsed(source)[0]) if isinstance(node, ast.Import | ast.ImportFrom)]
-
-
-@cache
-def _bound(source: bytes) -> set[str]:
-    """The names that a module has at its top level; with "*" or "__getattr__" it could have any."""
-    symbols = symtable.symtable(source, "", "exec").get_symbols()
-    names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
-    names |= {alias.name for node in _import_statements(source) for alias in node.names if alias.name == "*"}
-    return names | {"__doc__", "__file__", "__name__", "__path__"}
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return hashlib.sha256(_meaning(tree).encode()).hexdigest(), imports
 
 
 def _meaning(node: Any) -> str:
@@ -121,13 +101,10 @@ def _meaning(node: Any) -> str:
     fields = []
     ignored = ("kind", "type_params", *(("args", "keywords") if _is_message(node) else ()))
     for name, value in sorted(ast.iter_fields(node)):
-        if value is None or name in ignored:
-            continue
         if isinstance(node, ast.JoinedStr):
             # Python 3.12 ends nested format specifications with an empty string, others do not.
             value = [part for part in value if not (isinstance(part, ast.Constant) and part.value == "")]
-        words = _meaning(value)
-        if words != "[]":
+        if value is not None and name not in ignored and (words := _meaning(value)) != "[]":
             fields.append(f"{name}={words}")
     return f"{type(node).__name__}({','.join(fields)})"
 
@@ -144,5 +121,7 @@ def _is_message(node: ast.AST) -> bool:
 
 def _is_idle(node: Any) -> bool:
     """Whether a statement does nothing: `pass`, or a bare string such as a docstring."""
-    bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return bare or isinstance(node, ast.Pass)
+    match node:
+        case ast.Pass() | ast.Expr(ast.Constant(str())):
+            return True
+    return False

@@ -9,10 +9,8 @@ import yaml
 from dkd.data import catalog
 from dkd.errors import InputError
 from pipeline import store
-from pipeline.plan import STAMP, Plan
+from pipeline.plan import Plan
 from pipeline.rules import FOLDERS
-
-STAGE = "data"
 
 
 def check_deps(plan: Plan, file: Path = Path("dvc.yaml")) -> None:
@@ -20,7 +18,7 @@ def check_deps(plan: Plan, file: Path = Path("dvc.yaml")) -> None:
 
     DVC looks at its stages' `deps` only, and follows no link in them.
     """
-    deps = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"][STAGE]["deps"]
+    deps = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]["data"]["deps"]
     watched = [Path(dep if isinstance(dep, str) else next(iter(dep))).resolve() for dep in deps]
     for node in plan.of("index"):
         root = Path(node.inputs["data"].path)
@@ -28,37 +26,29 @@ def check_deps(plan: Plan, file: Path = Path("dvc.yaml")) -> None:
             place = (root / part).resolve()
             if not any(place.is_relative_to(dep) for dep in watched):
                 link = "" if place.is_relative_to(root.resolve()) else f", and `- {place}`, where the link leads"
-                add = f"add `- {root.resolve()}` to the deps of its stage {STAGE}{link}"
+                add = f"add `- {root.resolve()}` to the deps of its stage data{link}"
                 raise InputError(f"{file} does not watch the raw data {root / part}: {add}")
 
 
 def recorded(plan: Plan) -> str | None:
     """What to do where nodes that are missing are recorded in dvc.lock; None where there are no such nodes."""
-    missing = {node.folder for node in plan.of() if store.find(node.folder) is None}
+    missing = {node.stamp for node in plan.of() if store.find(node.folder) is None}
+    here = elsewhere = 0
     try:
         stages = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"].values()
-        outs = [
-            (out["path"], out["md5"]) for stage in stages for out in stage.get("outs", []) if out["path"] in FOLDERS
-        ]
+        outs = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])} if missing else {}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None
-    here = elsewhere = 0
-    for path, md5 in outs if missing else ():
+    for path in outs.keys() & FOLDERS:
         try:
-            files = json.loads(_cached(md5).read_text(encoding="utf-8"))
-            found = [_cached(file["md5"]).exists() for file in files if _folder(path, file["relpath"]) in missing]
+            files = json.loads(_cached(outs[path]).read_text(encoding="utf-8"))
+            found = [_cached(file["md5"]).exists() for file in files if f"{path}/{file['relpath']}" in missing]
+            here, elsewhere = here + sum(found), elsewhere + found.count(False)
         except (OSError, ValueError, KeyError, TypeError):
-            elsewhere += any(folder.startswith(f"{path}/") for folder in missing)
-            continue
-        here, elsewhere = here + found.count(True), elsewhere + found.count(False)
+            elsewhere += any(stamp.startswith(f"{path}/") for stamp in missing)
     if here:
         return f"`dvc checkout` brings {here} of {len(missing)} missing nodes back"
     return "dvc.lock records results that are not here: `dvc pull` may bring them" if elsewhere else None
-
-
-def _folder(path: str, relpath: str) -> str | None:
-    """The node whose last file this is."""
-    return f"{path}/{relpath}".removesuffix(f"/{STAMP}") if relpath.endswith(f"/{STAMP}") else None
 
 
 def _cached(md5: str) -> Path:

@@ -1,25 +1,26 @@
 """From params to nodes: which units of work there are, what each is made from, the params it may see, and its key.
 
-A node's folder ends in its key, a digest of its rule, params, code and inputs. Knows nothing of how a node is made
-(`job`) nor of what lies on disk (`store`).
+Knows nothing of how a node is made (`job`) nor of what lies on disk (`store`).
 """
 
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dkd.data import catalog, classes
 from dkd.errors import InputError
+from dkd.files import replacing
 from dkd.methods import module_name, sort_options
 from dkd.report.method_labels import method_labels
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
-STAMP = "provenance.json"
-"""The last file of every node."""
+STAMP, FILE = "provenance.json", Path(".dkd/plan.json")
+"""The last file of every node; the plan of the run that is at work, which its jobs read in place of params.yaml."""
 ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
 """Files that the page is made from besides code."""
 PLAIN_STEPS, SCOPE_LENGTH = 19, 60
@@ -35,11 +36,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """A unit of work with one output folder.
-
-    `place` is this folder up to its key, `params` all that the work may see besides inputs and runtime, `code` the
-    digest of the code that it runs.
-    """
+    """A unit of work with one output folder: `place` is that up to its key, `code` the digest of what it runs."""
 
     rule: str
     place: str
@@ -74,18 +71,25 @@ class Node:
 
 @dataclass
 class Plan:
-    """All nodes of the runs by folder, each after those that it is made from.
+    """All nodes of the runs by folder, each after those that it is made from, and what the user asks of this run.
 
-    `code` has the digest of each module, by the digest of all modules of a node.
+    `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make anew;
+    `verify` the rules whose existing nodes are read byte by byte.
     """
 
     runtime: dict[str, Any]
     nodes: dict[str, Node] = field(default_factory=dict)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
+    redo: list[str] = field(default_factory=list)
+    verify: list[str] = field(default_factory=list)
 
     def of(self, *rules: str) -> list[Node]:
         """The nodes of some rules; of all, where none is given."""
         return [node for node in self.nodes.values() if not rules or node.rule in rules]
+
+    def processes(self, rule: str) -> int:
+        """How many processes a job of a rule has."""
+        return self.runtime["processes"] if RULES[rule].shared else 1
 
     def inputs(self, node: Node) -> list[Node]:
         """The nodes that a node is made from; raw data is none."""
@@ -94,9 +98,25 @@ class Plan:
     def node(self, folder: str) -> Node:
         """The node of a folder; InputError where the plan has none."""
         if folder not in self.nodes:
-            known = "`python -m pipeline status` lists the folders that are"
-            raise InputError(f"{folder} is not part of the plan of the current params, data and code; {known}")
+            what = "is not part of the plan of the current params, data and code"
+            raise InputError(f"{folder} {what}; `python -m pipeline status` lists the folders that are")
         return self.nodes[folder]
+
+    def save(self) -> None:
+        """Leave the plan for the jobs of the run, which holds the lock."""
+        with replacing(FILE) as file:
+            file.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def load() -> Plan:
+    """The plan of the run that is at work, or of the last one. Raises InputError where there was none."""
+    try:
+        content = json.loads(FILE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{FILE} is not readable: jobs are started by snakemake, without --no-hooks") from None
+    for facts in content["nodes"].values():
+        facts["inputs"] = {name: Source(*source) for name, source in facts["inputs"].items()}
+    return Plan(**{**content, "nodes": {folder: Node(**facts) for folder, facts in content["nodes"].items()}})
 
 
 def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
@@ -105,24 +125,24 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     return (f"pipeline.stages.{rule}", *([module_name(method)] if method else []))
 
 
-def build(config: Any) -> Plan:
-    """The plan of a resolved configuration (`dkd.config.schema.Config`).
+def build(config: Any, fresh: bool = False) -> Plan:
+    """The plan of a `dkd.config.schema.Config`; `fresh` reads all raw data.
 
-    Raises InputError where raw data is missing or code does not hold together.
+    Raises InputError where data or code can't be read.
     """
-    builder = _Builder(config.runtime.model_dump(mode="json"))
+    builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
     results: dict[str, Source] = {}
     shown: dict[str, Source] = {}
     runs = []
     contents = [run.model_dump(mode="json") for run in config.runs]
-    for run, content, method in zip(config.runs, contents, method_labels(contents), strict=True):
-        steps = list(builder.steps(content))
-        for step, (checkpoint, result, panels) in enumerate(steps):
-            results[f"{run.name}/{step}"] = result
-            shown |= {f"{run.name}/{step}/checkpoint": checkpoint, f"{run.name}/{step}/panels": panels}
-        facts = {name: content[name] for name in ("name", "dataset", "setting", "seed", "order", "sizes")}
-        numbers, protocol = list(range(len(steps))), content["evaluate"]["protocol"]
-        runs.append({**facts, "method": method, "steps": numbers, "protocol": protocol})
+    for run, method in zip(contents, method_labels(contents), strict=True):
+        name, numbers = run["name"], []
+        for step, (checkpoint, result, panels) in enumerate(builder.steps(run)):
+            results[f"{name}/{step}"] = result
+            shown |= {f"{name}/{step}/checkpoint": checkpoint, f"{name}/{step}/panels": panels}
+            numbers.append(step)
+        facts = {each: run[each] for each in ("name", "dataset", "setting", "seed", "order", "sizes")}
+        runs.append({**facts, "method": method, "steps": numbers, "protocol": run["evaluate"]["protocol"]})
     params = {"runs": runs, **config.report.model_dump(mode="json")}
     summary = builder.add("summary", "report", params, results)
     assets = {path.name: code_digest.file_digest(path) for path in sorted(ASSETS.iterdir())}
@@ -133,9 +153,9 @@ def build(config: Any) -> Plan:
 class _Builder:
     """Adds the nodes of one run after the other; what two runs share is added once."""
 
-    def __init__(self, runtime: dict[str, Any]):
+    def __init__(self, runtime: dict[str, Any], fresh: bool):
         self.plan = Plan(runtime)
-        self._code_of, self._raw = cache(self._closure), cache(raw_digest.of)
+        self._code_of, self._raw = cache(self._closure), cache(partial(raw_digest.of, fresh=fresh))
         self._code = code_digest.Code()
 
     def _closure(self, *start: str) -> str:
@@ -155,8 +175,7 @@ class _Builder:
     def steps(self, run: dict[str, Any]) -> Iterator[tuple[Source, Source, Source]]:
         """Add all nodes of a run; yield of each of its steps the checkpoint, the evaluation and the panels."""
         order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] == "joint"
-        data = self._data(run)
-        format = "folder" if run["data"]["format"] == "shapes" else run["data"]["format"]
+        data, format = self._data(run["dataset"], run["data"])
         params = {"dataset": run["dataset"], "format": format, **_coding(run)}
         index = self.add("index", run["dataset"], params, {"data": data})
         shared = {"data": data, "index": index}
@@ -195,9 +214,7 @@ class _Builder:
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 
-    def _judged(
-        self, run: dict[str, Any], place: str, step: int, inputs: dict[str, Source], **previous: Source
-    ) -> tuple[Source, Source, Source]:
+    def _judged(self, run: dict, place: str, step: int, inputs: dict[str, Source], **previous: Source) -> tuple:
         # Metrics hold all protocols; which one is the headline is the tables' business.
         judged = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
         result = self.add("evaluate", place, {"step": step, "base": run["sizes"][0], **judged}, inputs)
@@ -205,11 +222,12 @@ class _Builder:
         place = self.plan.nodes[inputs["checkpoint"].path].place.split("/", 2)[2]
         return inputs["checkpoint"], result, self.add("panels", place, {"step": step}, {**inputs, **previous})
 
-    def _data(self, run: dict[str, Any]) -> Source:
-        if (data := run["data"])["format"] == "shapes":
-            return self.add("draw", run["dataset"], data["shapes"], {})
+    def _data(self, name: str, data: dict[str, Any]) -> tuple[Source, str]:
+        """A data set, and its format."""
+        if data["format"] == "shapes":
+            return self.add("draw", name, data["shapes"], {}), "folder"
         root = Path(data["root"])
-        return Source(data["root"], self._raw(root, catalog.parts(data["format"], root)))
+        return Source(data["root"], self._raw(root, catalog.parts(data["format"], root))), data["format"]
 
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""
@@ -236,7 +254,7 @@ def _scope(sizes: Iterable[int]) -> str:
 
 
 def _coding(run: dict[str, Any]) -> dict[str, Any]:
-    """Params of an index besides data set and format: labels of stored values and division, if not as the format has it.
+    """Params of an index besides data set and format: labels of stored values unless the format's, and division.
 
     Classes that the order leaves out have no label.
     """

@@ -1,12 +1,11 @@
 """provenance.json, the last file of every node: what the node was made from, by what, on what, and what it holds.
 
-Knows the file and how to check a folder against it; neither makes nor moves nodes.
+Knows how to check a folder against it; neither makes nor moves nodes.
 """
 
 import contextlib
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from functools import lru_cache
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dkd.errors import InputError
+from dkd.files import flush
 from pipeline import ROOT, code_digest, store
-from pipeline.plan import STAMP, Node, Plan
+from pipeline.plan import STAMP, Node, Plan, Source
 
 SCHEMA = 1
 FIELDS = {"rule": str, "key": str, "params": dict, "inputs": dict, "code": dict, "files": dict, "digest": str}
@@ -25,17 +25,14 @@ LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "snakemake",
 
 def read(folder: Path) -> dict[str, Any] | None:
     """The record in a node's folder; None where there is none or it makes no sense."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         state = (folder / STAMP).stat()
         return _read(folder.absolute(), state.st_mtime_ns, state.st_size, state.st_ino)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _read(folder: Path, *state: int) -> dict[str, Any] | None:
-    try:
-        record = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    record = json.loads((folder / STAMP).read_text(encoding="utf-8"))
     sound = _fits(record, FIELDS) and record.get("schema") == SCHEMA
     sound = sound and _fits(record, {name: kind for name, kind in OPTIONAL.items() if name in record})
     sound = sound and all(_fits(facts, {"size": int, "sha256": str}) for facts in record["files"].values())
@@ -54,10 +51,7 @@ def latest(record: dict[str, Any]) -> str:
 
 
 def damage(folder: Path, key: str, verify: bool = False) -> str | None:
-    """Why the files in a folder are not those of the node that they should be; None where all is well.
-
-    Files are compared by size, with `verify` by content.
-    """
+    """Why a folder does not hold the node that it should; None where it does. Content is compared with `verify`."""
     record = read(folder)
     if record is None or record["key"] != key:
         return f"{STAMP} is not readable"
@@ -74,42 +68,39 @@ def damage(folder: Path, key: str, verify: bool = False) -> str | None:
     return None
 
 
-def replaced_input(plan: Plan, node: Node, folder: Path) -> str | None:
-    """The input of a node, in `folder`, that is no longer the one that it was made from; None where there is none.
-
-    Inputs are compared by the digest that was recorded when they were read; one that is missing is not compared.
-    """
-    recorded = (read(folder) or {"inputs": {}})["inputs"]
-    for name, source in node.inputs.items():
-        now = read(store.at(source.path)) if source.path in plan.nodes else None
-        if now and recorded.get(name, {}).get("digest") != now["digest"]:
-            return f"its input {source.path} is not the one that it was made from"
-    return None
+def source(plan: Plan, given: Source) -> dict[str, Any] | None:
+    """The record of what a node is made from, which of raw data is its key; None where it is not there."""
+    if given.path not in plan.nodes:
+        return {"key": given.key, "digest": given.key}
+    return read(store.find(given.path) or Path(given.path))
 
 
 def inputs(plan: Plan, node: Node) -> dict[str, dict[str, str]]:
     """What is recorded of the inputs of a node. Raises InputError where one is not there."""
     found = {}
-    for name, source in node.inputs.items():
-        now = read(store.at(source.path)) if source.path in plan.nodes else {"digest": source.key}
-        if now is None:
-            raise InputError(f"input {source.path} is not there any more; start again")
-        found[name] = {"path": source.path, "key": source.key, "digest": now["digest"]}
+    for name, given in node.inputs.items():
+        if (now := source(plan, given)) is None:
+            raise InputError(f"input {given.path} is not there any more; start again")
+        found[name] = {"path": given.path, "key": given.key, "digest": now["digest"]}
     return found
 
 
-def _content(key: str, files: dict[str, Any]) -> str:
-    return code_digest.digest({"key": key, "files": files})
+def replaced_input(plan: Plan, node: Node, folder: Path) -> str | None:
+    """The input of a node, in `folder`, that is not as it was read then, by its digest; one that is missing may be."""
+    recorded = (read(folder) or {"inputs": {}})["inputs"]
+    for name, given in node.inputs.items():
+        now = source(plan, given)
+        if now and recorded.get(name, {}).get("digest") != now["digest"]:
+            return f"its input {given.path} is not the one that it was made from"
+    return None
 
 
 def write(folder: Path, record: dict[str, Any]) -> None:
-    """Write provenance.json as a folder's last file, and all of the folder through to the disk.
-
-    `record` is completed by sizes and digests of the files that lie there.
-    """
+    """Write a folder's last file, `record` with sizes and digests of what lies there, and all through to the disk."""
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": code_digest.file_digest(path)}
-        for path in sorted(path for path in folder.rglob("*") if path.is_file())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
     record = {**record, "files": files, "digest": _content(record["key"], files)}
     (folder / STAMP).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -117,13 +108,8 @@ def write(folder: Path, record: dict[str, Any]) -> None:
         flush(path)
 
 
-def flush(path: Path) -> None:
-    """Write what the system holds of a file or folder through to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _content(key: str, files: dict[str, Any]) -> str:
+    return code_digest.digest({"key": key, "files": files})
 
 
 def surroundings() -> dict[str, Any]:

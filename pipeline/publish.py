@@ -4,48 +4,41 @@ Copies are compared with their nodes by content. Of a run that failed, the page 
 """
 
 import filecmp
-import os
 import shutil
 from importlib import import_module
 from pathlib import Path
 
+from dkd.files import replacing
 from pipeline import store
 from pipeline.plan import Plan
 from pipeline.rules import RULES
 
-METRICS, REPORT, PAGE = Path("metrics"), Path("report"), "index.html"
+METRICS, REPORT, PAGE, STAMPS = Path("metrics"), Path("report"), "index.html", "provenance-*.json"
 
 
-def copies(plan: Plan) -> dict[Path, Path]:
-    """Published file -> the file that it is a copy of.
+def outdated(plan: Plan) -> dict[Path, Path | None]:
+    """What is not published as the finished nodes of the plan hold it -> the file to copy, or None where it is to go.
 
-    The provenance.json of the page comes last, under a name that ends in its key: in metrics/ it says that all there is
-    of this page, in report/ that the page is.
+    Empty while the nodes are not finished. The provenance.json of the page comes last, under a name that ends in its
+    key: in metrics/ it says that all there is of this page, in report/ that the page is.
     """
     nodes = plan.of("summary", "page")
     found = {METRICS / name: Path(node.folder, name) for node in nodes for name in RULES[node.rule].files}
     found[REPORT / PAGE] = found.pop(METRICS / PAGE)
-    return found | {place / f"provenance-{nodes[-1].key}.json": Path(nodes[-1].stamp) for place in (METRICS, REPORT)}
-
-
-def outdated(plan: Plan) -> bool:
-    """Whether what is published is not what the finished nodes of the plan hold; False while they are not finished."""
-    found = copies(plan)
-    finished = all(source.is_file() for source in found.values())
-    return finished and (_old(found) != [] or any(not _same(target, source) for target, source in found.items()))
+    found |= {top / f"provenance-{nodes[-1].key}.json": Path(nodes[-1].stamp) for top in (METRICS, REPORT)}
+    if not all(source.is_file() for source in found.values()):
+        return {}
+    same = [path for path in found if path.is_file() and filecmp.cmp(found[path], path, shallow=False)]
+    old = [path for top in (METRICS, REPORT) for path in top.glob(STAMPS) if path not in found]
+    return {path: source for path, source in found.items() if path not in same} | dict.fromkeys(old)
 
 
 def publish(plan: Plan) -> bool:
-    """Copy what differs; whether anything did. Nothing is published while the nodes are not finished."""
-    if not outdated(plan):
-        return False
-    found = copies(plan)
+    """Copy what differs; whether anything did."""
+    found = outdated(plan)
     for target, source in found.items():
-        if not _same(target, source):
-            _copy(source, target)
-    for path in _old(found):
-        path.unlink()
-    return True
+        _copy(source, target) if source else target.unlink()
+    return bool(found)
 
 
 def write_page(plan: Plan, out: Path) -> None:
@@ -59,14 +52,11 @@ def write_page(plan: Plan, out: Path) -> None:
 
 def show_failed(plan: Plan) -> None:
     """Put that page in the place of the published one."""
-    scratch = store.SCRATCH / "page"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    write_page(plan, scratch)
-    _copy(scratch / PAGE, REPORT / PAGE)
-    for path in REPORT.glob("provenance-*.json"):
+    with store.scratch("page") as scratch:
+        write_page(plan, scratch)
+        _copy(scratch / PAGE, REPORT / PAGE)
+    for path in REPORT.glob(STAMPS):
         path.unlink()
-    shutil.rmtree(scratch)
 
 
 def failures(plan: Plan) -> dict[str, str]:
@@ -75,17 +65,7 @@ def failures(plan: Plan) -> dict[str, str]:
     return {node.folder: lines[node.key] for node in plan.of() if node.key in lines}
 
 
-def _old(found: dict[Path, Path]) -> list[Path]:
-    return [path for place in (METRICS, REPORT) for path in place.glob("provenance-*.json") if path not in found]
-
-
-def _same(target: Path, source: Path) -> bool:
-    return target.is_file() and filecmp.cmp(source, target, shallow=False)
-
-
 def _copy(source: Path, target: Path) -> None:
     """Replace a file as a whole: it may be a read-only link into DVC's cache."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, scratch)
-    scratch.replace(target)
+    with replacing(target) as scratch:
+        shutil.copyfile(source, scratch)

@@ -1,8 +1,9 @@
 """The digest of a raw data set's content, with a cache that spares reading unchanged files again.
 
-Reading writes nothing; `save` writes the cache, which a run does once it holds the lock of the working directory.
+Reading writes nothing; a run calls `save` once it holds the lock of the working directory.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -11,20 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dkd.errors import InputError
+from dkd.files import replacing
 from pipeline.code_digest import digest, file_digest
 
 CACHE = Path(".dkd/raw")
+"""Where it says of each file its size, time, inode and digest: it is read again where one of the former differs."""
 JUST_WRITTEN = 2.0
 """Seconds in which a file may change again without its modification time telling."""
 _unsaved: dict[Path, str] = {}
-_trusted = True
 
 
-def of(root: Path, parts: Iterable[str]) -> str:
+def of(root: Path, parts: Iterable[str], fresh: bool = False) -> str:
     """sha256 over the relative paths and contents of the `parts` (files or folders) of a raw data set under `root`.
 
-    Hidden files do not count; where `root` lies does not either. A file is read again only when its size, time or
-    inode changed since the cache was saved. Raises InputError where the data set or a part of it is missing.
+    Hidden files do not count; where `root` lies does not either. `fresh` reads all files, whatever the cache says.
+    Raises InputError where a part is missing.
     """
     if not root.is_dir():
         raise InputError(f"data set not found at {root}: put it there, or set data.root to where it lies")
@@ -34,10 +36,9 @@ def of(root: Path, parts: Iterable[str]) -> str:
             raise InputError(f"{root} has no {part}: the data set is incomplete, or data.root names the wrong folder")
         files |= {path.relative_to(root).as_posix(): path for path in _files(root / part)}
     cache = CACHE / f"{digest(str(root.resolve()))[:16]}.json"
-    known, started = _read_cache(cache) if _trusted else {}, time.time()
-    states = {
-        name: [(status := path.stat()).st_size, status.st_mtime_ns, status.st_ino] for name, path in files.items()
-    }
+    known, started = _read(cache) if not fresh else {}, time.time()
+    found = {name: path.stat() for name, path in files.items()}
+    states = {name: [state.st_size, state.st_mtime_ns, state.st_ino] for name, state in found.items()}
     unread = [name for name in sorted(files) if known.get(name, [])[:3] != states[name]]
     with ThreadPoolExecutor() as pool:
         read = dict(zip(unread, pool.map(lambda name: file_digest(files[name]), unread), strict=True))
@@ -48,19 +49,11 @@ def of(root: Path, parts: Iterable[str]) -> str:
     return digest(content)
 
 
-def forget() -> None:
-    """Read everything anew from here on."""
-    global _trusted
-    _trusted = False
-
-
 def save() -> None:
     """Write what was read since the last call to the cache."""
     for path, text in _unsaved.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        with replacing(path) as file:
+            file.write_text(text, encoding="utf-8")
     _unsaved.clear()
 
 
@@ -72,10 +65,8 @@ def _files(part: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
-def _read_cache(path: Path) -> dict[str, list]:
-    """What was known of each file last time; nothing, where the cache does not make sense."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return known if all(len(entry) == 4 and len(entry[3]) == 64 for entry in known.values()) else {}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+def _read(cache: Path) -> dict[str, list]:
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        known = json.loads(cache.read_text(encoding="utf-8"))
+        return {name: entry for name, entry in known.items() if len(entry) == 4 and len(entry[3]) == 64}
+    return {}

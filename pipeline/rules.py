@@ -8,28 +8,21 @@ from typing import NamedTuple
 
 CHECKPOINT = ("model.safetensors", "step.json", "train.csv")
 TABLES = ("steps.csv", "classes.csv", "groups.csv", "differences.csv", "table.txt")
-FIGURES = tuple(f"{name}.png" for name in ("miou", "classes", "forgetting", "confusion", "training", "drift"))
-FIGURES_PDF = tuple(name.replace(".png", ".pdf") for name in FIGURES)
+PNG = tuple(f"{name}.png" for name in ("miou", "classes", "forgetting", "confusion", "training", "drift"))
+FIGURES = (*PNG, *(name.replace(".png", ".pdf") for name in PNG))
 NUMBERS = tuple(f"{name}.csv" for name in ("forgetting", "confusion", "training", "drift", "cost"))
 
 
 class Rule(NamedTuple):
     """What there is to know of a rule."""
 
-    folder: str
-    """Where its nodes lie."""
-    stage: str
-    """The stage of dvc.yaml that records this folder."""
-    message: str
-    """What Snakemake prints when a job starts."""
-    files: tuple[str, ...]
-    """What each node holds besides provenance.json."""
-    gpu: bool = False
-    """Whether it computes on a GPU where there is one."""
-    shared: bool = False
-    """Whether several processes can share one job (`runtime.processes`)."""
-    report: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Category in Snakemake's report -> files shown there."""
+    folder: str  # where its nodes lie
+    stage: str  # the stage of dvc.yaml that records this folder
+    message: str  # what Snakemake prints when a job starts
+    files: tuple[str, ...]  # what each node holds besides provenance.json
+    gpu: bool = False  # whether it computes on a GPU where there is one
+    shared: bool = False  # whether several processes can share one job (`runtime.processes`)
+    report: bool = False  # whether Snakemake's report shows its tables and figures
 
 
 RULES = {
@@ -40,32 +33,13 @@ RULES = {
     "increment": Rule("checkpoints/increment", "increment", "train the step", CHECKPOINT, gpu=True, shared=True),
     "memory": Rule("checkpoints/memory", "increment", "choose exemplars", ("memory.json",), gpu=True),
     "evaluate": Rule("results", "evaluate", "evaluate", ("metrics.json", "confusion.npz"), gpu=True, shared=True),
-    "panels": Rule(
-        "panels",
-        "panels",
-        "sample predictions",
-        ("panels.json", "sheet.png"),
-        gpu=True,
-        report=(("Sample predictions", ("sheet.png",)),),
-    ),
-    "summary": Rule(
-        "summary",
-        "report",
-        "tables of all runs",
-        ("summary.json", "groups.json", *TABLES),
-        report=(("Tables", TABLES),),
-    ),
-    "page": Rule(
-        "report",
-        "report",
-        "page of all results",
-        ("index.html", *FIGURES, *FIGURES_PDF, *NUMBERS),
-        report=(("Figures", FIGURES), ("Tables", NUMBERS)),
-    ),
+    "panels": Rule("panels", "panels", "sample predictions", ("panels.json", "sheet.png"), gpu=True, report=True),
+    "summary": Rule("summary", "report", "tables of all runs", ("summary.json", "groups.json", *TABLES), report=True),
+    "page": Rule("report", "report", "page of all results", ("index.html", *FIGURES, *NUMBERS), report=True),
 }
 FOLDERS = tuple(rule.folder for rule in RULES.values())
 
-STAGES = {
-    stage: [name for name in RULES if RULES[name].stage == stage] for stage in [rule.stage for rule in RULES.values()]
-}
+STAGES = {rule.stage: [name for name in RULES if RULES[name].stage == rule.stage] for rule in RULES.values()}
 """Stage of dvc.yaml -> the rules whose nodes it records."""
+TARGETS = {"all": list(RULES), **{f"{stage}_all": names for stage, names in STAGES.items()}}
+"""Target of the Snakefile, the default first -> the rules whose nodes it has made."""

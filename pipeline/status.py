@@ -1,96 +1,108 @@
-"""How the plan stands on disk, in words: which nodes are there, why each other one will be made, what that will cost.
+"""How the plan stands on disk: the state of each node, why it will be made if so, and what that will cost.
 
 Changes nothing. A missing node is compared with the earlier version of it (a folder at the same place, here or in an
 archive) that differs least. Costs are the mean of what nodes of the same rule and data set recorded: an estimate.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import humanfriendly
 from humanfriendly.text import pluralize
 
-from pipeline import dvc, provenance, states, store
+from pipeline import dvc, provenance, store
 from pipeline.plan import Node, Plan
-from pipeline.rules import RULES
+from pipeline.rules import FOLDERS, RULES
 
+GOOD, TO_MAKE = ("present", "archived"), ("missing", "damaged", "stale")
+"""States of nodes that the next run leaves or restores, and that it makes; at those that are open it looks again."""
 SHOWN, SAMPLE = 5, 20
 """How many reasons of a node are shown, and how many nodes an estimate is the mean of, at most."""
+KIND = re.compile(f"({'|'.join(FOLDERS)})/[^/]+")
+"""The rule's folder and the data set, at the beginning of a place."""
 
 
-class Cost(NamedTuple):
-    """Work of the next run: seconds one after the other, bytes on disk; `unknown` nodes are not in them."""
+class State(NamedTuple):
+    """One of the six states of docs/architecture.md; `reason` says why a node is damaged, stale or open."""
 
-    seconds: float
-    bytes: int
-    unknown: int
+    name: str
+    reason: str = ""
 
 
-class Status:
-    """What lies on disk when this is made, against a plan. With `verify` every file of every node is read."""
+def states(plan: Plan, everything: bool = True) -> dict[str, State]:
+    """The state of every node, by folder.
 
-    def __init__(self, plan: Plan, verify: bool = False):
-        self.plan, self.past = plan, Past(plan)
-        self.states = states.find(plan, verify=RULES if verify else ())
-        self.to_make = [node for node in plan.of() if self.states[node.folder].name in states.TO_MAKE]
-
-    def reasons(self, folder: str) -> list[str]:
-        """Why a node will be made, or looked at again."""
-        name, reason = self.states[folder]
-        if name == "missing":
-            return self.past.reasons(self.plan.node(folder))
-        return [f"{name}: {reason}"] if reason else []
-
-    def count(self, *names: str) -> int:
-        """How many nodes are in one of some states."""
-        return sum(state.name in names for state in self.states.values())
-
-    def cost(self) -> Cost:
-        """What making nodes is likely to cost."""
-        found = [self.past.cost(node) for node in self.to_make]
-        known = [cost for cost in found if cost is not None]
-        seconds, size = sum(cost[0] for cost in known), sum(cost[1] for cost in known)
-        return Cost(round(seconds, 1), round(size), len(found) - len(known))
-
-    def lines(self) -> Iterator[str]:
-        """All of it in words."""
-        for folder, state in self.states.items():
-            yield f"{state.name:<8} {folder}"
-            reasons = self.reasons(folder)
-            yield from (f"         {reason}" for reason in reasons[:SHOWN])
-            if len(reasons) > SHOWN:
-                yield f"         and {len(reasons) - SHOWN} more differences"
-        archived = f", {self.count('archived')} more in the archive" if self.count("archived") else ""
-        yield f"{self.count('present')} of {len(self.states)} nodes present{archived}"
-        if not self.to_make:
-            yield "the next run makes nothing"
-            return
-        number = Counter(node.rule for node in self.to_make)
-        counts = ", ".join(f"{number[rule]} {rule}" for rule in RULES if number[rule])
-        again = f", and looks at {self.count('open')} that depend on them" if self.count("open") else ""
-        yield f"the next run makes {pluralize(len(self.to_make), 'node')}: {counts}{again}"
-        if hint := dvc.recorded(self.plan):
-            yield hint
-        if (cost := self.cost()).unknown == len(self.to_make):
-            yield "what that costs is unknown: nothing like it was made here"
+    `everything`: the run makes all that is missing; else only what its targets need, so that a good node stays good
+    whatever happens to its inputs.
+    """
+    found: dict[str, State] = {}
+    remade = {"stale", "open", *(("missing", "damaged") if everything else ())}
+    for folder, node in plan.nodes.items():
+        place = store.find(folder)
+        archived = place is not None and place != Path(folder)
+        damage = provenance.damage(place, node.key, node.rule in plan.verify) if place else None
+        again = next((each.folder for each in plan.inputs(node) if found[each.folder].name in remade), None)
+        if place is None or (archived and damage):
+            state = State("missing")
+        elif damage:
+            state = State("damaged", damage)
+        elif folder in plan.redo:
+            state = State("stale", "it is to be made anew")
+        elif reason := provenance.replaced_input(plan, node, place):
+            state = State("stale", reason)
+        elif again:
+            state = State("open", f"its input {again} is made again; it is kept if that comes out the same")
         else:
-            time, size = humanfriendly.format_timespan(round(cost.seconds)), humanfriendly.format_size(cost.bytes)
-            rest = f"; unknown for {cost.unknown} nodes" if cost.unknown else ""
-            yield f"about {time} of work and {size}, estimated from like nodes{rest}"
+            state = State("archived" if archived else "present")
+        found[folder] = state
+    return found
 
-    def content(self) -> dict[str, Any]:
-        """All of it for programs."""
-        nodes = [
-            {"folder": node.folder, "rule": node.rule, "state": self.states[node.folder].name}
-            | {"reasons": self.reasons(node.folder)}
-            for node in self.plan.of()
-        ]
-        counts = {"present": self.count("present"), "archived": self.count("archived"), "to_make": len(self.to_make)}
-        return {"nodes": nodes, **counts, "estimate": self.cost()._asdict()}
+
+def look(plan: Plan) -> dict[str, Any]:
+    """What `status --json` prints: how each node stands and why, and what the next run will make, at what cost."""
+    past, nodes = Past(plan), []
+    for folder, (name, reason) in states(plan).items():
+        reasons = past.reasons(plan.nodes[folder]) if name == "missing" else [f"{name}: {reason}"] if reason else []
+        nodes.append({"folder": folder, "rule": plan.nodes[folder].rule, "state": name, "reasons": reasons})
+    number = Counter(each["state"] for each in nodes)
+    counts = {"present": number["present"], "archived": number["archived"]}
+    to_make = [plan.nodes[each["folder"]] for each in nodes if each["state"] in TO_MAKE]
+    known = [cost for node in to_make if (cost := past.cost(node))]
+    seconds, size = map(sum, zip(*known, strict=True)) if known else (0.0, 0.0)
+    estimate = {"seconds": round(seconds, 1), "bytes": round(size), "unknown": len(to_make) - len(known)}
+    return {"nodes": nodes, **counts, "to_make": len(to_make), "estimate": estimate}
+
+
+def lines(plan: Plan, found: dict[str, Any]) -> Iterator[str]:
+    """The same in words."""
+    for node in found["nodes"]:
+        yield f"{node['state']:<8} {node['folder']}"
+        yield from (f"         {reason}" for reason in node["reasons"][:SHOWN])
+        if len(node["reasons"]) > SHOWN:
+            yield f"         and {len(node['reasons']) - SHOWN} more differences"
+    archived = f", {found['archived']} more in the archive" if found["archived"] else ""
+    yield f"{found['present']} of {len(found['nodes'])} nodes present{archived}"
+    if not (total := found["to_make"]):
+        yield "the next run makes nothing"
+        return
+    count = Counter(node["rule"] for node in found["nodes"] if node["state"] in TO_MAKE)
+    rules = ", ".join(f"{count[rule]} {rule}" for rule in RULES if count[rule])
+    waiting = [node for node in found["nodes"] if node["state"] == "open"]
+    again = f", and looks at {len(waiting)} that depend on them" if waiting else ""
+    yield f"the next run makes {pluralize(total, 'node')}: {rules}{again}"
+    if hint := dvc.recorded(plan):
+        yield hint
+    if (unknown := found["estimate"]["unknown"]) == total:
+        yield "what that costs is unknown: nothing like it was made here"
+    else:
+        time = humanfriendly.format_timespan(round(found["estimate"]["seconds"]))
+        size = humanfriendly.format_size(found["estimate"]["bytes"])
+        rest = f"; unknown for {unknown} nodes" if unknown else ""
+        yield f"about {time} of work and {size}, estimated from like nodes{rest}"
 
 
 class Past:
@@ -98,33 +110,28 @@ class Past:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._read, self._mean = cache(provenance.read), cache(self._mean_cost)
-
-    @cached_property
-    def _folders(self) -> dict[str, list[Path]]:
-        """By place, and by rule and data set; those in archives last."""
-        found = defaultdict(list)
+        self._folders: dict[str, list[Path]] = defaultdict(list)
+        """By place, and by kind; those in archives last."""
         for base in (Path(), *store.ARCHIVES):
             for path in filter(store.is_node, store.nodes(base)):
                 place = store.NODE.fullmatch(path.relative_to(base).as_posix())[1]
-                found[place].append(path)
-                found[_kind(place)].append(path)
-        return found
+                self._folders[place].append(path)
+                self._folders[f"{KIND.match(place)[0]}/"].append(path)
 
     def earlier(self, node: Node) -> list[tuple[Path, dict[str, Any]]]:
         """The other versions of a node, with their records."""
         paths = [path for path in self._folders[node.place] if path.name != Path(node.folder).name]
-        return [(path, record) for path in paths if (record := self._read(path)) is not None]
+        return [(path, record) for path in paths if (record := provenance.read(path)) is not None]
 
     def reasons(self, node: Node) -> list[str]:
         """Why a node is not there: what differs from the version of it that differs least, the latest of those."""
         versions = sorted((record for _, record in self.earlier(node)), key=provenance.latest, reverse=True)
-        found = [[*self.params(node, each), *self.code(node, each), *self.inputs(node, each)] for each in versions]
+        found = [[*self.params(node, each), *self.code(node, each), *self._inputs(node, each)] for each in versions]
         return min(found, key=len, default=[]) or ["never made, or removed"]
 
     def params(self, node: Node, record: dict[str, Any]) -> list[str]:
         """Which params differ from those of a record."""
-        old, new = _flat(record["params"]), _flat(node.params)
+        old, new = _flat(record["params"]), _flat(json.loads(json.dumps(node.params)))
         return [
             f"params changed: {key}: {_short(old.get(key))} -> {_short(new.get(key))}" for key in _changed(old, new)
         ]
@@ -133,8 +140,7 @@ class Past:
         """Which modules do not mean what they did when the record was written."""
         return [f"code changed: {name}" for name in _changed(record["code"], self.plan.code[node.code])]
 
-    def inputs(self, node: Node, record: dict[str, Any]) -> list[str]:
-        """Which inputs have another key."""
+    def _inputs(self, node: Node, record: dict[str, Any]) -> list[str]:
         old = {name: facts["key"] for name, facts in record["inputs"].items()}
         changed = _changed(old, {name: source.key for name, source in node.inputs.items()})
         now = {name: f"now {source.path}" for name, source in node.inputs.items()}
@@ -142,27 +148,18 @@ class Past:
 
     def cost(self, node: Node) -> tuple[float, float] | None:
         """Mean seconds and bytes of nodes like one; None where there is none."""
-        return self._mean(_kind(node.place))
-
-    def _mean_cost(self, kind: str) -> tuple[float, float] | None:
-        records = [record for path in self._folders[kind][:SAMPLE] if (record := self._read(path))]
-        sizes = [sum(file["size"] for file in record["files"].values()) for record in records]
-        seconds = [record.get("seconds", 0.0) for record in records]
-        return (sum(seconds) / len(records), sum(sizes) / len(records)) if records else None
-
-
-def _kind(place: str) -> str:
-    """The rule's folder and the data set that are in a place."""
-    [top] = [rule.folder for rule in RULES.values() if place.startswith(f"{rule.folder}/")]
-    return f"{top}/{place.removeprefix(f'{top}/').split('/')[0]}/"
+        like = self._folders[f"{KIND.match(node.place)[0]}/"][:SAMPLE]
+        records = [record for path in like if (record := provenance.read(path))]
+        seconds = sum(record.get("seconds", 0.0) for record in records)
+        size = sum(file["size"] for record in records for file in record["files"].values())
+        return (seconds / len(records), size / len(records)) if records else None
 
 
 def _flat(params: Any, above: str = "") -> dict[str, Any]:
-    """Params by dotted key, as JSON holds them."""
+    """Params by dotted key."""
     if not isinstance(params, dict) or not params:
-        return {above: json.loads(json.dumps(params))}
-    parts = [_flat(part, f"{above}.{name}" if above else name) for name, part in params.items()]
-    return {key: value for part in parts for key, value in part.items()}
+        return {above[:-1]: params}
+    return {key: value for name in params for key, value in _flat(params[name], f"{above}{name}.").items()}
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -1,28 +1,18 @@
-"""The working directory: its lock, and where finished nodes lie, move to and come back from.
+"""Where finished nodes lie, move to and come back from; knows nothing of what is in them.
 
-Nothing is deleted here but scratch: what no run asks for goes to .dkd/archive, what is damaged or was replaced to
-.dkd/quarantine. Knows nothing of what is in a node.
+What no run asks for goes to .dkd/archive, what is damaged or was replaced to .dkd/quarantine. From these two, and from
+nowhere else, `collect` deletes. `prepare`, `prune` and `collect` are for whoever holds the lock.
 """
 
 import contextlib
-import fcntl
-import json
 import os
-import platform
 import re
 import shutil
-import signal
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
-import psutil
-
-from dkd.errors import InputError
 from pipeline.plan import STAMP, Plan
 from pipeline.rules import FOLDERS
 
@@ -31,97 +21,22 @@ QUARANTINES = QUARANTINE, _ = Path(".dkd/quarantine"), Path(".dkd/damaged")
 """The second of each is what earlier versions called the first."""
 SCRATCH, WORK, FAILED = Path(".dkd/scratch"), Path(".dkd/work"), Path(".dkd/failed")
 """The latter two by key: states of unfinished trainings, and why nodes of the last run failed, in one line."""
-RUN_LOCK, JOB_LOCK = Path(".dkd/lock/run"), Path(".dkd/lock/jobs")
-AGAIN = Path(".dkd/again")
-"""Files by which a run asks Snakemake for nodes that are there but not good."""
+DAY = 86400.0
 NODE = re.compile(r"(.+)-[0-9a-f]{12}(-[0-9a-f]{6})?")
 """Names of nodes, the latter of those that were set aside: nothing restores them."""
 
 
-def lock(wait: bool = True) -> tuple[IO[str], dict[str, Any] | None]:
-    """The lock of this working directory, held until the file is closed or this process dies; and who held it before.
-
-    Raises InputError where another run holds it and `wait` is false, or where the file system has no locks.
-    """
-    file = _open(RUN_LOCK)
-    if not _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
-        _wait(file, f"another run{who} is at work in this directory", wait)
-    before = holder()
-    file.truncate(0)
-    process = psutil.Process()
-    json.dump({"pid": process.pid, "started": process.create_time(), "host": platform.node()}, file)
-    file.flush()
-    with _open(JOB_LOCK) as jobs:
-        if not _flock(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            _wait(jobs, "jobs of an earlier run have not ended yet", wait)
-            before = None
-    return file, before
-
-
-def join() -> IO[str]:
-    """Make this process a job of the run that holds the lock: it keeps the next run waiting, and ends with its run.
-
-    Raises InputError where there is no run. The run of another machine is not watched: its scheduler ends jobs.
-    """
-    jobs = _open(JOB_LOCK)
-    _flock(jobs, fcntl.LOCK_SH)
-    if not _at_work(run := holder()):
-        raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
-    threading.Thread(target=_end_with, args=(run,), daemon=True).start()
-    return jobs
-
-
-def _at_work(run: dict[str, Any] | None) -> bool:
-    if run is None or run["host"] != platform.node():
-        return run is not None
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(run["pid"])
-        return process.create_time() == run["started"] and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _end_with(run: dict[str, Any]) -> None:
-    while _at_work(run):
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _open(path: Path) -> IO[str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a+", encoding="utf-8")
-
-
-def _flock(file: IO[str], kind: int) -> bool:
+@contextlib.contextmanager
+def scratch(folder: str) -> Iterator[Path]:
+    """An empty folder in which to make `folder`; it is deleted in the end, unless it was moved to its place."""
+    # A single file name, cut where it would be too long.
+    path = SCRATCH / folder.replace("/", "__")[-200:]
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
     try:
-        fcntl.flock(file, kind)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        where, why = file.name, error.strerror
-        raise InputError(f"{where}: no locks on this file system ({why}); work on one that supports flock") from None
-    return True
-
-
-def _wait(file: IO[str], why: str, wait: bool) -> None:
-    if not wait:
-        raise InputError(f"{why}; try again when it has ended")
-    print(f"dkd: {why}; waiting", file=sys.stderr, flush=True)
-    _flock(file, fcntl.LOCK_EX)
-
-
-def holder() -> dict[str, Any] | None:
-    """The run that holds the lock, or did so last: its process, when that was started, and its host."""
-    try:
-        run = json.loads(RUN_LOCK.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return run if isinstance(run, dict) and {"pid", "host", "started"} <= run.keys() else None
-
-
-def slug(folder: str) -> str:
-    """A folder's name as a single file name; its end where the whole would be too long."""
-    return folder.replace("/", "__")[-200:]
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def is_node(folder: Path) -> bool:
@@ -134,17 +49,25 @@ def find(folder: str) -> Path | None:
     return next(filter(is_node, (Path(folder), *(archive / folder for archive in ARCHIVES))), None)
 
 
-def at(folder: str) -> Path:
-    """The same, and its place where it lies nowhere."""
-    return find(folder) or Path(folder)
-
-
 def nodes(base: Path = Path()) -> Iterator[Path]:
     """The folders of all nodes that lie under `base`: the working directory, an archive or a quarantine."""
     for top in FOLDERS:
         for name, folders, _ in os.walk(base / top):
             yield from (Path(name, folder) for folder in folders if NODE.fullmatch(folder))
             folders[:] = [folder for folder in folders if not NODE.fullmatch(folder)]
+
+
+def prepare() -> None:
+    """Delete scratch of killed jobs and states of finished trainings; make all folders that DVC records."""
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    begun = {path.name: path for path in WORK.glob("*")}
+    for folder in filter(is_node, nodes() if begun else ()):
+        if left := begun.get(folder.name[-12:]):
+            shutil.rmtree(left, ignore_errors=True)
+    for top in map(Path, FOLDERS):
+        top.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (top / ".gitignore").touch(exist_ok=False)
 
 
 def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
@@ -156,13 +79,10 @@ def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
     source.rename(folder)
 
 
-def set_aside(folder: Path, aside: Path = QUARANTINE) -> Path:
-    """Move a node to `aside`, under a name that nothing restores; returns where it lies then."""
+def set_aside(folder: Path, aside: Path = QUARANTINE, name: str | None = None) -> Path:
+    """Move a node to `aside`, under a name that nothing restores unless one is given; where it lies then."""
     base = next(filter(folder.is_relative_to, ARCHIVES), Path())
-    return _move(folder, aside / f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
-
-
-def _move(folder: Path, target: Path) -> Path:
+    target = aside / (name or f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
     os.utime(target)  # `gc` counts from now
@@ -170,42 +90,45 @@ def _move(folder: Path, target: Path) -> Path:
 
 
 def prune(plan: Plan) -> None:
-    """Move nodes that the plan does not ask for to the archive; drop what killed jobs left behind.
-
-    For whoever holds the lock, so that no job is at work.
-    """
+    """Move nodes that the plan does not ask for to the archive."""
     for folder in [path for path in nodes() if str(path) not in plan.nodes]:
         if is_node(folder):
             shutil.rmtree(ARCHIVE / folder, ignore_errors=True)
-            _move(folder, ARCHIVE / folder)
+            set_aside(folder, ARCHIVE, str(folder))
         drop_empty(folder)
-    sweep()
 
 
-def sweep() -> None:
-    """Delete scratch of killed jobs, and states of trainings that have finished."""
-    for left in (*SCRATCH.glob("*"), AGAIN):
-        shutil.rmtree(left, ignore_errors=True)
-    begun = {path.name: path for path in WORK.glob("*")}
-    for folder in filter(is_node, nodes() if begun else ()):
-        if left := begun.get(folder.name[-12:]):
-            shutil.rmtree(left, ignore_errors=True)
+def collect(plan: Plan, days: float | None, size: int | None) -> dict[Path, int]:
+    """Delete what has lain in the archive or in quarantine for more than `days`, and the oldest beyond `size` bytes.
+
+    So with states of unfinished trainings; what the plan asks for stays. Returns what was deleted, each with the bytes
+    that this freed: a file that lies elsewhere too (a hard link, such as those of DVC's cache) frees none.
+    """
+    kept = {base / folder for base in ARCHIVES for folder in plan.nodes} | {WORK / node.key for node in plan.of()}
+    aside = [path for base in (*ARCHIVES, *QUARANTINES) for path in nodes(base)]
+    since = {path: path.stat().st_mtime for path in (*aside, *WORK.glob("*")) if path not in kept}
+    sizes = {path: _size(path) for path in sorted(since, key=since.__getitem__)}
+    held, gone = sum(sizes.values()), {}
+    for path in sizes:
+        if (days is not None and time.time() - since[path] > days * DAY) or (size is not None and held > size):
+            held -= sizes[path]
+            gone[path] = _size(path, alone=True)
+            # Renamed first, so that no half of a node is ever left in the archive.
+            with scratch(str(path)) as away:
+                path.rename(away)
+            drop_empty(path)
+    return gone
 
 
-def lay_out() -> None:
-    """Make the folders that DVC records, also those that no run needs."""
-    for gitignore in (Path(top, ".gitignore") for top in FOLDERS):
-        if not gitignore.exists():
-            gitignore.parent.mkdir(parents=True, exist_ok=True)
-            gitignore.touch()
+def _size(path: Path, alone: bool = False) -> int:
+    """Bytes of the files in a folder; with `alone`, of those that lie nowhere else."""
+    files = [file.lstat() for file in path.rglob("*") if not file.is_dir()]
+    return sum(file.st_size for file in files if file.st_nlink == 1 or not alone)
 
 
 def drop_empty(folder: Path) -> None:
-    """Remove a folder that holds no file, and each folder above it that is left empty, up to where nodes lie."""
+    """Remove a folder that holds no file, and the folders above it that are left empty."""
     if not any(path.is_file() for path in folder.rglob("*")):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
-        for above in folder.parents:
-            if str(above) in FOLDERS:
-                break
-            above.rmdir()
+        os.removedirs(folder.parent)

@@ -47,15 +47,20 @@ def decompose(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return F.conv2d(features, positive), F.conv2d(features, negative)
 
 
-def dkd(student, teacher, target, *, kd: float, dkd: float, ac: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """The objective of `dkd.methods.dkd` at its defaults."""
-    scores, taught = upsample(student.scores, student.size), upsample(teacher.scores, student.size)
-    previous = taught.shape[1]
+OPTIONS = {"kd": 5.0, "dkd": 5.0, "ac": 1.0, "decomposition": "weight", "resolution": "grid"}
+"""Of `dkd`, as released."""
+
+
+def dkd(student, teacher, target, *, kd, dkd, ac, decomposition, resolution) -> tuple[Tensor, dict[str, Tensor]]:
+    """The objective of `dkd.methods.dkd`."""
+    assert (decomposition, resolution) == ("weight", "grid")
+    scores, teacher_logits = upsample(student.scores, student.size), upsample(teacher.scores, student.size)
+    previous = teacher_logits.shape[1]
     ours = decompose(student.features, torch.cat(student.weights)[:previous])
     theirs = decompose(teacher.features, torch.cat(teacher.weights))
     terms = {
         "mbce": mbce(scores[:, target.first - 1 :], target),
-        "kd": soft_bce(scores[:, :previous], taught),
+        "kd": soft_bce(scores[:, :previous], teacher_logits),
         "dkd_pos": soft_bce(ours[0], theirs[0]),
         "dkd_neg": soft_bce(ours[1], theirs[1]),
         "ac": auxiliary(upsample(student.auxiliary, student.size)),
@@ -64,7 +69,7 @@ def dkd(student, teacher, target, *, kd: float, dkd: float, ac: float) -> tuple[
     return total, terms
 
 
-def decide(logits: Tensor) -> Tensor:
+def predict_labels(logits: Tensor) -> Tensor:
     """Ids (N, H, W) uint8 of logits (N, K, H, W): sigmoid, arg max (the first of equals), background up to 0.5."""
     scores = logits.sigmoid()
     return torch.where((scores > 0.5).sum(1) > 0, scores.argmax(1) + 1, 0).to(torch.uint8)

@@ -35,7 +35,7 @@ class Upsampled:
 
     def __init__(self, grid: Tensor, size: tuple[int, int]):
         self.grid, self.size = full(grid.detach()), tuple(size)
-        self.resize = bilinear.Resize(self.grid.shape[-2:], self.size, self.grid)
+        self.resize = bilinear.Resize(self.grid.shape[-2:], self.size, self.grid, stride=1)
         self._images, self._wide = None, None
 
     def parts(self) -> Iterator[Part]:

@@ -1,6 +1,6 @@
-"""A checkpoint: a folder with model.safetensors (weights) and step.json (what they are weights of).
+"""A checkpoint: a folder with model.safetensors (weights) and step.json (what the network is and has learned).
 
-Knows nothing of training or of data files. step.json alone says how to build the network and what its channels mean.
+Knows nothing of training or data files. step.json alone determines how to build the network and what its channels mean.
 """
 
 import json
@@ -20,7 +20,7 @@ WEIGHTS, STEP = "model.safetensors", "step.json"
 
 
 class Step(NamedTuple):
-    """What a checkpoint has learned."""
+    """The content of step.json."""
 
     dataset: str
     order: tuple[int, ...]
@@ -32,19 +32,19 @@ class Step(NamedTuple):
     method: str
     seed: int
     model: dict
-    """The network, as `model:` of params.yaml; `mean` and `std` of its pictures where they are not ImageNet's."""
+    """The network, as `model:` of params.yaml; `mean` and `std` of its images if they are not ImageNet's."""
 
 
 def save(model: Segmenter, step: Step, out: Path) -> None:
     """Write both files into the folder `out`."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    # Written by Python, so that a full disk is an OSError that names the file.
+    # Written by Python: then a full disk is an OSError that names the file.
     (out / WEIGHTS).write_bytes(serialise(tensors))
     (out / STEP).write_text(json.dumps(step._asdict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def describe(folder: Path) -> Step:
-    """What a checkpoint has learned, from step.json; InputError where that is missing or makes no sense."""
+    """Read step.json of a checkpoint; InputError if it is missing or malformed."""
     try:
         content = json.loads((folder / STEP).read_text(encoding="utf-8"))
         return Step(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
@@ -55,7 +55,7 @@ def describe(folder: Path) -> Step:
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, Step]:
-    """The network in eval mode on `device`, and what it has learned. Raises InputError that names a missing file."""
+    """The network in eval mode on `device`, and its step.json. Raises InputError if a file is missing or malformed."""
     step = describe(folder)
     try:
         tensors = load_file(folder / WEIGHTS)
@@ -63,12 +63,12 @@ def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, S
         raise InputError(f"{folder}: not a checkpoint, {WEIGHTS} is missing") from None
     except SafetensorError as error:
         raise InputError(f"{folder}: checkpoint can't be read ({error})") from None
-    # Weights are about to be loaded: fetching pretrained ones first would only cost time and need a network.
+    # All weights are loaded next; downloading pretrained ones first would be in vain.
     model = Segmenter({**step.model, "pretrained": False}, step.sizes)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(f"{folder}: weights do not fit step.json ({str(error).splitlines()[-1].strip()})") from None
+        raise InputError(f"{folder}: {WEIGHTS} does not fit {STEP} ({str(error).splitlines()[-1].strip()})") from None
     model.spec = dict(step.model)
     return model.to(device).eval(), step
 

@@ -1,4 +1,4 @@
-"""Where the work is carried out: device, precision and processes (by accelerate), and what that cost.
+"""Device, precision and processes of a computation (by accelerate), its cost, and its errors for want of memory.
 
 Knows nothing of what is computed.
 """
@@ -45,9 +45,9 @@ class Runtime(NamedTuple):
 
 
 def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Accelerator:
-    """`device` is auto, cpu or cuda; `threads` are for a CPU; `precision` is fp32, bf16 or fp16.
+    """`device` is auto, cpu or cuda; `threads` are those of a CPU; `precision` is fp32, bf16 or fp16.
 
-    Raises InputError where this machine can't.
+    Raises InputError if this machine lacks the device or its device lacks the precision.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("runtime.device: no CUDA device is available; use auto or cpu")
@@ -55,26 +55,24 @@ def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Ac
     if on_cpu and precision == "fp16":
         raise InputError("train.precision: fp16 needs a CUDA device; use bf16 or fp32")
     if on_cpu and precision == "bf16" and imitates_bf16():
-        log.warning(
-            "train.precision: this CPU has no arithmetic in bf16; imitated, it takes many times as long as fp32"
-        )
+        log.warning("train.precision: this CPU has no bf16 arithmetic; emulated, it takes many times as long as fp32")
     if threads and on_cpu:
         torch.set_num_threads(threads)
-    # Losses are float32, in which torch lets convolutions on CUDA be TF32.
+    # Losses are float32; by default torch computes float32 convolutions on CUDA in TF32.
     torch.backends.cudnn.allow_tf32 = False
-    # Classifiers of other steps can be without gradient, which distributed training has to be told.
+    # Classifiers of other steps can be without gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     mixed = "no" if precision == "fp32" else precision
     return Accelerator(mixed_precision=mixed, cpu=on_cpu, kwargs_handlers=[unused])
 
 
 def imitates_bf16() -> bool:
-    """Whether this machine's CPU has no arithmetic in bf16 that torch uses: x86 without AVX-512."""
+    """Whether torch emulates bf16 on this machine's CPU: x86 without AVX-512."""
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def cost(device: torch.device) -> dict:
-    """The device's name, its CUDA version, and bytes: a GPU allocator's peak, or a process's peak resident set."""
+    """Device name, CUDA version, and peak memory in bytes: of a GPU's allocator, or the process's resident set."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
         return {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda, "peak_memory_bytes": peak}
@@ -84,21 +82,21 @@ def cost(device: torch.device) -> dict:
 
 @contextmanager
 def explained(hint: str) -> Iterator[None]:
-    """Turn what torch says of too little memory, or of a loader process that is gone, into an InputError.
+    """Turn errors of torch on too little memory, or on a loader process that died, into an InputError.
 
-    `hint` tells what was held at once, and what to lower.
+    `hint`: what was held in memory at once, and what to lower.
     """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError):
         raise InputError(f"out of memory: {hint}") from None
     except (ConnectionError, EOFError) as error:
-        # What a process that loads pictures had sent can't be fetched any more.
+        # What a loader process had sent can't be fetched any more.
         raise InputError(_gone(type(error).__name__)) from None
     except (InputError, OSError) as error:
         if "in DataLoader worker process" not in str(error):
             raise
-        # Comes with the traceback of the process that it was raised in; the last line is the error.
+        # The text is the traceback of the loader process; its last line is the error.
         raise InputError(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
     except RuntimeError as error:
         words = str(error)
@@ -110,4 +108,4 @@ def explained(hint: str) -> Iterator[None]:
 
 
 def _gone(reason: str) -> str:
-    return f"a process that loads pictures is gone ({reason}; mostly for want of memory): lower runtime.workers"
+    return f"a process that loads images died ({reason}; mostly for want of memory): lower runtime.workers"

@@ -1,7 +1,7 @@
-"""Judges a checkpoint on the test pictures of its step: counts first, metrics from the counts.
+"""Evaluation of a checkpoint on the test images of its step: confusion matrices, and metrics from them.
 
-Knows nothing of methods or training. Protocols: `paper` = shorter side to `crop`, central square, labels too;
-`full_image` = every picture as it is, every pixel counted once.
+Knows nothing of methods or training. Protocols: `paper` = image and labels resized to a shorter side of `crop`, central
+square; `full_image` = every image as it is, every pixel counted once.
 """
 
 import json
@@ -27,30 +27,30 @@ from dkd.model.segmenter import Segmenter
 
 PROTOCOLS = ("paper", "full_image")
 CENTRE = torch.tensor(0.75).view(torch.int32).item()
-"""Bits of the float32 in the middle of those from 0.5 to 1."""
+"""Bits of the float32 in the middle between 0.5 and 1."""
 
 
 @torch.no_grad()
-def decide(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def predict_labels(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Ids (N, H, W) uint8 from the logits (N, K, h, w) of the foreground classes, upsampled to `size`; K < 255.
 
-    The class of the highest sigmoid, or background (0) where none exceeds 0.5. Logits beyond about 17 have the same
-    sigmoid in float32; the class that comes first wins, as in the release.
+    The class of the highest sigmoid, or background (0) where none exceeds 0.5. Of equal sigmoids (float32; logits above
+    about 17 all have the sigmoid 1) the first class wins, as in the release.
     """
     grid = logits.float().transpose(0, 1)
-    # The bits of sigmoids from 0.5 to 1 are consecutive integers. Moved up by a byte, with 255 - id in that byte, their
-    # running maximum is the decision: equal sigmoids fall to the lower id, and background is an id of score 0.5.
+    # The bits of sigmoids from 0.5 to 1 are consecutive integers. Shifted by a byte, with 255 - id in that byte, their
+    # running maximum is the prediction: of equal sigmoids the lower id wins, and background is an id of score 0.5.
     best = torch.full((len(logits), *size), _coded(0.5, 0), dtype=torch.int32, device=logits.device)
-    resize = bilinear.Resize(grid.shape[-2:], size, grid)
+    resize = bilinear.Resize(grid.shape[-2:], size, grid, stride=1)
     scores, codes = (bilinear.planes(len(grid), best.shape, grid, dtype) for dtype in (torch.float32, torch.int32))
     highest = torch.empty_like(best)
-    # A logit that is nowhere positive on the grid is positive nowhere.
-    able = (grid.amax((1, 2, 3)) > 0).nonzero().flatten()
+    # A class without a positive logit on the grid has none between its cells either.
+    candidates = (grid.amax((1, 2, 3)) > 0).nonzero().flatten()
     with torch.autocast(logits.device.type, enabled=False):
-        for part in bilinear.chunks(len(able), best.numel(), logits.device):
-            ids, count = classes.channel_to_id(able[part]), part.stop - part.start
+        for part in bilinear.chunks(len(candidates), best.numel(), logits.device):
+            ids, count = classes.channel_to_id(candidates[part]), part.stop - part.start
             x, code = scores[:count], codes[:count]
-            bits = resize.up(grid[able[part]], x).sigmoid_().clamp_(min=0.5).view(torch.int32).sub_(CENTRE)
+            bits = resize.up(grid[candidates[part]], x).sigmoid_().clamp_(min=0.5).view(torch.int32).sub_(CENTRE)
             torch.add((255 - ids).to(torch.int32)[:, None, None, None], bits, alpha=256, out=code)
             torch.maximum(best, torch.amax(code, 0, out=highest), out=best)
     return (255 - best.bitwise_and_(255)).to(torch.uint8)
@@ -63,12 +63,12 @@ def _coded(score: float, id: int) -> int:
 @torch.no_grad()
 def predict(model: Segmenter, images: Tensor) -> Tensor:
     """Ids (N, H, W) uint8 of normalised images (N, 3, H, W)."""
-    answer = model(images)
-    return decide(answer.scores, answer.size)
+    output = model(images)
+    return predict_labels(output.scores, output.size)
 
 
-class Views(Dataset):
-    """Test pictures: for each the views that protocols judge, as (protocols, image uint8, labels)."""
+class EvalViews(Dataset):
+    """Test images; of each the views that the protocols evaluate: (protocols, image uint8, labels)."""
 
     def __init__(self, root: Path, rows: list[index_file.Row], encoding: reader.Encoding, crop: int):
         self.root, self.rows, self.encoding, self.crop = root, rows, encoding, crop
@@ -85,19 +85,16 @@ class Views(Dataset):
         return [(("paper",), *transforms.centre_view(image, labels, self.crop)), (("full_image",), *whole)]
 
 
-def count(
+def confusion_matrices(
     model: Segmenter, views: Iterable[list], table: np.ndarray, ids: int, device: torch.device | str
 ) -> dict[str, np.ndarray]:
-    """Confusion matrix (ids, ids) per protocol.
-
-    `views` are batches of what `Views` gives, `table` maps stored values to ids.
-    """
+    """Confusion matrix (ids, ids) per protocol; `views`: batches of `EvalViews`; `table`: from stored values to ids."""
     counts = {protocol: np.zeros((ids, ids), dtype=np.int64) for protocol in PROTOCOLS}
     for batch in views:
-        alike = defaultdict(list)
+        groups = defaultdict(list)
         for view in batch:
-            alike[(view[0], view[1].shape)].append(view)
-        for (protocols, _), group in alike.items():
+            groups[(view[0], view[1].shape)].append(view)
+        for (protocols, _), group in groups.items():
             images = torch.stack([image for _, image, _ in group]).to(device, non_blocking=True)
             predicted = predict(model, transforms.normalise(images)).cpu().numpy()
             truth = np.take(table, np.stack([labels for _, _, labels in group]))
@@ -108,15 +105,16 @@ def count(
 
 
 def check_names(names: Sequence[str], learned: checkpoint.Step, where: Path, folder: Path) -> None:
-    """Raise InputError where labels called `names` are not those of the checkpoint in `folder`; label 0 is background.
+    """Raise InputError where the labels of a data set have other `names` than for the checkpoint in `folder`.
 
-    `where`: what says the names. Either may name further labels than the other.
+    `where`: the file with `names`, shown in the error. Label 0 is background, whatever its name; either list may be
+    longer than the other.
     """
     for label, (theirs, ours) in enumerate(zip(names, learned.class_names, strict=False)):
         if label and theirs != ours:
             raise InputError(
-                f"{where}: label {label} is {theirs!r}, but {ours!r} in {folder}; judge it by pictures with its own "
-                "labels, or by an index in them (--index, such as the index.csv that `dkd extend` writes)"
+                f"{where}: label {label} is {theirs!r}, but {ours!r} in {folder}; evaluate it on images with its own "
+                "labels, or with an index that uses them (--index, such as the index.csv that `dkd extend` writes)"
             )
 
 
@@ -147,24 +145,22 @@ def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime:
     steps = tasks_file.read(tasks)["steps"]
     if step >= len(steps):
         raise InputError(f"{tasks}: has steps 0..{len(steps) - 1}, {folder} has learned {step + 1} steps")
-    task = steps[step]
-    wanted = set(task["test"])
-    pictures = index_file.read(index)
-    check_names(pictures.class_names, learned, index.with_suffix(".json"), folder)
-    rows = [row for row in pictures.test_rows() if row.id in wanted]
+    wanted, content = set(steps[step]["test"]), index_file.read(index)
+    check_names(content.class_names, learned, index.with_suffix(".json"), folder)
+    rows = [row for row in content.test_rows() if row.id in wanted]
     if len(rows) != len(wanted):
-        raise InputError(f"{tasks}: {len(wanted) - len(rows)} test pictures of step {step} are not in {index}")
+        raise InputError(f"{tasks}: {len(wanted) - len(rows)} test images of step {step} are not in {index}")
     if not rows:
-        split = index_file.test_split(row.split for row in pictures.rows)
+        split = index_file.test_split(row.split for row in content.rows)
         raise InputError(
-            f"{data}: no {split} picture shows a class that {folder} has learned, so there is nothing to judge; "
-            "check the masks of that split, or add pictures to it that show one"
+            f"{data}: no {split} image shows a class that {folder} has learned, so there is nothing to evaluate; "
+            "check the masks of that split, or add images to it that show one"
         )
     rest = 0 if scoring.unseen == "background" else classes.VOID
-    table = classes.value_to_id(pictures.stored, learned.order, learned.order, rest)
+    table = classes.value_to_id(content.stored, learned.order, learned.order, rest)
     own = rows[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(
-        Views(data, own, pictures.encoding, scoring.crop),
+        EvalViews(data, own, content.encoding, scoring.crop),
         batch_size=runtime.evaluate_batch,
         num_workers=runtime.workers,
         collate_fn=_flatten,
@@ -173,8 +169,8 @@ def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime:
     names = checkpoint.names(learned)
     hidden = None if accelerator.is_main_process else True
     views = tqdm(loader, desc="evaluate", disable=hidden, leave=False)
-    with devices.explained(f"{runtime.evaluate_batch} pictures at once; lower runtime.evaluate_batch"):
-        found = count(model, views, table, len(names), accelerator.device)
+    with devices.explained(f"{runtime.evaluate_batch} images at once; lower runtime.evaluate_batch"):
+        found = confusion_matrices(model, views, table, len(names), accelerator.device)
     counts = {
         name: accelerator.reduce(torch.from_numpy(found).to(accelerator.device), reduction="sum").cpu().numpy()
         for name, found in found.items()

@@ -1,7 +1,7 @@
-"""From counts to metrics: intersection over union per class and its means, in per cent.
+"""Metrics from confusion matrices: intersection over union (IoU) per class and its means, in per cent.
 
-Knows confusion matrices only. A class that neither occurs nor is predicted has no IoU (null) and stays out of means,
-unless absent classes are asked to count as zero (as released).
+Knows nothing of networks or images. A class that neither occurs nor is predicted has no IoU (None) and is left out of
+means, unless absent classes count as zero (as released).
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, ids: int) -> np.ndarray
 
     Both integer arrays of one shape.
     """
-    # Void goes to a row of its own, which is cheaper to drop than its pixels.
+    # Void gets a row of its own: dropping that is cheaper than dropping its pixels.
     pairs = np.minimum(truth, ids).astype(np.int64) * ids + prediction
     return np.bincount(pairs.ravel(), minlength=(ids + 1) * ids).reshape(ids + 1, ids)[:ids]
 
 
-def iou(counts: np.ndarray, absent: str = "leave_out") -> list[float | None]:
-    """Per id, in per cent; where the union is empty None (`absent` = `leave_out`) or 0 (`zero`)."""
+def iou(counts: np.ndarray, absent: str) -> list[float | None]:
+    """IoU per id in per cent; where the union is empty None (`absent` = `leave_out`) or 0 (`zero`)."""
     hits = np.diag(counts)
     union = counts.sum(0) + counts.sum(1) - hits
     empty = 0.0 if absent == "zero" else None
@@ -28,26 +28,25 @@ def iou(counts: np.ndarray, absent: str = "leave_out") -> list[float | None]:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of what is there; None where nothing is."""
+    """Mean of the values that are not None; None if there is none."""
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if present else None
 
 
 def harmonic(a: float | None, b: float | None) -> float | None:
-    """Harmonic mean; None where either is missing, 0 where both are 0."""
+    """Harmonic mean; None if either is, 0 if both are 0."""
     if a is None or b is None:
         return None
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
-def summary(
-    counts: np.ndarray, names: Sequence[str], base: int, count_background: bool, absent: str = "leave_out"
-) -> dict:
+def summary(counts: np.ndarray, names: Sequence[str], base: int, count_background: bool, absent: str) -> dict:
     """The metrics of one protocol.
 
-    counts (1+K, 1+K) over background and the K classes learned so far, `names` likewise, `base` = classes of step 0.
-    base = step 0's classes, with background where `count_background` (the paper's "old"); new = all later ones; all =
-    both together; harmonic = harmonic mean of base and new. `foreground` holds the same without background.
+    counts (1+K, 1+K) and `names` of background and the K classes learned so far; `base`: number of classes of step 0;
+    `absent`: see `iou`. In the result, base = mean over the classes of step 0, with background if `count_background`
+    (paper: "old"); new = over all later ones; all = over both; harmonic = harmonic mean of base and new. `foreground`
+    holds the same without background.
     """
     per_id = iou(counts, absent)
     total = int(counts.sum())

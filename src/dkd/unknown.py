@@ -41,7 +41,7 @@ def bce(logits: Tensor, labels: Tensor) -> Tensor:
     logits (N, C, h, w); labels: channels (N, H, W). Scalar; 0 where all is void.
     """
     known = (labels != VOID).sum().clamp(min=1)
-    return losses.mbce(logits, losses.Target(labels, 0, 1.0, "ignore")) * labels.numel() / known
+    return losses.mbce(logits, losses.Target(labels, 0, 1.0, "ignore", None)) * labels.numel() / known
 
 
 @torch.no_grad()

@@ -8,9 +8,11 @@ import pytest
 from dkd.data import catalog, index, shapes, survey, tasks
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
+from dkd.evaluate import Scoring
 from dkd.methods import joint
 from dkd.training.loop import train
 from dkd.training.recipe import Recipe
+from tests import plain
 
 SPEC = {
     "backbone": "test_resnet",
@@ -41,7 +43,7 @@ VALUES = {
 }
 """What params.yaml says of a base's training."""
 RECIPE = Recipe(**VALUES, seed=0, loss_options={}, head_init="random", replay=None)
-LATER = RECIPE._replace(lr=0.001, loss_options={"kd": 5.0, "dkd": 5.0, "ac": 1.0})
+LATER = RECIPE._replace(lr=0.001, loss_options=plain.OPTIONS)
 """Of a step by `dkd`."""
 RUNTIME = Runtime(
     device="cpu",
@@ -54,6 +56,8 @@ RUNTIME = Runtime(
     work=None,
     tensorboard_dir=None,
 )
+
+SCORING = Scoring(base=4, crop=32, unseen="background", count_background=True, absent="leave_out")
 
 
 @pytest.fixture(scope="session")

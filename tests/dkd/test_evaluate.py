@@ -1,18 +1,21 @@
-"""What can't be judged is refused; pictures without a background are judged without it."""
+"""Predictions and counts; what cannot be evaluated is refused; data without a background is evaluated without it."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from dkd import checkpoint, evaluate
+from dkd import bilinear, checkpoint, evaluate
 from dkd.data import catalog, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
+from tests import plain
 from tests.dkd.command import run
-from tests.dkd.conftest import RUNTIME, SPEC, prepare
+from tests.dkd.conftest import RUNTIME, SCORING, SPEC, prepare
 
 QUICK = ["--set", "evaluate.crop=32", "--device", "cpu"]
 
@@ -44,7 +47,7 @@ def test_labels_of_another_data_set_are_refused(network, pictures, tmp_path, mon
     (pictures / "classes.txt").write_text("nothing\ncomet\nrobot\nc\nd\ne\nf\n")
     said = "label 1 is 'comet', but 'disc' in"
     line = refused(monkeypatch, tmp_path / "out", network, "--data", pictures)
-    assert f"{pictures / 'classes.txt'}: {said} {network}; judge it by" in line and "--index" in line
+    assert f"{pictures / 'classes.txt'}: {said} {network}; evaluate it on" in line and "--index" in line
     run(monkeypatch, "index", pictures, "--out", tmp_path / "index.csv")
     line = refused(monkeypatch, tmp_path / "out", network, "--data", pictures, "--index", tmp_path / "index.csv")
     assert f"{tmp_path / 'index.json'}: {said}" in line
@@ -63,24 +66,23 @@ def test_fewer_or_further_names_do_no_harm(pictures, tmp_path, monkeypatch, caps
 
 
 @pytest.mark.parametrize("shown", [0, 6, 255])
-def test_nothing_to_judge_is_said(network, pictures, tmp_path, monkeypatch, shown):
+def test_no_image_with_a_learned_class_is_one_line(network, pictures, tmp_path, monkeypatch, shown):
     """Test pictures of background, of a class not learned yet, or of void."""
     for path in (pictures / "masks").glob("val_*"):
         Image.fromarray(np.full((32, 32), shown, dtype=np.uint8)).save(path)
     line = refused(monkeypatch, tmp_path / "out", network, "--data", pictures, "--set", "evaluate.absent=zero")
-    assert line.startswith(f"dkd: {pictures}: no val picture shows a class that {network} has learned")
+    assert line.startswith(f"dkd: {pictures}: no val image shows a class that {network} has learned")
 
 
-def test_the_workflow_is_told_the_same(network, pictures, tmp_path):
+def test_the_workflow_gets_the_same_line(network, pictures, tmp_path):
     files = prepare(pictures, tmp_path, sizes=(4, 2))
     tasks.write(tasks.test_only(index.read(files.index)._replace(rows=()), (1, 2, 3, 4), (4,)), files.tasks)
-    scoring = evaluate.Scoring(base=4, crop=32, unseen="background", count_background=True, absent="leave_out")
-    with pytest.raises(InputError, match=r"no val picture shows a class that .* so there is nothing to judge"):
-        evaluate.evaluate(network, 0, scoring, files, RUNTIME, tmp_path)
+    with pytest.raises(InputError, match=r"no val image shows a class that .* so there is nothing to evaluate"):
+        evaluate.evaluate(network, 0, SCORING, files, RUNTIME, tmp_path)
     assert not (tmp_path / "metrics.json").exists()
 
 
-def test_a_view_of_void_is_said(network, pictures, tmp_path, monkeypatch):
+def test_a_central_square_of_void_is_one_line(network, pictures, tmp_path, monkeypatch):
     """The paper's central square holds no label, the picture does."""
     for path in (pictures / "masks").glob("val_*"):
         wide = np.full((32, 96), 255, dtype=np.uint8)
@@ -123,3 +125,56 @@ def test_cityscapes_from_its_files_to_its_metrics(tmp_path, monkeypatch, capsys)
     assert list(found["per_class"]) == list(names[:11]) and found["all"] == found["foreground"]["all"]
     with np.load(tmp_path / "a" / "confusion.npz") as counts:
         assert counts["full_image"].sum(1).tolist() == [0] + [64] * 10, "void and classes to come are not counted"
+
+
+def counts_of(inputs, folder, out, batch=16, **changes):
+    evaluate.evaluate(folder, 0, SCORING._replace(**changes), inputs, RUNTIME._replace(evaluate_batch=batch), out)
+    with np.load(out / "confusion.npz") as counts:
+        return counts["paper"], counts["full_image"]
+
+
+def test_every_pixel_counts_once(network, prepared, tmp_path):
+    cut, whole = counts_of(prepared, network, tmp_path, crop=24)
+    images = len(tasks.read(prepared.tasks)["steps"][0]["test"])
+    assert whole.sum() == images * 32 * 32 and cut.sum() == images * 24 * 24
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["step"] == 0 and set(content["protocols"]) == {"paper", "full_image"}
+    # At the size of the images the two protocols see the same.
+    assert all(np.array_equal(found, whole) for found in counts_of(prepared, network, tmp_path, batch=3))
+
+
+def test_classes_not_learned_yet_are_background_or_void(network, prepared, tmp_path):
+    whole, _ = counts_of(prepared, network, tmp_path)
+    known, _ = counts_of(prepared, network, tmp_path, unseen="ignore")
+    assert np.array_equal(whole[1:], known[1:]) and whole[0].sum() > known[0].sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 9),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.sampled_from([1e-7, 1.0, 8.0, 60.0]),
+    st.integers(1, 40),
+)
+def test_predictions_are_arg_max_of_sigmoids_and_a_threshold(seed, classes, size, spread, cut):
+    """The first of equal sigmoids wins, saturated ones too, and background where none exceeds 0.5."""
+    torch.manual_seed(seed)
+    logits = torch.randn(2, classes, *size) * spread
+    logits[torch.rand(logits.shape) < 0.2] = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bilinear, "CPU_ELEMENTS", 2 * size[0] * size[1] * cut)
+        assert torch.equal(evaluate.predict_labels(logits, size), plain.predict_labels(logits))
+
+
+def test_predictions_from_upsampled_logits():
+    """Resizing differs in the order of two additions at most, and only where two scores are all but equal."""
+    for classes, grid, size in ((20, (32, 32), (512, 512)), (150, (9, 13), (130, 201)), (254, (2, 3), (17, 30))):
+        torch.manual_seed(classes)
+        logits = torch.randn(2, classes, *grid) * 12 - 6
+        found, full = evaluate.predict_labels(logits, size), plain.upsample(logits, size)
+        expected = plain.predict_labels(full)
+        assert (found != expected).sum() <= 1e-5 * found.numel()
+        assert torch.equal(evaluate.predict_labels(full, size), expected)
+    assert evaluate.predict_labels(torch.full((1, 3, 1, 1), -1.0), (2, 2)).eq(0).all()
+    assert evaluate.predict_labels(torch.full((1, 254, 1, 1), 40.0), (2, 2)).eq(1).all()

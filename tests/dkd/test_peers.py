@@ -88,7 +88,7 @@ def lwf(arrays, case):
 
 def lwf_mc(arrays, case):
     x, labels = leaf(arrays["student"]), arrays["labels"]
-    bce = losses.mbce(x, Target(labels, 0, 1.0, "ignore"))
+    bce = losses.mbce(x, Target(labels, 0, 1.0, "ignore", None))
     soft = losses.soft_bce(x[:, :OLD], arrays["teacher"], size(labels))
     return {"bce": bce, "distillation": soft / OLD, "total": bce + 10 * soft}, {"logits": x}
 
@@ -209,8 +209,9 @@ def ssul_prediction(arrays, case):
 
 def star_mbce(arrays, case):
     x, labels, weight = leaf(arrays["student"][:, OLD:]), arrays["labels"], case.options["pos_weight"]
-    found = {"loss": losses.mbce(x, Target(labels, OLD, weight))}
-    found["per_class"] = [losses.mbce(x[:, k : k + 1], Target(labels, OLD + k, weight)) for k in range(NEW)]
+    found = {"loss": losses.mbce(x, Target(labels, OLD, weight, "negative", None))}
+    targets = [Target(labels, OLD + k, weight, "negative", None) for k in range(NEW)]
+    found["per_class"] = [losses.mbce(x[:, k : k + 1], each) for k, each in enumerate(targets)]
     return found, {"logits": x}
 
 
@@ -238,7 +239,7 @@ def replayed(arrays, case):
         "background": leaf(arrays["star_extra_logits"]),
     }
     fake, again = (leaves[name][0, :, :, 0].T for name in ("fake", "background"))
-    own = losses.mbce(leaves["logits"], Target(arrays["labels"], OLD, 4.0))
+    own = losses.mbce(leaves["logits"], Target(arrays["labels"], OLD, 4.0, "negative", None))
     loss = prototypes.replayed(own, fake, again, cells=case.options["grid_cells"], ratio=case.options["extra_bg_ratio"])
     return {"loss": loss}, leaves
 

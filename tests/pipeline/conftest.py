@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 
@@ -11,12 +12,24 @@ import pytest
 import yaml
 
 from dkd.config import read
-from pipeline import ROOT, code_digest, job, plan_file, provenance, raw_digest
+from pipeline import ROOT, code_digest, job, provenance, raw_digest
 from pipeline import plan as plans
 from pipeline.rules import RULES
 
 # Asks git, which takes longer than the rest of a job whose stage is a stand-in.
 surroundings = cache(provenance.surroundings)
+
+
+SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
+
+
+def lay_pictures(root, *classes):
+    """A data set in the folder format; no pictures, which no plan looks at."""
+    for part in ("images", "masks", "splits"):
+        (root / part).mkdir(parents=True)
+        (root / part / "a").write_text(part)
+    (root / "classes.txt").write_text("\n".join(["background", *classes, ""]))
+    return root
 
 
 class Workplace:
@@ -25,7 +38,7 @@ class Workplace:
     def __init__(self, path, monkeypatch):
         self.path, self.monkeypatch = path, monkeypatch
         self.made = []
-        self.params(runs=[{"dataset": "shapes", "scenario": "4-1", "method": "dkd"}])
+        self.params(runs=[SHAPES])
         for rule in RULES:
             self.stage(rule, self._write(rule))
 
@@ -68,15 +81,15 @@ class Workplace:
         [folder] = [folder for folder, node in self.plan.nodes.items() if node.place.endswith(place)]
         return folder
 
-    def run(self, redo=(), verify=()):
-        """What the jobs of a run of this plan know."""
-        return plan_file.Run(self.plan, {}, list(redo), list(verify))
+    def asked(self, redo=(), verify=()):
+        """The plan of a run that is asked for this."""
+        return replace(self.plan, redo=list(redo), verify=list(verify))
 
     def make(self, *folders, **options):
         """Make some nodes of the plan, all unless told; return those that were worked on."""
         self.made.clear()
         for folder in folders or self.plan.nodes:
-            job.make(self.run(**options), folder)
+            job.make(self.asked(**options), folder)
         return self.made
 
 
@@ -92,7 +105,6 @@ def workplace(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def _raw_data_unread(monkeypatch):
     monkeypatch.setattr(raw_digest, "_unsaved", {})
-    monkeypatch.setattr(raw_digest, "_trusted", True)
 
 
 @pytest.fixture

@@ -1,16 +1,29 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from pipeline import provenance, states, store
+from pipeline import provenance, status, store
 from pipeline.adopt import adopt
 from pipeline.plan import STAMP
 from pipeline.rules import RULES
+from tests.pipeline.conftest import SHAPES
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
 NOW = "2100-01-02T03:04:05+00:00"
 LOSSES = ("src/dkd/losses.py", "import torch\n", "import torch\n\nEDITED = True\n")
+
+
+class Outcome(NamedTuple):
+    became: str
+    folder: str
+    old: Path
+    reasons: list
+
+    @property
+    def adopted(self):
+        return self.became == "adopted"
 
 
 @pytest.fixture
@@ -24,17 +37,17 @@ def edited(workplace):
 
 
 def run(workplace):
-    return list(adopt(workplace.plan, NOW))
+    return [Outcome(*outcome) for outcome in adopt(workplace.plan, NOW)]
 
 
 def good(plan):
-    return {state.name for state in states.find(plan, verify=RULES).values()} == {"present"}
+    return {state.name for state in status.states(replace(plan, verify=list(RULES))).values()} == {"present"}
 
 
 def test_a_chain_of_nodes_is_kept_under_its_new_keys(edited):
     outcomes = run(edited)
     assert [outcome.adopted for outcome in outcomes] == [True] * 11
-    assert outcomes[0].node.rule == "base" and outcomes[0].reasons == ["code changed: dkd.losses"]
+    assert outcomes[0].folder == edited.folder(BASE) and outcomes[0].reasons == ["code changed: dkd.losses"]
     assert edited.make() == []
     assert good(edited.plan)
     # The old ones stay, so that going back costs nothing either.
@@ -88,7 +101,7 @@ def test_an_adoption_goes_on_where_another_ended(edited):
 
 def test_other_params_are_refused_and_so_is_what_follows_from_them(edited):
     edited.params(runs=[SHAPES], increment={"lr": 0.5})
-    outcomes = {outcome.node.place.split("/", 1)[1]: outcome for outcome in run(edited)}
+    outcomes = {outcome.folder.split("/", 1)[1][:-13]: outcome for outcome in run(edited)}
     assert {name for name, outcome in outcomes.items() if outcome.adopted} == {BASE, "shapes/overlap/4/s0"}
     refused = outcomes["increment/shapes/overlap/4+1/dkd-s0"]
     assert [words.startswith("params changed: recipe.lr: ") for words in refused.reasons] == [True]

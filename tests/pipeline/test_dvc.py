@@ -9,8 +9,7 @@ from dkd.errors import InputError
 from pipeline import ROOT, dvc, status
 from pipeline.plan import STAMP
 from pipeline.rules import RULES
-
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
+from tests.pipeline.conftest import SHAPES, lay_pictures
 
 
 @pytest.fixture
@@ -18,11 +17,7 @@ def pictures(workplace, tmp_path):
     """A data set at a place; the plan reads it."""
 
     def lay(place, link=None):
-        root = tmp_path / place
-        for part in ("images", "masks", "splits"):
-            (root / part).mkdir(parents=True)
-            (root / part / "a").write_text(part)
-        (root / "classes.txt").write_text("background\na\nb\n")
+        root = lay_pictures(tmp_path / place, "a", "b")
         if link:
             (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / link).symlink_to(root)
@@ -102,7 +97,9 @@ def test_results_in_the_cache_of_dvc_are_pointed_at(workplace):
     assert dvc.recorded(workplace.plan) is None
     lay_out_dvc(workplace, "base", "increment")
     assert dvc.recorded(workplace.plan) == "`dvc checkout` brings 3 of 15 missing nodes back"
-    assert "`dvc checkout` brings 3 of 15 missing nodes back" in list(status.Status(workplace.plan).lines())
+    assert "`dvc checkout` brings 3 of 15 missing nodes back" in list(
+        status.lines(workplace.plan, status.look(workplace.plan))
+    )
     workplace.make()
     assert dvc.recorded(workplace.plan) is None
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ROOT, garbage, store
+from pipeline import ROOT, store
 from pipeline.plan import STAMP
+from tests.pipeline.conftest import SHAPES
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
-WEEK = 7 * garbage.DAY
+WEEK = 7 * store.DAY
 
 
 def lie_since(path, seconds):
@@ -34,10 +34,9 @@ def test_what_lies_there_longer_than_days_goes(archive):
     old, *young = stored()
     assert len(young) == 10
     lie_since(old, WEEK)
-    assert garbage.collect(archive.plan, days=8, size=None) == []
+    assert store.collect(archive.plan, days=8, size=None) == {}
     freed = sum(path.stat().st_size for path in old.rglob("*.*"))
-    [gone] = garbage.collect(archive.plan, days=6, size=None)
-    assert (gone.path, gone.size) == (old, freed)
+    assert store.collect(archive.plan, days=6, size=None) == {old: freed}
     assert stored() == young
     assert not old.parent.exists() or any(old.parent.iterdir())
 
@@ -48,7 +47,7 @@ def test_age_is_the_time_in_the_archive_not_that_of_the_work(workplace):
         lie_since(path, WEEK)
     workplace.params(runs=[{**SHAPES, "seed": 1}])
     store.prune(workplace.plan)
-    assert garbage.collect(workplace.plan, days=1, size=None) == []
+    assert store.collect(workplace.plan, days=1, size=None) == {}
 
 
 def test_the_oldest_go_beyond_a_size(archive):
@@ -56,16 +55,16 @@ def test_the_oldest_go_beyond_a_size(archive):
         lie_since(path, age)
     sizes = {path: sum(file.stat().st_size for file in path.rglob("*.*")) for path in stored()}
     before = stored()
-    gone = garbage.collect(archive.plan, days=None, size=sum(sizes.values()) - 1)
-    assert [waste.path for waste in gone] == before[-1:]
-    garbage.collect(archive.plan, days=None, size=0)
+    gone = store.collect(archive.plan, days=None, size=sum(sizes.values()) - 1)
+    assert list(gone) == before[-1:]
+    store.collect(archive.plan, days=None, size=0)
     assert stored() == []
 
 
 def test_what_the_plan_asks_for_stays(archive):
     archive.params(runs=[SHAPES])
     before = stored()
-    assert garbage.collect(archive.plan, days=0, size=0) == []
+    assert store.collect(archive.plan, days=0, size=0) == {}
     assert stored() == before
 
 
@@ -76,8 +75,8 @@ def test_folders_of_earlier_versions_are_emptied_too(archive, old):
     if old == ".dkd/damaged":
         for path in list(store.nodes(Path(old))):
             path.rename(f"{path}-0a1b2c")
-    gone = garbage.collect(archive.plan, days=None, size=0)
-    assert len(gone) == 11 and str(base.relative_to(store.ARCHIVE)) in str([waste.path for waste in gone])
+    gone = store.collect(archive.plan, days=None, size=0)
+    assert len(gone) == 11 and str(base.relative_to(store.ARCHIVE)) in str(list(gone))
     assert not any(path.is_file() for path in Path(old).rglob("*"))
 
 
@@ -87,10 +86,10 @@ def test_what_was_made_anew_leaves_old_ones_that_go_though_the_plan_asks_for_the
     workplace.write("base", "anew")
     workplace.make(base, redo=[base])
     [old] = (store.ARCHIVE / base).parent.iterdir()
-    assert garbage.collect(workplace.plan, days=1, size=None) == []
+    assert store.collect(workplace.plan, days=1, size=None) == {}
     lie_since(old, WEEK)
-    [gone] = garbage.collect(workplace.plan, days=1, size=None)
-    assert gone.path == old
+    [gone] = store.collect(workplace.plan, days=1, size=None)
+    assert gone == old
     assert Path(base, STAMP).exists() and not store.ARCHIVE.exists()
 
 
@@ -100,10 +99,10 @@ def test_damaged_folders_go_too_and_nothing_else(archive):
     [aside] = store.QUARANTINE.glob("data/made/shapes-*")
     notes = store.QUARANTINE / "notes.txt"
     notes.write_text("mine")
-    assert garbage.collect(archive.plan, days=1, size=None) == []
+    assert store.collect(archive.plan, days=1, size=None) == {}
     lie_since(aside, WEEK)
-    [gone] = garbage.collect(archive.plan, days=1, size=None)
-    assert gone.path == aside and notes.exists()
+    [gone] = store.collect(archive.plan, days=1, size=None)
+    assert gone == aside and notes.exists()
     assert present(archive)
 
 
@@ -118,8 +117,8 @@ def test_states_of_trainings_that_nobody_asks_for_go(archive):
         (store.WORK / key).mkdir(parents=True)
         (store.WORK / key / "state.pt").write_bytes(b"x" * 5)
         lie_since(store.WORK / key, WEEK)
-    gone = garbage.collect(archive.plan, days=6, size=None)
-    assert [(waste.path, waste.size) for waste in gone] == [(store.WORK / unwanted, 5)]
+    gone = store.collect(archive.plan, days=6, size=None)
+    assert gone == {store.WORK / unwanted: 5}
     assert [path.name for path in store.WORK.iterdir()] == [wanted]
 
 
@@ -127,14 +126,8 @@ def test_files_that_lie_elsewhere_too_free_nothing(archive):
     [path, *_] = sorted(stored()[0].rglob("*.safetensors"))
     os.link(path, "elsewhere")
     folder = sum(file.stat().st_size for file in path.parent.iterdir())
-    [gone] = [waste for waste in garbage.collect(archive.plan, days=None, size=0) if waste.path == path.parent]
-    assert gone.size == folder - Path("elsewhere").stat().st_size
-
-
-def test_scratch_of_killed_jobs_goes(archive):
-    (store.SCRATCH / "dead").mkdir(parents=True)
-    garbage.collect(archive.plan, days=100, size=None)
-    assert not list(store.SCRATCH.iterdir())
+    gone = store.collect(archive.plan, days=None, size=0)
+    assert gone[path.parent] == folder - Path("elsewhere").stat().st_size
 
 
 def gc(*arguments):
@@ -145,9 +138,10 @@ def gc(*arguments):
 
 
 def test_sizes_are_written_as_people_do_and_others_are_one_line(archive):
+    (store.SCRATCH / "dead").mkdir(parents=True)
     code, output, _ = gc("--max-size", "1kb")
     left = sum(path.stat().st_size for path in store.ARCHIVE.rglob("*") if path.is_file())
-    assert code == 0 and "folders deleted" in output and left <= 1000
+    assert code == 0 and "folders deleted" in output and left <= 1000 and not list(store.SCRATCH.iterdir())
     assert gc("--max-size", "1.5 GB")[:2] == (0, "0 folders deleted, 0 bytes freed\n")
     assert gc("--max-size", "much") == (1, "", "dkd: --max-size: 'much' is not a size; write 500MB or 20GB\n")
     assert gc()[2].startswith("dkd: gc: say what is to be kept: --keep-days N, --max-size S")

@@ -3,16 +3,16 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from dkd.errors import InputError
-from pipeline import ROOT, code_digest, gpus, plan_file, provenance, store
+from pipeline import ROOT, code_digest, locks, provenance, store
 from pipeline import job as jobs
 from pipeline.plan import STAMP
 
@@ -21,7 +21,7 @@ BASE = "base/shapes/overlap/4/s0"
 
 def left_behind():
     """All files but params.yaml and locks."""
-    return {str(path) for path in Path().rglob("*") if path.is_file() and store.RUN_LOCK.parent not in path.parents} - {
+    return {str(path) for path in Path().rglob("*") if path.is_file() and locks.FOLDER not in path.parents} - {
         "params.yaml"
     }
 
@@ -116,29 +116,32 @@ def test_a_stage_sees_its_params_its_inputs_and_the_runtime(workplace):
 
 def test_which_gpus_a_rule_has_and_in_how_many_processes(workplace, monkeypatch):
     """Trainings and evaluations are shared by processes; panels and the choice of exemplars are not."""
-    monkeypatch.setenv(gpus.VISIBLE, "a,b")
+    monkeypatch.setenv(locks.VISIBLE, "a,b")
     run = {"dataset": "shapes", "scenario": "5-1", "method": "dkd-m"}
     workplace.params(runs=[run], runtime={"processes": 2})
     seen, shared = {}, set()
 
     def look(rule, work):
         def run(*given):
-            with ExitStack() as stack:
-                free = [name for name in "ab" if gpus._hold(stack, name)]
-            seen[rule] = os.environ[gpus.VISIBLE], free
+            taken = [locks.flock(locks.FOLDER / f"gpu-{platform.node()}-{name}") for name in "ab"]
+            free = [file.name[-1] for file, free in taken if free]
+            for file, _ in taken:
+                file.close()
+            seen[rule] = os.environ[locks.VISIBLE], free
             return work(*given)
 
         return run
 
-    def share(request, number, place):
-        shared.add(request["rule"])
-        given = (request[name] for name in ("params", "runtime", "inputs", "out"))
-        return sys.modules[f"pipeline.stages.{request['rule']}"].run(*given)
+    def share(rule, label, log, arguments, number):
+        shared.add(rule)
+        return sys.modules[f"pipeline.stages.{rule}"].run(*arguments)
 
     for rule in {node.rule for node in workplace.plan.nodes.values()}:
         workplace.stage(rule, look(rule, sys.modules[f"pipeline.stages.{rule}"].run))
     monkeypatch.setattr(jobs.launch, "run", share)
-    workplace.make()
+    for folder in workplace.plan.nodes:
+        monkeypatch.setenv(locks.VISIBLE, "a,b")
+        workplace.make(folder)
     assert shared == {"base", "increment", "evaluate"}
     assert seen["base"] == seen["increment"] == seen["evaluate"] == ("a,b", [])
     assert seen["memory"] == seen["panels"] == ("a", ["b"])
@@ -217,9 +220,10 @@ def test_promised_files_must_be_there(workplace):
 
 def test_scratch_of_a_killed_job_is_emptied_first(workplace):
     draw = workplace.folder("made/shapes")
-    old = store.SCRATCH / store.slug(draw) / "half"
-    old.parent.mkdir(parents=True)
-    old.write_text("half")
+    with store.scratch(draw) as scratch:
+        pass
+    scratch.mkdir()
+    (scratch / "half").write_text("half")
     workplace.make(draw)
     assert not Path(draw, "half").exists()
 
@@ -228,7 +232,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from types import ModuleType
-from pipeline import job, plan_file, store
+from pipeline import job, plan, store
 moment, folder = sys.argv[1:]
 def die(*given, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -246,21 +250,21 @@ def run(params, runtime, inputs, out):
         store.put = lambda *given, put=store.put: (put(*given), die())
 stage = sys.modules["pipeline.stages.draw"] = ModuleType("pipeline.stages.draw")
 stage.run = run
-job.make(plan_file.read(), folder)
+job.make(plan.load(), folder)
 """
 
 
 @pytest.mark.parametrize("moment", ["working", "renaming", "renamed"])
 def test_killed_at_any_moment_a_node_is_there_or_is_not(workplace, start, moment):
     draw = workplace.folder("made/shapes")
-    plan_file.write(workplace.run())
+    workplace.plan.save()
     assert start(KILLED, moment, draw).wait(timeout=60) == -signal.SIGKILL
     assert Path(draw, STAMP).exists() == (moment == "renamed")
     assert [work.name for work in store.WORK.iterdir()] == [draw[-12:]]
     assert workplace.make(draw) == ([] if moment == "renamed" else [draw])
     assert (Path(draw, "classes.txt").read_text() == "killed") == (moment == "renamed")
-    store.sweep()
-    assert not list(store.WORK.iterdir()) and not list(store.SCRATCH.iterdir())
+    store.prepare()
+    assert not list(store.WORK.iterdir()) and not store.SCRATCH.exists()
 
 
 def test_the_state_of_an_unfinished_node_stays(workplace):
@@ -309,15 +313,15 @@ def test_code_that_changed_since_the_plan_was_made_is_refused(workplace, monkeyp
 @pytest.fixture
 def job(workplace, monkeypatch):
     """A node's job as Snakemake starts it, but in this process, which is its run, too: returns its exit status."""
-    held, _ = store.lock()
-    monkeypatch.setattr(store, "_end_with", lambda holder: None)
+    held, _ = locks.lock()
+    monkeypatch.setattr(locks, "_end_with", lambda holder: None)
     for name in ("handlers", "level", "propagate"):
         monkeypatch.setattr(logging.getLogger("dkd"), name, getattr(logging.getLogger("dkd"), name))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def job(folder, **options):
-        plan_file.write(workplace.run(**options))
-        monkeypatch.setattr(sys, "argv", ["job", f"{folder}/{STAMP}"])
+        workplace.asked(**options).save()
+        monkeypatch.setattr(sys, "argv", ["job", ".", f"{folder}/{STAMP}"])
         try:
             return jobs.main()
         finally:
@@ -444,9 +448,9 @@ def test_what_a_library_makes_of_an_interrupt_is_one(workplace, job):
 
 
 def test_a_job_without_a_run_is_refused(workplace, start):
-    plan_file.write(workplace.run())
+    workplace.plan.save()
     draw = workplace.folder("made/shapes")
-    job = start("import sys; from pipeline import job; sys.exit(job.main())", f"{draw}/{STAMP}")
+    job = start("import sys; from pipeline import job; sys.exit(job.main())", ".", f"{draw}/{STAMP}")
     assert job.wait(timeout=60) == 1
     assert job.stderr.read() == "dkd: the run that this job belongs to has ended; jobs are started by snakemake\n"
     assert not Path(draw).exists()

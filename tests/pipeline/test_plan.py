@@ -14,6 +14,7 @@ from dkd.config import read
 from dkd.errors import InputError
 from pipeline import plan as plans
 from pipeline.rules import RULES
+from tests.pipeline.conftest import lay_pictures
 
 FIRST = {"dataset": "shapes", "scenario": "4-1", "setting": "overlap", "seed": 0}
 
@@ -177,12 +178,7 @@ def test_every_node_has_its_own_folder_whatever_its_place(build):
 
 @pytest.fixture
 def folder_data(tmp_path):
-    root = tmp_path / "pictures"
-    for part in ("images", "masks", "splits"):
-        (root / part).mkdir(parents=True)
-        (root / part / "a").write_text(part)
-    (root / "classes.txt").write_text("background\ncat\ndog\n")
-    return root
+    return lay_pictures(tmp_path / "pictures", "cat", "dog")
 
 
 def test_raw_data_enters_by_its_content(build, folder_data):
@@ -387,3 +383,23 @@ def test_the_scale_benchmark_prints_its_rows():
     assert [row[0] for row in rows] == ["3", "60"] and rows[0][1] == str(1 + 2 + 2 + 3 * 5 * 2 + 5 + 1 + 3 * 5 + 2)
     assert int(rows[1][1]) > 60 * 10
     assert all(cell.endswith(" s") and float(cell[:-2]) < 60 for row in rows for cell in row[2:])
+
+
+def test_the_plan_of_the_last_run_is_what_its_jobs_read(workplace):
+    workplace.plan.save()
+    workplace.params(runs=[{**FIRST, "method": "joint"}])
+    run = workplace.asked(redo=[workplace.folder("made/shapes")], verify=["base"])
+    run.save()
+    assert plans.load() == run
+    assert plans.load().of("index")[0].inputs["data"] == plans.Source(run.redo[0], run.redo[0][-12:])
+    assert [path.name for path in plans.FILE.parent.iterdir()] == [plans.FILE.name]
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_jobs_need_a_run(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        plans.FILE.parent.mkdir()
+        plans.FILE.write_text(content)
+    with pytest.raises(InputError, match=r"plan\.json is not readable: jobs are started by snakemake"):
+        plans.load()

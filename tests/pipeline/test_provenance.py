@@ -39,7 +39,7 @@ def test_what_is_written_is_read_and_says_what_the_folder_holds(node):
 def test_all_of_a_node_is_written_through_to_the_disk(node, monkeypatch):
     (node / STAMP).unlink()
     flushed = set()
-    monkeypatch.setattr(provenance.os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
     provenance.write(node, RECORD)
     assert flushed == {path.stat().st_ino for path in [node, *node.rglob("*")]}
 
@@ -84,6 +84,17 @@ def test_a_missing_field_makes_the_record_unreadable(node, name):
     del record[name]
     (node / STAMP).write_text(json.dumps(record))
     assert provenance.read(node) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", '{"schema": 1}', "[" * 10_000 + "]" * 10_000],
+    ids=["empty", "cut", "list", "number", "no fields", "deep"],
+)
+def test_a_record_that_makes_no_sense_is_damage(node, text):
+    (node / STAMP).write_text(text)
+    assert provenance.read(node) is None
+    assert provenance.damage(node, KEY) == "provenance.json is not readable"
 
 
 def test_a_folder_without_a_record_has_no_digest(tmp_path):

@@ -28,12 +28,6 @@ def test_no_folder_lies_in_another_and_no_file_is_promised_twice():
         assert len(set(rule.files)) == len(rule.files) and STAMP not in rule.files
 
 
-def test_what_the_report_shows_is_written():
-    for rule in RULES.values():
-        shown = [file for _, files in rule.report for file in files]
-        assert set(shown) <= set(rule.files) and len(set(shown)) == len(shown)
-
-
 def test_what_processes_share_computes_on_a_gpu():
     assert all(rule.gpu for rule in RULES.values() if rule.shared)
 
@@ -72,10 +66,10 @@ def test_no_other_file_lists_the_folders():
 STANDINS = """
 import json
 from dkd.config import read
-from pipeline import job, plan, plan_file, provenance
-run = plan_file.Run(plan.build(read.load()), {}, [], [])
+from pipeline import job, plan, provenance
+run = plan.build(read.load())
 found = {}
-for folder, node in run.plan.nodes.items():
+for folder, node in run.nodes.items():
     job.make(run, folder)
     found[node.rule] = list(provenance.read(job.Path(folder))["files"])
 print(json.dumps(found))

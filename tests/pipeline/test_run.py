@@ -12,15 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake.api import ResourceSettings, SnakemakeApi
 from snakemake.settings.types import DAGSettings, DeploymentSettings
 from snakemake.utils import format as snakemake_format
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
-from pipeline import ROOT, gpus, plan_file, provenance, publish, run, store
+from pipeline import ROOT, locks, plan, provenance, publish, run, store
 from pipeline.plan import STAMP
-from pipeline.rules import RULES, STAGES
+from pipeline.rules import RULES
+from tests.pipeline.conftest import SHAPES, lay_pictures
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
 STEP = "increment/shapes/overlap/4+1/dkd-s0"
 
@@ -28,7 +29,7 @@ STEP = "increment/shapes/overlap/4+1/dkd-s0"
 @pytest.fixture
 def begin(workplace, monkeypatch):
     """A run with some of Snakemake's options, as the Snakefile begins it."""
-    monkeypatch.delenv(run.DVC_STAGE, raising=False)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
     begun = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     filters = list(logging.getLogger("snakemake.logging").filters)
@@ -39,7 +40,9 @@ def begin(workplace, monkeypatch):
             dag_settings=DAGSettings(**settings),
             deployment_settings=DeploymentSettings(set(deployment)),
             global_resources={},
-            persistence=SimpleNamespace(save_iocache=lambda: None, drop_iocache=lambda: None),
+            dag=SimpleNamespace(forcefiles=set()),
+            persistence=SimpleNamespace(),
+            snakemake_tmp_dir=None,
         )
         begun.append(run.Run(workflow, config or {}))
         return begun[-1]
@@ -53,18 +56,18 @@ def begin(workplace, monkeypatch):
     logging.getLogger("snakemake.logging").filters = filters
 
 
-def test_a_run_asks_for_the_last_file_of_every_node(workplace, begin):
-    current = begin()
-    assert current.stamps(RULES) == [f"{folder}/{STAMP}" for folder in workplace.plan.nodes]
-    assert current.stamps(STAGES["base"]) == [f"{workplace.folder(BASE)}/{STAMP}"]
-    assert current.again(RULES) == []
+def forced(current):
+    """The last files of nodes that are there, which Snakemake is told to make."""
+    assert current._states
+    return current.workflow.dag.forcefiles
 
 
 def test_a_missing_node_needs_its_inputs_and_a_good_one_does_not(workplace, begin):
     step, base = workplace.folder(STEP), workplace.folder(BASE)
     assert f"{base}/{STAMP}" in begin().inputs(step) and len(begin().inputs(step)) == 4
+    assert forced(begin()) == set(), "what is missing is made by Snakemake of its own accord"
     workplace.make()
-    assert begin().inputs(step) == begin().inputs_again(step) == []
+    assert begin().inputs(step) == []
     Path(base).rename("elsewhere")
     # All of the run: the base is made, and then it is seen whether the step is to be made again.
     assert f"{base}/{STAMP}" in begin().inputs(step)
@@ -77,26 +80,30 @@ def test_what_is_there_but_not_good_is_made_again(workplace, begin):
     step = workplace.folder(STEP)
     Path(step, "step.json").unlink()
     current = begin()
-    files = current.again(["increment"])
-    last = workplace.folder("increment/shapes/overlap/4+1+1/dkd-s0")
-    assert files == [f".dkd/again/{current._asked.name}/{key}" for key in (step[-12:], last[-12:])]
-    assert current.inputs_again(step) == files[:1]
-    assert current.inputs_again(last) == files[::-1]
-    # What has no last file is made by Snakemake of its own accord.
-    Path(step, STAMP).unlink()
-    assert begin().inputs_again(step) == []
+    assert {name.split("-")[0] for name in forced(current)} == {
+        f"checkpoints/{STEP}".split("-")[0],
+        *("checkpoints/increment/shapes/overlap/4+1+1/dkd", "summary/report", "report/page"),
+        *(f"{top}/shapes/overlap/{scope}/dkd" for top in ("results", "panels") for scope in ("4+1", "4+1+1")),
+    }
+    # A job on another machine is told by the run that started it.
+    current.start()
+    assert begin(main=False).inputs(step) == []
 
 
 def test_what_is_forced_is_made_anew_by_node_by_rule_or_all(workplace, begin):
     workplace.make()
     step, last = workplace.folder(STEP), workplace.folder("increment/shapes/overlap/4+1+1/dkd-s0")
-    assert begin()._asked.redo == []
-    assert begin(forcerun={f"{step}/{STAMP}"})._asked.redo == [step]
-    assert begin(forcerun={"increment"})._asked.redo == [step, last]
-    assert begin(forceall=True)._asked.redo == list(workplace.plan.nodes)
-    assert begin(targets={f"{step}/{STAMP}"}, forcetargets=True)._asked.redo == [step]
-    assert begin(targets={f"{step}/{STAMP}"})._asked.redo == []
-    assert begin(forcerun={"increment"})._asked.states[step] == "stale"
+    for options, folders in [
+        ({}, []),
+        ({"forcerun": {f"{step}/{STAMP}"}}, [step]),
+        ({"forcerun": {"increment"}}, [step, last]),
+        ({"forceall": True}, list(workplace.plan.nodes)),
+        ({"targets": {f"{step}/{STAMP}"}, "forcetargets": True}, [step]),
+        ({"targets": {f"{step}/{STAMP}"}}, []),
+    ]:
+        current = begin(**options)
+        assert {f"{folder}/{STAMP}" for folder in folders} <= forced(current)
+        assert current.plan.redo == folders
 
 
 def test_under_dvc_what_a_stage_records_is_read(workplace, begin, monkeypatch):
@@ -104,36 +111,31 @@ def test_under_dvc_what_a_stage_records_is_read(workplace, begin, monkeypatch):
     Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     path = Path(workplace.folder(BASE), "step.json")
     path.write_text(path.read_text().upper())
-    monkeypatch.setenv(run.DVC_STAGE, "increment")
-    assert begin()._asked.states[workplace.folder(BASE)] == "present"
-    monkeypatch.setenv(run.DVC_STAGE, "dvc.yaml:base")
+    monkeypatch.setenv("DVC_STAGE", "increment")
+    assert begin()._states[workplace.folder(BASE)].name == "present"
+    monkeypatch.setenv("DVC_STAGE", "dvc.yaml:base")
     current = begin()
-    assert current._asked.states[workplace.folder(BASE)] == "damaged" and current._asked.verify == ["base"]
+    assert current._states[workplace.folder(BASE)].name == "damaged" and current.plan.verify == ["base"]
+    monkeypatch.delenv("DVC_STAGE")
+    assert begin(config={"verify": 1})._states[workplace.folder(BASE)].name == "damaged"
 
 
 def test_under_dvc_raw_data_that_it_does_not_watch_is_named(workplace, begin, monkeypatch, tmp_path):
-    root = tmp_path / "own"
-    for part in ("images", "masks", "splits"):
-        (root / part).mkdir(parents=True)
-    (root / "classes.txt").write_text("background\na\nb\n")
+    lay_pictures(tmp_path / "own", "a", "b")
     own = {"dataset": "own", "scenario": "1-1", "method": "dkd", "set": {"data": {"root": "own"}}}
     workplace.params(runs=[own])
     Path("dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     begin()
-    monkeypatch.setenv(run.DVC_STAGE, "data")
+    monkeypatch.setenv("DVC_STAGE", "data")
     with pytest.raises(SystemExit, match=r"^dkd: dvc\.yaml does not watch the raw data own/classes\.txt"):
         begin()
 
 
 def test_what_is_published_but_outdated_is_published(workplace, begin):
     workplace.make()
-    page = workplace.folder("report/page")
-    current = begin()
-    assert current.again(["page"]) == [f".dkd/again/{current._asked.name}/{page[-12:]}"]
-    assert begin().again(["page"]) != current.again(["page"]), "what a killed run left is not taken for this one's"
-    assert begin().again(["summary"]) == []
+    assert forced(begin()) == {f"{workplace.folder('report/page')}/{STAMP}"}
     publish.publish(workplace.plan)
-    assert begin().again(RULES) == []
+    assert forced(begin()) == set()
 
 
 def test_reading_the_workflow_writes_nothing(workplace, begin):
@@ -141,9 +143,9 @@ def test_reading_the_workflow_writes_nothing(workplace, begin):
     Path(workplace.folder(STEP), "step.json").unlink()
     before = {path: path.lstat().st_mtime_ns for path in Path().rglob("*")}
     current = begin()
-    current.stamps(RULES), current.again(RULES), current.command()
+    forced(current), current.command()
     for folder in workplace.plan.nodes:
-        current.inputs(folder), current.inputs_again(folder)
+        current.inputs(folder)
     assert {path: path.lstat().st_mtime_ns for path in Path().rglob("*")} == before
 
 
@@ -151,14 +153,15 @@ def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin)
     for left in (store.FAILED, store.SCRATCH):
         (left / "0").mkdir(parents=True)
     current = begin(forcerun={"base"})
+    forced(current)
     current.start()
-    assert json.loads(store.RUN_LOCK.read_text())["pid"] == os.getpid()
-    assert plan_file.read() == current._asked and plan_file.read().redo == [workplace.folder(BASE)]
-    assert not store.FAILED.exists() and not list(store.SCRATCH.iterdir())
+    assert json.loads(locks.RUN.read_text())["pid"] == os.getpid()
+    assert plan.load() == current.plan and current.plan.redo == [workplace.folder(BASE)]
+    assert not store.FAILED.exists() and not store.SCRATCH.exists()
     # A job that runs on another machine knows the run from that file, whatever params.yaml says by then.
     Path("params.yaml").unlink()
     job = begin(main=False)
-    assert job.plan == workplace.plan and job._asked == current._asked
+    assert job.plan == current.plan
 
 
 def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
@@ -167,7 +170,7 @@ def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
 
     monkeypatch.setattr(run.os, "execv", execute)
     current = begin()
-    store.lock()[0].close()
+    locks.lock()[0].close()
     with pytest.raises(SystemExit) as caught:
         current.start()
     assert caught.value.code == (sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -192,16 +195,21 @@ def test_a_folder_that_nobody_planned_ends_the_process_with_one_line(begin):
         begin().inputs("results/a-000000000000")
 
 
-def test_jobs_take_as_many_cores_and_gpus_as_they_have_processes(workplace, begin, monkeypatch):
+def test_as_many_jobs_compute_at_once_as_have_gpus_of_their_own(workplace, begin, monkeypatch):
+    monkeypatch.setenv(locks.VISIBLE, "a,b,c")
+    assert begin().workflow.global_resources == {"gpu": 3}
+    monkeypatch.setenv(locks.VISIBLE, "")
+    assert begin().workflow.global_resources == {}
+
+
+def test_jobs_take_as_many_cores_and_gpus_as_they_have_processes(workplace, monkeypatch):
     workplace.params(runs=[SHAPES], runtime={"threads": 3, "processes": 2})
-    monkeypatch.setenv(gpus.VISIBLE, "a,b,c")
-    current = begin()
-    assert current.workflow.global_resources == {"gpu": 3}
-    assert [current.threads(rule) for rule in ("index", "base", "panels")] == [3, 6, 3]
-    assert [current.gpus(rule) for rule in ("index", "base", "panels")] == [0, 2, 1]
-    monkeypatch.setenv(gpus.VISIBLE, "")
-    current = begin()
-    assert current.workflow.global_resources == {} and not any(current.gpus(rule) for rule in RULES)
+    monkeypatch.setenv(locks.VISIBLE, "a,b,c")
+    with SnakemakeApi() as api:
+        workflow = api.workflow(ResourceSettings(cores=8), snakefile=ROOT / "Snakefile", workdir=Path.cwd())._workflow
+        found = {rule.name: rule.resources for rule in workflow.rules}
+    assert [found[rule]["_cores"].value for rule in ("index", "base", "panels")] == [3, 6, 3]
+    assert [found[rule]["gpu"].value for rule in ("index", "base", "panels")] == [0, 2, 1]
 
 
 @pytest.fixture
@@ -229,7 +237,7 @@ def test_the_command_of_a_job_makes_its_node(workplace, begin, awkward):
 
 
 def test_the_command_names_the_interpreter_of_this_process_or_of_the_environment(begin, monkeypatch):
-    assert f" {shlex.quote(sys.executable)} -m pipeline.job --directory " in begin().command()
+    assert f" {shlex.quote(sys.executable)} -m pipeline.job {shlex.quote(str(Path.cwd()))} " in begin().command()
     assert "&& python -m pipeline.job " in begin(deployment=[DeploymentMethod.CONDA]).command()
 
 
@@ -248,7 +256,7 @@ def test_a_run_that_succeeds_publishes_and_archives(workplace, begin, capsys):
 
 def test_a_run_that_fails_says_why_as_its_last_lines(workplace, begin, monkeypatch):
     last = []
-    monkeypatch.setattr(run.atexit, "register", lambda do, text, **options: last.append(text))
+    monkeypatch.setattr(run.atexit, "register", lambda do, *lines, **options: last.append("\n".join(lines)))
     current = begin()
     current.fail()
     assert last == [], "nothing failed but Snakemake itself"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import ROOT, provenance, store
+from pipeline import ROOT, provenance, status, store
 from pipeline.plan import STAMP
-from pipeline.status import Cost, Status
+from pipeline.rules import RULES
+from tests.pipeline.conftest import SHAPES, lay_pictures
 
-SHAPES = {"dataset": "shapes", "scenario": "4-1", "method": "dkd"}
 BASE = "base/shapes/overlap/4/s0"
 STEP = "increment/shapes/overlap/4+1/dkd-s0"
 
@@ -23,19 +23,36 @@ def made(workplace):
 
 def stand(workplace, place, **options):
     """State of a node, and why."""
-    status, folder = Status(workplace.plan, **options), workplace.folder(place)
-    return status.states[folder].name, status.reasons(folder)
+    [node] = [node for node in look(workplace.asked(**options))["nodes"] if node["folder"] == workplace.folder(place)]
+    return node["state"], node["reasons"]
+
+
+def look(plan):
+    """How the plan stands, as programs see it."""
+    return json.loads(json.dumps(status.look(plan)))
+
+
+def lines(plan):
+    return list(status.lines(plan, status.look(plan)))
+
+
+def made_next(plan):
+    """The rules of the nodes that the next run makes."""
+    return sorted(node["rule"] for node in look(plan)["nodes"] if node["state"] in status.TO_MAKE)
+
+
+def count(plan, state):
+    return [node["state"] for node in look(plan)["nodes"]].count(state)
 
 
 def test_what_is_there_is_present(made):
-    status = Status(made.plan)
-    assert status.count("present") == len(status.states) == 15 and not any(map(status.reasons, status.states))
-    assert list(status.lines())[-2:] == ["15 of 15 nodes present", "the next run makes nothing"]
+    assert [(node["state"], node["reasons"]) for node in look(made.plan)["nodes"]] == [("present", [])] * 15
+    assert lines(made.plan)[-2:] == ["15 of 15 nodes present", "the next run makes nothing"]
 
 
 def test_what_was_never_made_says_so(workplace):
     assert stand(workplace, BASE) == ("missing", ["never made, or removed"])
-    assert list(Status(workplace.plan).lines())[-1] == "what that costs is unknown: nothing like it was made here"
+    assert lines(workplace.plan)[-1] == "what that costs is unknown: nothing like it was made here"
 
 
 def test_a_changed_param_is_named_with_both_values(made):
@@ -71,51 +88,33 @@ def test_damage_and_what_may_follow_from_it_are_told(made):
     right = path.read_text()
     path.write_text(right.upper())
     assert stand(made, STEP) == ("present", [])
-    assert stand(made, STEP, verify=True) == ("damaged", ["damaged: step.json does not hold what was written"])
+    assert stand(made, STEP, verify=RULES) == ("damaged", ["damaged: step.json does not hold what was written"])
     result = "results/shapes/overlap/4+1/dkd-s0"
     line = f"open: its input {made.folder(STEP)} is made again; it is kept if that comes out the same"
-    assert stand(made, result, verify=True) == ("open", [line])
+    assert stand(made, result, verify=RULES) == ("open", [line])
     path.write_text(right[:-1])
-    status = Status(made.plan)
-    assert [node.folder for node in status.to_make] == [made.folder(STEP)]
-    lines = list(status.lines())
-    assert f"damaged  {made.folder(STEP)}" in lines and f"open     {made.folder(result)}" in lines
-    assert "the next run makes 1 node: 1 increment, and looks at 7 that depend on them" in lines
+    words = lines(made.plan)
+    assert f"damaged  {made.folder(STEP)}" in words and f"open     {made.folder(result)}" in words
+    assert "the next run makes 1 node: 1 increment, and looks at 7 that depend on them" in words
     assert path.read_text() == right[:-1], "status changes nothing"
-    content = status.content()
-    [found] = [node for node in content["nodes"] if node["folder"] == made.folder(result)]
-    assert found["state"] == "open" and found["reasons"] == [line]
-    assert content["present"] == 7 and content["to_make"] == 1
-
-
-def test_what_was_made_from_other_content_is_stale(made):
-    Path(made.folder(BASE)).rename("elsewhere")
-    made.write("base", "trained again")
-    made.make(made.folder(BASE))
-    reason = f"stale: its input {made.folder(BASE)} is not the one that it was made from"
-    assert stand(made, STEP) == ("stale", [reason])
-    assert len(Status(made.plan).to_make) == 5
+    assert look(made.plan)["present"] == 7 and look(made.plan)["to_make"] == 1
 
 
 def test_what_lies_in_the_archive_is_restored_and_costs_nothing(made):
     old = made.plan
     made.params(runs=[{**SHAPES, "seed": 1}])
     store.prune(made.plan)
-    status = Status(old)
-    assert status.count("present") == 4 and status.count("archived") == 11
-    lines = list(status.lines())
-    assert lines[-2:] == ["4 of 15 nodes present, 11 more in the archive", "the next run makes nothing"]
-    assert f"archived {old.of('base')[0].folder}" in lines
-    assert status.cost() == Cost(0, 0, 0)
-    content = status.content()
+    words, content = lines(old), look(old)
+    assert words[-2:] == ["4 of 15 nodes present, 11 more in the archive", "the next run makes nothing"]
+    assert f"archived {old.of('base')[0].folder}" in words
     assert (content["present"], content["archived"], content["to_make"]) == (4, 11, 0)
+    assert content["estimate"] == {"seconds": 0, "bytes": 0, "unknown": 0}
     assert not Path(old.of("base")[0].folder).exists(), "status changes nothing"
     # What was damaged there is no help.
     [kept] = store.ARCHIVE.glob(f"checkpoints/{BASE}-*")
     shutil.rmtree(kept)
     kept.mkdir()
-    status = Status(old)
-    assert [node.rule for node in status.to_make] == ["base"] and status.count("open") == 10
+    assert made_next(old) == ["base"] and count(old, "open") == 10
 
 
 def test_costs_are_those_of_like_nodes(made):
@@ -125,37 +124,22 @@ def test_costs_are_those_of_like_nodes(made):
         Path(folder, STAMP).write_text(json.dumps(record))
     size = sum(file["size"] for file in provenance.read(Path(made.folder(BASE)))["files"].values())
     made.params(runs=[{**SHAPES, "seed": [0, 1]}])
-    status = Status(made.plan)
-    rules = [node.rule for node in status.to_make]
-    assert sorted(rules) == ["base", *["evaluate"] * 3, *["increment"] * 2, "page", *["panels"] * 3, "summary"]
-    assert status.cost().seconds == 7 + 2 * 100 + 3 + 3 + 1 + 1 and status.cost().unknown == 0
-    assert status.cost().bytes > size
+    rules = ["base", *["evaluate"] * 3, *["increment"] * 2, "page", *["panels"] * 3, "summary"]
+    assert made_next(made.plan) == rules
+    cost = look(made.plan)["estimate"]
+    assert cost["seconds"] == 7 + 2 * 100 + 3 + 3 + 1 + 1 and cost["unknown"] == 0 and cost["bytes"] > size
     made.params(runs=[{**SHAPES, "setting": "disjoint"}])
-    assert "about 3 minutes and 37 seconds of work" in list(Status(made.plan).lines())[-1]
+    assert "about 3 minutes and 37 seconds of work" in lines(made.plan)[-1]
 
 
 def test_nodes_without_like_ones_have_no_estimate(made, tmp_path):
-    root = tmp_path / "own"
-    for part in ("images", "masks", "splits"):
-        (root / part).mkdir(parents=True)
-        (root / part / "a").write_text(part)
-    (root / "classes.txt").write_text("background\na\nb\nc\n")
+    root = lay_pictures(tmp_path / "own", "a", "b", "c")
     made.params(
         runs=[SHAPES, {"dataset": "own", "scenario": "2-1", "method": "dkd", "set": {"data": {"root": str(root)}}}]
     )
-    status = Status(made.plan)
-    assert status.cost().unknown == len(status.to_make) - 2
-    assert list(status.lines())[-1].endswith(f"unknown for {status.cost().unknown} nodes")
-
-
-def test_json_says_the_same(made):
-    made.params(runs=[SHAPES], evaluate={"crop": 11})
-    content = json.loads(json.dumps(Status(made.plan).content()))
-    assert content["present"] == 10 and content["to_make"] == 5 == len(Status(made.plan).to_make)
-    [node] = [node for node in content["nodes"] if node["folder"].startswith("results/shapes/overlap/4/s0")]
-    assert node["rule"] == "evaluate" and node["state"] == "missing"
-    assert "params changed: crop: 64 -> 11" in node["reasons"]
-    assert content["estimate"].keys() == {"seconds", "bytes", "unknown"}
+    unknown = look(made.plan)["estimate"]["unknown"]
+    assert unknown == len(made_next(made.plan)) - 2
+    assert lines(made.plan)[-1].endswith(f"unknown for {unknown} nodes")
 
 
 def test_the_command_says_by_its_exit_status_whether_there_is_damage(made):
@@ -172,6 +156,14 @@ def test_the_command_says_by_its_exit_status_whether_there_is_damage(made):
     Path(made.folder(BASE), "step.json").write_text("x" * Path(made.folder(BASE), "step.json").stat().st_size)
     assert ask()[0] == 0
     status, text, error = ask("--verify", "--json")
-    assert status == 1 and "tidy --verify" in error
-    states = [node["state"] for node in json.loads(text)["nodes"]]
-    assert states.count("damaged") == 1 and states.count("open") == 10
+    assert status == 1 and "`snakemake --config verify=1` makes it again" in error
+    content = json.loads(text)
+    states = [node["state"] for node in content["nodes"]]
+    assert states.count("damaged") == 1 == content["to_make"] and states.count("open") == 10
+    assert content["nodes"][0] == {
+        "folder": made.folder("made/shapes"),
+        "rule": "draw",
+        "state": "present",
+        "reasons": [],
+    }
+    assert content["estimate"].keys() == {"seconds", "bytes", "unknown"}

@@ -87,7 +87,9 @@ def test_results_that_were_pulled_alone_are_kept(finished, tmp_path):
 def test_snakemakes_own_report_is_one_file_that_needs_no_network(finished):
     finished.snakemake("--report", "report.html")
     text = (finished.path / "report.html").read_text()
-    assert all(f'"{category}"' in text for category in ("Tables", "Figures", "Sample predictions"))
+    assert all(
+        f'"{category}"' in text for category in ("tables of all runs", "page of all results", "sample predictions")
+    )
     assert "steps.csv" in text and "sheet.png" in text
     assert 'src="http' not in text and 'href="http' not in text
 

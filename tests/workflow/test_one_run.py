@@ -39,7 +39,7 @@ def test_nothing_else_touches_a_directory_where_a_run_is_at_work(finished):
     words = "is at work in this directory; try again when it has ended"
     with finished.start(*SNAKEMAKE, held=INCREMENT) as run:
         assert words in finished.snakemake("--config", "no_wait=1", expect=1)
-        for command in (["prune"], ["tidy"], ["gc", "--max-size", "0"], ["publish"], ["adopt"], ["redo", "base"]):
+        for command in (["prune"], ["gc", "--max-size", "0"], ["adopt"], ["redo", "base"]):
             [line] = finished.pipeline(*command, "--no-wait", expect=1).splitlines()
             assert line.startswith("dkd: another run, process ") and line.endswith(words)
         # Looking needs no lock.

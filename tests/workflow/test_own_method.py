@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -21,6 +22,8 @@ PARAMS = {
     "evaluate": {"crop": 32},
     "methods": {"logit-mse": {"mse": 0.5}, "dkd-m": {"memory": 5, "replay": "pseudo"}},
 }
+
+PATHS = {"PYTHONPATH": "src:."}
 
 
 def run(place, *arguments):
@@ -48,6 +51,9 @@ def test_one_file_is_a_method(tmp_path):
     text = (ROOT / "docs" / "how-to" / "add-a-method.md").read_text().split("```python\n")[1].split("```")[0]
     assert len(text.splitlines()) < 130
     method.write_text(text)
+    shutil.copy2(ROOT / "pyproject.toml", tmp_path)
+    linted = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-logo"], cwd=tmp_path, env=PATHS)
+    assert linted.returncode == 0, "the import order allows any further method"
     code, output = run(tmp_path)
     assert code == 0, output
     with (tmp_path / "metrics" / "differences.csv").open() as file:

@@ -1,7 +1,7 @@
 """Writes a folder data set from pictures and what is drawn on them. Knows nothing of any tool.
 
-Pictures are written upright and as JPEG or PNG, so that other programs see them as `dkd.data.reader` does. What needs no
-change is copied byte by byte. All is made beside `out` and renamed as the last act.
+Pictures are written upright and as JPEG or PNG, so that other programs see them as `dkd.data.reader` does. What needs
+no change is copied byte by byte. All is made beside `out` and renamed as the last act.
 """
 
 import os

@@ -24,7 +24,8 @@ SHARED = Path("/dev/shm")
 class ImageCache:
     """Images (H, W, 3) and masks (H, W), uint8, of `files`; the first that fit into `size` MB are cached.
 
-    `files`: image, mask, and how the mask stores labels. Raises InputError where the machine has less free shared memory than that takes.
+    `files`: image, mask, and how the mask stores labels. Raises InputError where the machine has less free
+    shared memory than that takes.
     """
 
     def __init__(self, files: Sequence[tuple[Path, Path, Encoding]], size: int):

@@ -40,6 +40,7 @@ LATE_EXIF = (b"eXIf", b"Raw profile type", b"com.adobe.xmp")
 """What a PNG file contains if it has an orientation, which may come after its pixels."""
 FAULTS = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error)
 """What Pillow raises for damaged files."""
+PIECE = 2**15
 _limit = threading.Lock()
 
 
@@ -175,11 +176,12 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _known(values: np.ndarray, known: frozenset[int]) -> bool:
-    """Whether all `values` are among `known`; fastest where these are 0, 1, ... and void."""
+    """Whether all `values` are among `known`."""
     top = len(known) - 2
     if VOID in known and top in known and max(known - {VOID}) == top:
-        # Void wraps around to 0.
-        return bool((values + np.uint8(1)).max(initial=0) <= top + 1)
+        # Of 0, 1, ..., top and void, the common case, void wraps around to 0. In pieces that stay in the cache.
+        flat = values.reshape(-1)
+        return all((flat[at : at + PIECE] + np.uint8(1)).max() <= top + 1 for at in range(0, len(flat), PIECE))
     table = np.zeros(256, dtype=bool)
     table[list(known)] = True
     return bool(table.take(values).all())
@@ -258,8 +260,8 @@ def _indices(mask: Image.Image, step: int, path: Path) -> np.ndarray:
             )
         return wide.astype(np.uint8)
     raise InputError(
-        f"{path}: mask is in colours (mode {mask.mode}), and none are listed; give each class its colour in classes.txt "
-        "(`name r g b` on each line), or export masks as an 8-bit palette or gray PNG"
+        f"{path}: mask is in colours (mode {mask.mode}), and none are listed; give each class its colour in "
+        "classes.txt (`name r g b` on each line), or export masks as an 8-bit palette or gray PNG"
     )
 
 

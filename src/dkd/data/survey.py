@@ -118,8 +118,8 @@ def _look(image: Path, mask: Path, encoding: Encoding, decode: bool) -> Seen:
     if unknown := [value for value in present if value not in encoding.values]:
         last = max(encoding.values - {VOID})
         raise InputError(
-            f"{mask}: label {unknown[0]} is outside the class list (0..{last}, {VOID} = void); if it stands for a class "
-            "or for void, data.labels or data.void can say so"
+            f"{mask}: label {unknown[0]} is outside the class list (0..{last}, {VOID} = void); if it stands for a "
+            "class or for void, data.labels or data.void can say so"
         )
     palette = b"" if encoding.colours else reader.palette(mask)
     colours = {value: palette[3 * value : 3 * value + 3] for value in present if palette}
@@ -161,8 +161,8 @@ def _survey(index: Index, seen: Sequence[Seen]) -> Survey:
 def _warnings(index: Index, seen: Sequence[Seen], values: np.ndarray, counts: Sequence[ClassCount]) -> Iterator[str]:
     if set(np.flatnonzero(values).tolist()) == {0, VOID} and not index.stored:
         yield (
-            "all masks hold 0 and 255 only, and 255 is void, so no class is labelled; if 255 stands for a class, name it "
-            "with data.labels: {NAME: 255}"
+            "all masks hold 0 and 255 only, and 255 is void, so no class is labelled; if 255 stands for a class, name "
+            "it with data.labels: {NAME: 255}"
         )
     elif missing := [each.name for each in counts if not each.train]:
         yield f"no training image shows {_listed(missing)}; leave these classes out of `order`, or label some images"

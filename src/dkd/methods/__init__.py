@@ -3,7 +3,10 @@
 The package itself knows how methods are named, and which of their options are not the loss's. It imports no method.
 """
 
+from types import ModuleType
 from typing import Any, NamedTuple
+
+from dkd.errors import InputError
 
 REPLAY = ("memory", "confidence", "replay")
 """Options of a method that replays images of earlier steps; a method has all of them or none."""
@@ -29,6 +32,13 @@ def sort_options(options: dict[str, Any]) -> Options:
     rest = dict(options)
     start, replay = rest.pop("start", "random"), [rest.pop(name, None) for name in REPLAY]
     return Options(start, *replay, rest)
+
+
+def check(method: ModuleType) -> None:
+    """Raise InputError where a method's module lacks what training needs."""
+    for name in ("TEACHER", "loss"):
+        if not hasattr(method, name):
+            raise InputError(f"{method.__name__}: {name} is missing; docs/how-to/add-a-method.md says how to write it")
 
 
 def module_name(method: str) -> str:

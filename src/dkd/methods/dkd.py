@@ -1,8 +1,7 @@
 """Decomposed knowledge distillation: mBCE + KD + DKD + AC (paper: the whole objective).
 
-Each logit of a previous class is split into what speaks for the class (z+) and what speaks against it (z-); both are
-held to the teacher's. The auxiliary classifier, which a new classifier starts from, goes on learning that nothing is
-its own.
+Each logit of a previous class is split into positive (z+) and negative evidence (z-), and both are distilled from the
+teacher. The auxiliary classifier, from which new classifiers are initialised, keeps learning the target 0 everywhere.
 """
 
 import torch
@@ -30,21 +29,21 @@ def loss(
     kd: float,
     dkd: float,
     ac: float,
-    decomposition: str = "weight",
-    resolution: str = "grid",
+    decomposition: str,
+    resolution: str,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Total and named terms, with what the soft ones are above their least value (`_kl`); kd, dkd, ac weigh.
+    """Total and named terms; `_kl`: the divergence of a distillation term. `kd`, `dkd` and `ac` are weights.
 
-    The sign that decomposes is that of the `weight` (released) or of the `product` (paper); DKD is on the feature
-    `grid` (released) or at `full` resolution (paper).
+    `decomposition`: by the sign of the `weight` (released) or of the `product` (paper). `resolution`: DKD on the
+    feature `grid` (released) or at `full` resolution (paper).
     """
-    scores, taught = student.scores, teacher.scores
-    previous = taught.shape[1]
+    scores, teacher_logits = student.scores, teacher.scores
+    previous = teacher_logits.shape[1]
     ours = losses.decompose(student.features, torch.cat(student.weights)[:previous], decomposition)
     theirs = losses.decompose(teacher.features, torch.cat(teacher.weights), decomposition)
     parts = student.size if resolution == "full" else student.features.shape[-2:]
     soft = {
-        "kd": (scores[:, :previous], taught, student.size),
+        "kd": (scores[:, :previous], teacher_logits, student.size),
         "dkd_pos": (ours[0], theirs[0], parts),
         "dkd_neg": (ours[1], theirs[1], parts),
     }

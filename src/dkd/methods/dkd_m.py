@@ -1,8 +1,8 @@
-"""DKD with replay (paper: DKD-M): the objective of `dkd`, with pictures of earlier steps among those of each later one.
+"""DKD with replay (paper: DKD-M): the objective of `dkd`, also on images of earlier steps.
 
-Which pictures are kept is the business of `dkd.training.exemplars`; what their labels speak of is the option `replay`:
-the classes of the `current` step (as released), those `stored` with the picture, that is of its own step, or these and
-the previous network's confident answers (`pseudo`).
+Which images are kept, see `dkd.training.exemplars`. The option `replay` says which of their classes are labelled: those
+of the `current` step (as released), those `stored` with the image (of its own step), or these completed by the previous
+network's confident predictions (`pseudo`).
 """
 
 from dkd.methods.dkd import TEACHER, loss

@@ -1,4 +1,4 @@
-"""Fine-tuning: the loss of the new classes and nothing else. The lower bound: what happens when nobody remembers."""
+"""Fine-tuning: mBCE on the new classes alone. The lower bound, without anything against forgetting."""
 
 from torch import Tensor
 

@@ -1,8 +1,8 @@
 """Training on all classes of a task with their labels: mBCE + AC (paper: the objective of the base step).
 
 Step 0 of every method is this on the base classes, so that all methods start from one network; the method `joint` is
-this on all classes at once, the upper bound. The auxiliary classifier learns on detached features: it changes nothing
-else here and is there for the steps that start from it.
+this on all classes at once, the upper bound. The auxiliary classifier sees detached features: it changes nothing else
+here, and later steps start from it.
 """
 
 from torch import Tensor

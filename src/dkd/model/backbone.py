@@ -1,4 +1,4 @@
-"""The feature extractor: any timm backbone by name, at the output stride asked for.
+"""The feature extractor: any timm backbone by name, at a given output stride.
 
 Knows nothing of segmentation.
 """
@@ -15,21 +15,20 @@ from torch import Tensor, nn
 from dkd.errors import InputError
 
 TRIED = (96, 256), (97, 127)
-"""Sides of the pictures that a new backbone is tried with: multiples of every stride, longer than most are made for;
-and such that halving is never even, whether it rounds up or down."""
+"""Image sizes that a new backbone is tried with: multiples of every stride, longer than most are made for; and sizes
+that are odd after every halving, whether it rounds up or down."""
 REFUSALS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What timm's families raise where they can't do as they are told."""
+"""Errors of timm's model families on arguments or images that they do not support."""
 OTHERS = "a ResNet or ConvNeXt gives 8, 16 or 32"
 
 
 def build(name: str, *, pretrained: bool | str, output_stride: int, norm_momentum: float) -> tuple[nn.Module, int, int]:
     """timm's `name` without classifier, in train mode; the channels of its last feature map (1/`output_stride` of the
-    input); and what both sides of its pictures have to be multiples of (1: they may be any).
+    input); and what both sides of its images have to be multiples of (1: any size).
 
-    `pretrained`: with timm's weights of that name, or with those in a file (its path).
-
-    Its batch norms get momentum `norm_momentum` (released code: 0.01). Raises InputError where the name is unknown, the
-    backbone can't give that stride or has no grid of features for pictures of any size, or its weights can't be had.
+    `pretrained`: with timm's weights of that name, or with those in a file (its path). Batch norms get the momentum
+    `norm_momentum` (released code: 0.01). Raises InputError if the name is unknown, the backbone does not support that
+    stride or images of any size, or its weights can't be loaded.
     """
     if not timm.is_model(name.split(".")[0]):
         near = timm.list_models(f"*{name.split('.')[0]}*")[:3]
@@ -69,7 +68,7 @@ def features(backbone: nn.Module, images: Tensor) -> Tensor:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error in brackets; nothing where it has no words."""
+    """The first line of an error's message in brackets, if it has one."""
     words = str(error).strip().splitlines()
     return f" ({words[0]})" if words else ""
 
@@ -79,7 +78,7 @@ def _stride_refused(name: str, output_stride: int, error: Exception) -> str:
 
 
 def _created(name: str, output_stride: int, **options) -> nn.Module:
-    """What families of backbones want to hear: convolutions their stride, transformers that pictures have any size."""
+    """Create it with the argument that its family knows: convolutions the stride, transformers that sizes vary."""
     words = {"output_stride": output_stride}, {"dynamic_img_size": True}, {"strict_img_size": False}
     for word in words:
         try:
@@ -91,17 +90,17 @@ def _created(name: str, output_stride: int, **options) -> nn.Module:
 
 
 def _tried(name: str, backbone: nn.Module, channels: int, stride: int) -> int:
-    """What sides have to be multiples of, found by trying; InputError where there is no grid of that stride."""
+    """What sides have to be multiples of, found by trying; InputError if there is no feature grid of that stride."""
     advice = "take a ResNet, ConvNeXt, Swin or ViT"
     backbone.eval()
     try:
         found = _shape(backbone, TRIED[0])
     except REFUSALS as error:
-        words = f"does not take pictures of any size{_reason(error)}"
+        words = f"does not support images of any size{_reason(error)}"
         raise InputError(f"model.backbone: {name!r} {words}; {advice}") from None
     wanted = (channels, *(side // stride for side in TRIED[0]))
     if found != wanted:
-        words = f"gives features of {found} for a picture of {TRIED[0]}, not {wanted}"
+        words = f"gives features of {found} for an image of {TRIED[0]}, not {wanted}"
         raise InputError(f"model.backbone: {name!r} {words}; {advice}")
     try:
         _shape(backbone, TRIED[1])
@@ -114,15 +113,15 @@ def _tried(name: str, backbone: nn.Module, channels: int, stride: int) -> int:
 
 @torch.no_grad()
 def _shape(backbone: nn.Module, sides: tuple[int, int]) -> tuple[int, ...]:
-    """(C, h, w) of the features of a picture; leaves no trace in the generator."""
+    """(C, h, w) of an image's features; leaves torch's random state as it was."""
     with torch.random.fork_rng(devices=[]):
         return tuple(features(backbone, torch.zeros(1, 3, *sides)).shape[1:])
 
 
 def _from_file(name: str, output_stride: int, file: str, options: dict) -> nn.Module:
-    """With the weights in `file`; InputError where it can't be read, does not fit or leaves any out.
+    """With the weights in `file`; InputError if it can't be read, does not fit or lacks weights.
 
-    timm takes a file that leaves weights out without a word.
+    timm itself accepts a file that lacks weights silently.
     """
     _check(file)
     advice = f"name a file of timm's weights for {name!r}"
@@ -147,7 +146,7 @@ def _from_file(name: str, output_stride: int, file: str, options: dict) -> nn.Mo
 
 
 def _check(file: str) -> None:
-    """InputError where `file` can't be read as weights; before timm reads it, as some versions run what is in it."""
+    """InputError if `file` can't be read as weights; checked before timm reads it, as some versions execute pickles."""
     if not Path(file).is_file():
         raise InputError(f"model.pretrained: {file}: no such file; name a file of weights, or set it to true or false")
     advice = "name a file that safetensors (.safetensors) or torch has saved"
@@ -157,7 +156,7 @@ def _check(file: str) -> None:
         tensors = any(isinstance(value, Tensor) for value in state.values())
     except OSError as error:
         raise InputError(f"model.pretrained: {file}: {error.strerror or error}; {advice}") from None
-    except Exception:  # What damage does to a reader knows no bounds.
+    except Exception:  # A damaged file can make a reader raise anything.
         tensors = False
     if not tensors:
         words = "is damaged, or holds more or other things than tensors by name"

@@ -1,6 +1,6 @@
 """The network: backbone, ASPP decoder, one 1x1 classifier per step and the auxiliary classifier.
 
-Knows nothing of losses, labels or methods. There is no background channel: background is where no class speaks up.
+Knows nothing of losses, labels or methods. There is no background channel: background is where no class exceeds 0.5.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from dkd.model import backbone
 
 
 class Output(NamedTuple):
-    """What the network says of a batch of N images of H x W pixels, on a grid of h x w cells."""
+    """The network's output for a batch of N images of H x W pixels, on a grid of h x w cells."""
 
     features: Tensor
-    """(N, D, h, w), not negative: what the classifiers see."""
+    """(N, D, h, w), not negative: input of the classifiers."""
     logits: tuple[Tensor, ...]
     """One (N, c_t, h, w) per step t."""
     auxiliary: Tensor
@@ -36,10 +36,10 @@ class Output(NamedTuple):
 
 
 class Segmenter(nn.Module):
-    """Backbone, ASPP and classifiers; `spec` is what `model:` of params.yaml holds, `sizes` the classes per step.
+    """Backbone, ASPP and classifiers; `spec`: the values of `model:` in params.yaml, `sizes`: classes per step.
 
-    Pretrained weights that want another mean and deviation of their pictures than ImageNet's get them; the attribute
-    `spec` then has them as `mean` and `std`, so that whoever builds the network from it knows.
+    If pretrained weights were made with another mean and standard deviation than ImageNet's, images are converted, and
+    the attribute `spec` holds them as `mean` and `std`, so that a network built from it converts them as well.
     """
 
     def __init__(self, spec: dict, sizes: Sequence[int]):
@@ -73,17 +73,17 @@ class Segmenter(nn.Module):
         return tuple(head.out_channels for head in self.heads)
 
     def train(self, mode: bool = True) -> "Segmenter":
-        """Training mode, but for a backbone that is frozen."""
+        """Training mode, except for a frozen backbone."""
         super().train(mode)
         if self.spec.get("frozen"):
             self.backbone.eval()
         return self
 
     def add_head(self, classes: int, *, from_auxiliary: bool) -> None:
-        """A classifier for `classes` new classes.
+        """Add a classifier for `classes` new classes.
 
-        `from_auxiliary`: each of them starts as a copy of the auxiliary classifier (paper: initialisation); otherwise
-        at random as torch does it.
+        `from_auxiliary`: each starts as a copy of the auxiliary classifier (paper: initialisation), else at random by
+        torch's default.
         """
         old = self.auxiliary
         head = nn.Conv2d(old.in_channels, classes, 1).to(old.weight)
@@ -109,17 +109,16 @@ class Segmenter(nn.Module):
         )
 
     def _fitted(self, images: Tensor) -> Tensor:
-        """Images with sides that the backbone takes: (N, 3, H, W) -> (N, 3, H', W'), the next multiples."""
+        """Images with sides that the backbone accepts: (N, 3, H, W) -> (N, 3, H', W'), the next multiples."""
         sides = tuple(-(-side // self.multiple) * self.multiple for side in images.shape[-2:])
         if sides == tuple(images.shape[-2:]):
             return images
-        # Stretched by a few pixels, the grid still covers the picture and nothing else, which is what all who upsample
-        # its answer to `size` take for granted; padded, its last cells would lie beyond the picture.
+        # Stretched, not padded: the output is upsampled to `size`, so the grid has to cover the image and nothing else.
         return F.interpolate(images, size=sides, mode="bilinear", align_corners=False)
 
 
 def _between(mean: Sequence[float] | None, std: Sequence[float] | None) -> tuple[Tensor | None, Tensor | None]:
-    """Factor and shift, (3, 1, 1) each, from ImageNet's mean and deviation to these; None where none are asked for."""
+    """Factor and shift, (3, 1, 1) each, from ImageNet's mean and deviation to these; None if these are None."""
     if mean is None or std is None:
         return None, None
     pairs = [

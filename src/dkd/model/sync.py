@@ -1,6 +1,6 @@
-"""Batch norms whose statistics are those of all processes together; knows nothing of what they are part of.
+"""Batch norms with statistics over all processes; knows nothing of the network around them.
 
-On a GPU that is torch's own, which is for GPUs only; elsewhere the same arithmetic on any backend.
+On GPUs these are torch's, which are for GPUs only; elsewhere the same arithmetic on any backend.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def synchronise(module: nn.Module, device: torch.device) -> None:
-    """Replace every batch norm in `module` by one over all processes; names and parameters stay what they are."""
+    """Replace every batch norm in `module` by one over all processes, in place; names and parameters stay the same."""
     if device.type == "cuda":
         for name, child in module.named_children():
             setattr(module, name, convert_sync_batchnorm(child))
@@ -23,7 +23,7 @@ def synchronise(module: nn.Module, device: torch.device) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over processes; of what each makes of it, the gradient is the sum over processes as well."""
+    """Sum over processes; its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncedNorm(nn.Module):
-    """A batch norm (of timm's, with what follows in it) in train mode; every process holds as many pictures."""
+    """A batch norm (for timm's also its activation) over all processes, which hold equally many images each."""
 
     def __init__(self, norm: nn.BatchNorm2d):
         super().__init__()

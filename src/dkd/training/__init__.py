@@ -1,1 +1,1 @@
-"""Training of one step."""
+"""Training of one step: `loop.train`."""

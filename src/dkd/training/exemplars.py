@@ -1,8 +1,8 @@
-"""Memory for replay: which pictures of earlier steps are kept, balanced over the classes learned so far.
+"""Memory for replay: which images of earlier steps are kept, balanced over the classes learned so far.
 
-Candidates are the exemplars kept before and the training pictures of the step just learned, as whole pictures, never
-others. A candidate shows the classes that its own labels say and those of other steps that the network just trained
-answers with confidence. Knows nothing of losses or of how exemplars are trained on.
+Candidates are the exemplars kept before and the training images of the step just learned, no others. A candidate shows
+the classes of its own labels, and those of other steps that the network just trained predicts with confidence. Knows
+nothing of losses or of how exemplars are trained on.
 """
 
 import json
@@ -28,7 +28,7 @@ FILE, MASKS = "memory.json", "masks"
 
 
 class Exemplar(NamedTuple):
-    """A picture that is kept: `step` is the one whose task it comes from, `classes` the labels that it shows."""
+    """An image that is kept: `step` is that of the task it comes from, `classes` the labels that it shows."""
 
     id: str
     step: int
@@ -46,9 +46,9 @@ class Selection(NamedTuple):
 
 
 def choose(candidates: Iterable[Exemplar], classes: Sequence[int], size: int, seed: int) -> list[Exemplar]:
-    """At most `size` of `candidates`, by id; fewer where no candidate is left that shows one of `classes`.
+    """At most `size` of `candidates`, sorted by id; fewer if no candidate is left that shows one of `classes`.
 
-    Again and again the class with the fewest exemplars so far (the first of several) gets one more, drawn from the
+    Greedy: the class with the fewest exemplars so far (the first of several) gets one more, drawn at random from the
     candidates that show it.
     """
     candidates = list(candidates)
@@ -88,7 +88,7 @@ def build(
     """Choose the exemplars that step `step` replays; write memory.json and their completed masks into `out`.
 
     `folder`: checkpoint of step `step` - 1. `before`: the memory of that step, None for the first. A completed mask
-    holds the image's own labels and, where they say nothing, the network's confident predictions. Returns the cost.
+    holds the image's own labels and, where these are 0, the network's confident predictions. Returns the cost.
     Raises InputError where these do not belong together, or there is nothing to keep.
     """
     data, index, tasks = inputs
@@ -100,12 +100,12 @@ def build(
     if len(learned.sizes) != step:
         raise InputError(f"{folder}: has learned {len(learned.sizes)} steps; the memory of step {step} needs {step}")
     if before and step == 1:
-        raise InputError(f"{before}: step 1 is the first that replays; there is no memory before its own, leave it out")
+        raise InputError(f"{before}: step 1 is the first that replays; there is no earlier memory, leave it out")
     rows = {row.id: row for row in table.of("train")}
     origin = dict.fromkeys(content["steps"][step - 1]["train"], step - 1)
     origin |= {exemplar.id: exemplar.step for exemplar in (read(before, content, step - 1) if before else [])}
     if foreign := sorted(origin.keys() - rows.keys()):
-        raise InputError(f"{tasks}: picture {foreign[0]!r} is not in the train split of {index}")
+        raise InputError(f"{tasks}: image {foreign[0]!r} is not in the train split of {index}")
     known = classes.id_to_label(learned.order)
 
     def completed(id: str) -> np.ndarray:
@@ -116,9 +116,9 @@ def build(
         mask = classes.value_to_visible_label(table.stored, visible)[values]
         size = f"{image.shape[1]} x {image.shape[0]}"
         with devices.explained(f"{data / rows[id].image} at once, {size}; choose on a CPU, or make it smaller"):
-            answer = known[_confident(model, image, selection.confidence, accelerator.device)]
-        # Of the classes that its labels speak of, they know better.
-        return np.where((mask == 0) & ~np.isin(answer, visible), answer, mask)
+            predicted = known[_confident(model, image, selection.confidence, accelerator.device)]
+        # Of labelled classes, labels are right and predictions are not needed.
+        return np.where((mask == 0) & ~np.isin(predicted, visible), predicted, mask)
 
     candidates = []
     for id in tqdm(sorted(origin), desc="memory", disable=None, leave=False):
@@ -138,10 +138,10 @@ def build(
 
 
 def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
-    """The exemplars for step `step`, in a folder that `build` wrote; `tasks` is the content of the tasks file.
+    """The exemplars for step `step` from a folder written by `build`; `tasks`: content of the tasks file.
 
-    Raises InputError where they are those of another step, there are none, or one is anything but a training picture
-    of an earlier step.
+    Raises InputError if they are those of another step, there are none, or one is not a training image of an earlier
+    step.
     """
     file = folder / FILE
     try:
@@ -165,7 +165,7 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
             )
         if not 0 <= origin < step or id not in tasks["steps"][origin]["train"]:
             raise InputError(
-                f"{file}: exemplar {id!r} is no training picture of a step before {step} (it names step {origin}); "
+                f"{file}: exemplar {id!r} is no training image of a step before {step} (it names step {origin}); "
                 "make it with `dkd memory` from these tasks"
             )
     return exemplars
@@ -173,7 +173,7 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
 
 @torch.no_grad()
 def _confident(model: Segmenter, image: np.ndarray, confidence: float, device: torch.device) -> np.ndarray:
-    """Ids (H, W) of one picture: the class of the highest score where that exceeds `confidence`, else 0."""
-    answer = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
-    best, winner = upsample(answer.scores, answer.size)[0].sigmoid_().max(dim=0)
+    """Ids (H, W) of one image: the class of the highest sigmoid where that exceeds `confidence`, else 0."""
+    output = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
+    best, winner = upsample(output.scores, output.size)[0].sigmoid_().max(dim=0)
     return torch.where(best > confidence, classes.channel_to_id(winner), 0).cpu().numpy()

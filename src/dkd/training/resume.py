@@ -1,15 +1,14 @@
-"""The state of an unfinished training: a file from which a killed training goes on.
+"""The state of an unfinished training: what it consists of, and the file from which a killed training is resumed.
 
-Knows what of a training changes from one iteration to the next, and how that is written, checked and read; nothing of
-what is learned, nor when a state is asked for.
+Knows nothing of losses or data, nor when a state is saved.
 """
 
 import hashlib
 import io
 import json
 import logging
-import os
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,33 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from dkd.files import flush, replacing
+
 log = logging.getLogger("dkd")
 FILE = "state.pt"
 MAGIC = b"dkd training state 1 "
 
 
-class Keeper:
-    """Keeps the last good state of one training in `folder`; a new one is due every so many `minutes`.
+@dataclass
+class State:
+    """What changes from one iteration of a training to the next, besides random states."""
 
-    `identity` (JSON) is all that the result follows from: a state that has another one is foreign. `found` is the state
-    to go on from; None where there is none, or none that can be used, which a line then says.
+    student: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    done: int = 0
+    """Iterations so far."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """The records of finished epochs."""
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sums of the losses over the iterations of the current epoch, by name."""
+
+
+class CheckpointKeeper:
+    """Keeps the last good state of one training in `folder`; a new one is due every `minutes`.
+
+    `identity` (JSON) is all that determines the result: a state with another one belongs to another training. `found`
+    is the content to resume from; None where there is none, or none that can be used (then with a warning).
     """
 
     def __init__(self, folder: Path, minutes: float, identity: list):
@@ -40,29 +56,25 @@ class Keeper:
         self.found = self._load()
 
     def due(self) -> bool:
-        """Whether the last state, or the start, is long enough ago."""
+        """Whether the last save, or the start, is long enough ago."""
         return time.monotonic() >= self._next
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Put a state in the place of the last one, or say why not; either is whole on disk at any moment."""
+    def save(self, content: dict[str, Any]) -> None:
+        """Replace the last state, or warn why not; a complete state is on disk at any moment."""
         buffer = io.BytesIO()
-        torch.save({**state, "identity": self._identity}, buffer)
-        content = buffer.getbuffer()
-        scratch = self.file.with_name(f".{self.file.name}")
+        torch.save({**content, "identity": self._identity}, buffer)
+        data = buffer.getbuffer()
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
-                file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(self.file)
-            _flush(self.file.parent)
-            self.kept = state["done"]
+            with replacing(self.file) as scratch:
+                with scratch.open("wb") as file:
+                    file.write(MAGIC + hashlib.sha256(data).hexdigest().encode() + b"\n")
+                    file.write(data)
+                flush(scratch)
+            flush(self.file.parent)
+            self.kept = content["done"]
         except OSError as error:
             last = "there is none yet" if self.kept is None else f"that of iteration {self.kept} stays"
-            log.warning("%s: state not saved (%s); %s; training goes on", self.file, error.strerror, last)
-            scratch.unlink(missing_ok=True)
+            log.warning("%s: state not saved (%s); %s; training continues", self.file, error.strerror, last)
         self._next = time.monotonic() + self._period
 
     def _load(self) -> dict[str, Any] | None:
@@ -76,67 +88,46 @@ class Keeper:
         if head != MAGIC + hashlib.sha256(content).hexdigest().encode():
             log.warning("%s is damaged; the step starts again", self.file)
             return None
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if state["identity"] != self._identity:
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if found["identity"] != self._identity:
             log.warning("%s belongs to another training; the step starts again", self.file)
             return None
-        self.kept = state["done"]
-        return state
+        self.kept = found["done"]
+        return found
 
 
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def collect(
-    accelerator: Accelerator,
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    sums: dict[str, Tensor],
-    **rest: Any,
-) -> dict[str, Any]:
-    """The state after a whole iteration; all processes call this. `rest` is kept as it is and has to hold `done`."""
+def collect(accelerator: Accelerator, state: State) -> dict[str, Any]:
+    """The content of a state file after a whole iteration; all processes call this."""
     cuda = accelerator.device.type == "cuda"
     own = {
         "random": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(accelerator.device) if cuda else None,
-        "sums": {name: value.cpu() for name, value in sums.items()},
+        "sums": {name: value.cpu() for name, value in state.sums.items()},
     }
     return {
-        **rest,
+        "done": state.done,
+        "history": state.history,
         "place": _place(accelerator),
-        "model": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
+        "model": state.student.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "schedule": state.schedule.state_dict(),
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
         "ranks": gather_object([own]) if accelerator.num_processes > 1 else [own],
     }
 
 
-def restore(
-    state: dict[str, Any],
-    accelerator: Accelerator,
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> dict[str, Tensor]:
-    """Put a collected state back, in place; returns the sums.
+def restore(content: dict[str, Any], accelerator: Accelerator, state: State) -> None:
+    """Put collected content back into `state`, in place.
 
-    On another kind of device or number of processes the random states do not fit and stay as they are, which a line
-    says.
+    On another kind of device or number of processes the random states do not fit and stay as they are, with a warning.
     """
-    student.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    if accelerator.scaler is not None and state["scaler"] is not None:
-        accelerator.scaler.load_state_dict(state["scaler"])
-    ranks = state["ranks"]
-    if state["place"] == _place(accelerator):
+    state.student.load_state_dict(content["model"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.schedule.load_state_dict(content["schedule"])
+    if accelerator.scaler is not None and content["scaler"] is not None:
+        accelerator.scaler.load_state_dict(content["scaler"])
+    ranks = content["ranks"]
+    if content["place"] == _place(accelerator):
         own = ranks[accelerator.process_index]
         torch.set_rng_state(own["random"])
         if own["cuda"] is not None:
@@ -144,12 +135,13 @@ def restore(
         sums = own["sums"]
     else:
         log.warning(
-            "the state was saved by %s, this is %s: goes on with other random numbers, so not bit for bit the same",
-            state["place"],
+            "the state was saved by %s, this is %s: continues with other random numbers, so not bit for bit the same",
+            content["place"],
             _place(accelerator),
         )
         sums = {name: sum(rank["sums"][name] for rank in ranks) / len(ranks) for name in ranks[0]["sums"]}
-    return {name: value.to(accelerator.device) for name, value in sums.items()}
+    state.done, state.history = content["done"], content["history"]
+    state.sums = {name: value.to(accelerator.device) for name, value in sums.items()}
 
 
 def _place(accelerator: Accelerator) -> str:

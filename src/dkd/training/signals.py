@@ -1,22 +1,17 @@
-"""Signals that ask to stop, SIGINT and SIGTERM, put off to a moment that the work chooses.
-
-Knows nothing of the work.
-"""
+"""SIGINT and SIGTERM, deferred to a moment that suits the work. Knows nothing of the work."""
 
 import os
 import signal
 import threading
 from types import TracebackType
 
-ASKING = (signal.SIGINT, signal.SIGTERM)
-AFTER = 20
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+GRACE = 20
+"""Seconds that a loader process outlives SIGTERM."""
 
 
 class Deferred:
-    """While entered, a signal is noted in `number` (0: none) and nothing else happens.
-
-    The block is to be left soon after; then the signal does what it would have done without this.
-    """
+    """Inside the block a signal is only noted in `number` (0: none); at its end the signal is handled as usual."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -25,7 +20,7 @@ class Deferred:
 
     def __enter__(self) -> "Deferred":
         if threading.current_thread() is threading.main_thread():
-            for number in ASKING:
+            for number in STOPPING:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._note)
         return self
@@ -38,15 +33,15 @@ class Deferred:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: object) -> None:
-        # A forked process inherits this; what it is to do is its parent's affair.
+        # A forked process inherits this handler; its parent will end it.
         if os.getpid() == self._process:
             self.number = self.number or number
 
 
 def outlive(*_: object) -> None:
-    """Let this process live on for a while when it and its parent are asked to stop: the parent may need it till then.
+    """Keep a loader process alive for its parent, which finishes its iteration after a signal.
 
-    SIGINT does nothing here, SIGTERM ends the process `AFTER` seconds later.
+    SIGINT is ignored, SIGTERM ends the process `GRACE` seconds later.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(AFTER))
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))

@@ -19,7 +19,7 @@ from dkd import checkpoint, devices, losses
 from dkd.checkpoint import Step
 from dkd.data import classes, transforms
 from dkd.errors import InputError
-from dkd.evaluate import decide
+from dkd.evaluate import predict_labels
 from dkd.model.segmenter import Output, Segmenter, upsample
 from dkd.use import figure, images
 
@@ -45,7 +45,7 @@ def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """Terms of the class in `channel` (0..K-1) for RGB pixels (H, W, 3) uint8."""
     [output] = _outputs(image, model)
     terms = torch.stack(_terms(output))[:, 0, channel]
-    decision = decide(output.scores, output.size)[0] == classes.channel_to_id(channel)
+    decision = predict_labels(output.scores, output.size)[0] == classes.channel_to_id(channel)
     return Maps(upsample(terms[None], output.size)[0].cpu().numpy(), decision.cpu().numpy())
 
 
@@ -58,7 +58,7 @@ def _outputs(image: np.ndarray, *models: Segmenter) -> list[Output]:
 
 
 def _terms(output: Output) -> tuple[Tensor, Tensor, Tensor]:
-    return *losses.decompose(output.features, torch.cat(output.weights)), output.scores.float()
+    return *losses.decompose(output.features, torch.cat(output.weights), "weight"), output.scores.float()
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from dkd import checkpoint, devices, evaluate
 from dkd.data import classes, reader, transforms
 from dkd.errors import InputError
+from dkd.files import replacing
 from dkd.use import images, overlay, palette
 from dkd.use.images import ImageFile
 
@@ -145,9 +146,8 @@ def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: 
             rows += _areas(file.path, labels, predictor.names)
             pixels += labels.size
     finally:
-        with (out / ".areas.csv").open("w", newline="", encoding="utf-8") as table:
+        with replacing(out / "areas.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as table:
             csv.writer(table, lineterminator="\n").writerows([HEADER, *rows])
-        (out / ".areas.csv").replace(out / "areas.csv")
     return Outcome(len(files) - len(broken), broken, time.perf_counter() - started, pixels)
 
 
@@ -160,7 +160,5 @@ def _areas(path: Path, labels: np.ndarray, names: Sequence[str]) -> list[tuple]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}")
-    image.save(scratch, quality=90)
-    scratch.replace(path)
+    with replacing(path) as scratch:
+        image.save(scratch, quality=90)

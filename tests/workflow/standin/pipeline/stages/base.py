@@ -1,6 +1,6 @@
 from dkd.methods import joint
-from dkd.training import loop as train
+from dkd.training.loop import train
 
 
 def run(params, runtime, inputs, out):
-    return train.fit(joint, params, inputs["tasks"], None, out)
+    return train(joint, params, inputs["tasks"], None, out)

@@ -6,7 +6,7 @@ from dkd.trace import alone, number, trace
 log = logging.getLogger("dkd")
 
 
-def fit(method, params, tasks, previous, out):
+def train(method, params, tasks, previous, out):
     trace(out)
     with alone():
         log.info("epoch 1 of 1")

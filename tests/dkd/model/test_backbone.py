@@ -1,4 +1,4 @@
-"""Backbones on one footing: any size of picture, weights by name or from a file, one line where one can't serve."""
+"""Backbones: images of any size, weights by name or from a file, one line where one cannot be used."""
 
 import json
 import re
@@ -17,10 +17,10 @@ from dkd.data import transforms
 from dkd.errors import InputError
 from dkd.model import backbone
 from dkd.model.segmenter import Segmenter
-from tests.dkd.conftest import RECIPE, RUNTIME, SPEC, train_base
+from tests.dkd.conftest import RECIPE, RUNTIME, SCORING, SPEC, train_base
 
 TRANSFORMERS = [("test_vit", 16), ("swin_tiny_patch4_window7_224", 32)]
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "backbones.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "backbones.md"
 
 
 def network(name, stride=16, **changes):
@@ -45,47 +45,46 @@ def weights(tmp_path):
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "test_convnext"])
 def test_output_stride_is_what_it_says(name, stride):
     model = Segmenter({**SPEC, "backbone": name, "output_stride": stride}, [2, 1]).eval()
-    answer = model(torch.randn(1, 3, 64, 96))
-    assert answer.features.shape == (1, 8, 64 // stride, 96 // stride) and (answer.features >= 0).all()
-    assert [logits.shape[1] for logits in answer.logits] == [2, 1] and answer.size == (64, 96)
+    output = model(torch.randn(1, 3, 64, 96))
+    assert output.features.shape == (1, 8, 64 // stride, 96 // stride) and (output.features >= 0).all()
+    assert [logits.shape[1] for logits in output.logits] == [2, 1] and output.size == (64, 96)
 
 
 @pytest.mark.parametrize(("name", "stride"), TRANSFORMERS)
 @torch.no_grad()
-def test_transformers_take_pictures_of_any_size(name, stride, monkeypatch):
+def test_transformers_take_images_of_any_size(name, stride, monkeypatch):
     if name.startswith("swin"):
         small = {"embed_dim": 8, "depths": (1, 2, 1, 1), "num_heads": (1, 1, 2, 2)}
         monkeypatch.setattr(timm, "create_model", partial(timm.create_model, **small))
     model = network(name, stride)
     for size in ((375, 500), (31, 30), (40, 40), (96, 160)):
         images = torch.randn(1, 3, *size)
-        answer, whole = model(images), [-(-side // stride) * stride for side in size]
-        assert answer.size == size and evaluate.decide(answer.scores, answer.size).shape == (1, *size)
-        assert answer.features.shape == (1, 8, *(side // stride for side in whole))
-        # The grid covers the picture, no more: it is what it is for the picture in sides that the backbone takes.
+        output, whole = model(images), [-(-side // stride) * stride for side in size]
+        assert output.size == size and evaluate.predict_labels(output.scores, output.size).shape == (1, *size)
+        assert output.features.shape == (1, 8, *(side // stride for side in whole))
+        # The grid covers the image and nothing else: it is that of the image resized to sides that the backbone takes.
         stretched = F.interpolate(images, whole, mode="bilinear")
         (maps,) = model.backbone(images if list(size) == whole else stretched)
         maps = maps.permute(0, 3, 1, 2) if stride == 32 else maps
-        assert torch.equal(answer.features, model.last_conv(model.aspp(maps)))
+        assert torch.equal(output.features, model.last_conv(model.aspp(maps)))
 
 
 @torch.no_grad()
-def test_convolutions_see_pictures_as_they_are():
+def test_convolutions_see_images_as_they_are():
     for name in ("test_resnet", "test_convnext"):
         model, images = network(name), torch.randn(1, 3, 37, 51)
         (maps,) = model.backbone(images)
         assert torch.equal(model(images).features, model.last_conv(model.aspp(maps)))
 
 
-def test_a_transformer_is_trained_and_judged_at_sizes_that_are_no_multiples(prepared, tmp_path):
+def test_a_transformer_is_trained_and_evaluated_at_sizes_that_are_no_multiples(prepared, tmp_path):
     fit_base(prepared, tmp_path / "base", {**SPEC, "backbone": "test_vit"}, RECIPE._replace(crop=40, epochs=1))
-    scoring = evaluate.Scoring(base=4, crop=24, unseen="background", count_background=True, absent="leave_out")
-    evaluate.evaluate(tmp_path / "base", 0, scoring, prepared, RUNTIME, tmp_path)
+    evaluate.evaluate(tmp_path / "base", 0, SCORING._replace(crop=24), prepared, RUNTIME, tmp_path)
     assert set(json.loads((tmp_path / "metrics.json").read_text())["protocols"]) == {"paper", "full_image"}
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_trying_a_backbone_leaves_no_trace(name):
+def test_trying_a_backbone_leaves_random_states_alone(name):
     torch.manual_seed(3)
     built, _, _ = backbone.build(name, pretrained=False, output_stride=16, norm_momentum=0.1)
     after = torch.rand(4)
@@ -106,18 +105,18 @@ def test_trying_a_backbone_leaves_no_trace(name):
         ("vit_tiny_patch14_dinov2", 16, "knows no backbone"),
         ("hrnet_w18_small", 16, "'hrnet_w18_small' can't give output stride 16; a ResNet or ConvNeXt"),
         ("ghostnet_050", 16, r"can't give output stride 16 \(only output_stride==32 is valid"),
-        ("cait_xxs24_224", 16, "'cait_xxs24_224' does not take pictures of any size"),
-        ("resmlp_12_224", 16, "does not take pictures of any size"),
-        ("nest_tiny", 16, "does not take pictures of any size"),
-        ("coat_tiny", 32, "does not take pictures of any size"),
-        ("visformer_tiny", 32, "does not take pictures of any size"),
-        ("efficientformer_l1", 32, "does not take pictures of any size"),
-        ("mvitv2_tiny", 32, "does not take pictures of any size"),
-        ("botnet26t_256", 16, "does not take pictures of any size; take a ResNet"),
-        ("inception_v3", 32, r"features of \(2048, 1, 6\) for a picture of \(96, 256\), not \(2048, 3, 8\)"),
+        ("cait_xxs24_224", 16, "'cait_xxs24_224' does not support images of any size"),
+        ("resmlp_12_224", 16, "does not support images of any size"),
+        ("nest_tiny", 16, "does not support images of any size"),
+        ("coat_tiny", 32, "does not support images of any size"),
+        ("visformer_tiny", 32, "does not support images of any size"),
+        ("efficientformer_l1", 32, "does not support images of any size"),
+        ("mvitv2_tiny", 32, "does not support images of any size"),
+        ("botnet26t_256", 16, "does not support images of any size; take a ResNet"),
+        ("inception_v3", 32, r"features of \(2048, 1, 6\) for an image of \(96, 256\), not \(2048, 3, 8\)"),
     ],
 )
-def test_backbones_that_cannot_serve(name, stride, words):
+def test_backbones_that_cannot_be_used(name, stride, words):
     with pytest.raises(InputError, match=words) as caught:
         network(name, stride)
     assert str(caught.value).startswith("model.backbone: ")
@@ -181,12 +180,12 @@ def test_pretrained_weights_see_the_mean_and_deviation_they_were_made_with(prepa
     spec = {**SPEC, "pretrained": str(file)}
     model = network("test_resnet", pretrained=str(file))
     assert timm.create_model("test_resnet").pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
-    picture = torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8)
+    image = torch.randint(0, 256, (3, 40, 56), dtype=torch.uint8)
     with torch.no_grad():
-        (maps,) = model.backbone((picture[None] / 255 - 0.5) / 0.5)
-        features, expected = model(transforms.normalise(picture)[None]).features, model.last_conv(model.aspp(maps))
+        (maps,) = model.backbone((image[None] / 255 - 0.5) / 0.5)
+        features, expected = model(transforms.normalise(image)[None]).features, model.last_conv(model.aspp(maps))
     assert torch.allclose(features, expected, rtol=1e-4, atol=1e-5)
-    # Checkpoints have no tensor more; step.json says it, and one that does not say it is judged as it was trained.
+    # Checkpoints have no further tensor; step.json has the values, and older ones without them are used as trained.
     plain = network("test_resnet")
     assert model.state_dict().keys() == plain.state_dict().keys() and plain.factor is None
     trained, step = fit_base(prepared, tmp_path / "base", spec)
@@ -197,7 +196,7 @@ def test_pretrained_weights_see_the_mean_and_deviation_they_were_made_with(prepa
     assert checkpoint.load(tmp_path / "base")[0].factor is None
 
 
-def test_weights_made_with_the_mean_of_imagenet_see_pictures_as_they_are(tmp_path):
+def test_weights_made_with_the_mean_of_imagenet_see_images_as_they_are(tmp_path):
     torch.manual_seed(5)
     tensors = timm.create_model("test_efficientnet", num_classes=0).state_dict()
     torch.save(tensors, tmp_path / "weights.pth")

@@ -1,4 +1,4 @@
-"""Four optimiser steps of the full ResNet-101 network through the training loop, against the release's numbers."""
+"""Four optimizer steps of the full ResNet-101 network through the training loop, against the release's numbers."""
 
 import re
 from types import SimpleNamespace
@@ -10,8 +10,11 @@ from accelerate import Accelerator
 
 from dkd.methods import dkd, joint
 from dkd.model.segmenter import Segmenter, upsample
-from dkd.training import loop as train
+from dkd.training.log import Progress
+from dkd.training.loop import Training, iterate
+from dkd.training.optim import build_optimizer
 from dkd.training.recipe import Recipe
+from dkd.training.resume import State
 from tests import plain
 
 SPEC = {
@@ -77,7 +80,7 @@ def plain_joint(student, teacher, target):
 
 
 def four_steps(case: dict, form, dtype=torch.float32, fused=True):
-    """Student, optimiser, history of the loop with the objective `form`, and the tensors' norms after each step."""
+    """Student, optimizer, history of the loop with the objective `form`, and the tensors' norms after each step."""
     later = case["incremental"]
     recipe = Recipe(
         epochs=4,
@@ -97,7 +100,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
         void="negative",
         precision="fp32",
         seed=0,
-        loss_options={"kd": 5, "dkd": 5, "ac": 1} if later else {},
+        loss_options=plain.OPTIONS if later else {},
         head_init="auxiliary",
         replay=None,
     )
@@ -109,27 +112,19 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
         teacher.load_state_dict(student.state_dict())
         student.add_head(case["classes"][-1], from_auxiliary=True)
     student = student.to(dtype)
-    optimizer, schedule = train.optimise(student, recipe, iterations=4)
+    optimizer, schedule = build_optimizer(student, recipe, iterations=4)
     for group in optimizer.param_groups:
         group["fused"] = fused
     norms = []
     optimizer.register_step_post_hook(
         lambda *_: norms.append({name: value.double().norm().item() for name, value in student.state_dict().items()})
     )
-    history = train.loop(
-        Accelerator(cpu=True),
-        SimpleNamespace(loss=form),
-        student,
-        teacher,
-        optimizer,
-        schedule,
-        [(images.to(dtype), labels) for images, labels in batches(case)],
-        recipe,
-        4,
-        step=len(case["classes"]) - 1,
-        first=sum(case["classes"][:-1]) + 1,
-    )
-    return student, optimizer, history, norms
+    step, first = len(case["classes"]) - 1, sum(case["classes"][:-1]) + 1
+    method, state = SimpleNamespace(loss=form), State(student, optimizer, schedule)
+    training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first)
+    loader = [(images.to(dtype), labels) for images, labels in batches(case)]
+    iterate(training, state, loader, None, Progress(step, 4, 4, 2, main=False, curves=None))
+    return student, optimizer, state.history, norms
 
 
 @pytest.mark.shared
@@ -143,8 +138,8 @@ def test_four_steps_of_an_increment_are_those_of_the_release(golden):
 
     student.eval()
     with torch.no_grad():
-        answer = student(next(batches(case))[0])
-    logits = upsample(torch.cat([answer.auxiliary, *answer.logits], dim=1), answer.size).double()
+        output = student(next(batches(case))[0])
+    logits = upsample(torch.cat([output.auxiliary, *output.logits], dim=1), output.size).double()
     assert logits.mean().item() == pytest.approx(case["final_logits"]["mean"], rel=1e-4)
     assert logits.std().item() == pytest.approx(case["final_logits"]["std"], rel=1e-5)
     ours = {released_name(key): norm for key, norm in norms[-1].items()}

@@ -1,0 +1,94 @@
+"""What is said and recorded of a training: progress bar, a line per epoch, train.csv, TensorBoard's curves."""
+
+import csv
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+from dkd.errors import InputError
+
+log = logging.getLogger("dkd")
+
+Record = dict[str, float]
+"""Of one epoch: its number, the backbone's last learning rate, and the mean of the total and of every named term."""
+
+
+class Progress:
+    """While entered, shows a bar in images (if `main`: in the main process); reports the records of epochs.
+
+    `iterations` of `batch` images in `epochs` epochs; `curves` gets every record as well.
+    """
+
+    def __init__(
+        self,
+        step: int,
+        epochs: int,
+        iterations: int,
+        batch: int,
+        *,
+        main: bool,
+        curves: Callable[[Record], None] | None,
+    ):
+        self.epochs, self.batch, self.curves = epochs, batch, curves
+        total, disable = iterations * batch, None if main else True
+        self.bar = tqdm(total=total, unit=" images", desc=f"step {step}", leave=False, disable=disable)
+        self._since = 0, time.perf_counter()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.close()
+
+    def begin(self, done: int) -> None:
+        """Start the clock after `done` iterations."""
+        self.bar.update(done * self.batch)
+        self.bar.unpause()
+        self._since = done, time.perf_counter()
+
+    def advance(self, images: int) -> None:
+        """Count images on."""
+        self.bar.update(images)
+
+    def epoch(self, record: Record, done: int) -> None:
+        """Report an epoch that ended after `done` iterations."""
+        if self.curves:
+            self.curves(record)
+        self.bar.clear()
+        begun, started = self._since
+        self._since = done, time.perf_counter()
+        speed = (done - begun) * self.batch / (self._since[1] - started)
+        named = {k: v for k, v in record.items() if k not in ("epoch", "lr", "total") and not k.endswith("_kl")}
+        terms = " ".join(f"{k} {v:.4f}" for k, v in named.items())
+        epochs = f"{record['epoch']}/{self.epochs}"
+        log.info("epoch %s loss %.4f (%s) %.0f images/s", epochs, record["total"], terms, speed)
+
+
+def tensorboard_curves(folder: Path) -> Callable[[Record], None]:
+    """Writes a record for TensorBoard, one curve per value; InputError where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("TensorBoard is not installed: pip install 'dkd[tensorboard]', or leave it out") from None
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(record: Record) -> None:
+        # One file per epoch: a training that is resumed, maybe elsewhere, has no open one to find.
+        with SummaryWriter(str(folder), purge_step=int(record["epoch"])) as file:
+            for name, value in record.items():
+                if name != "epoch":
+                    file.add_scalar(name, value, int(record["epoch"]))
+
+    return write
+
+
+def write_history(history: list[Record], path: Path) -> None:
+    """Write the records of all epochs as CSV (train.csv)."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
