@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.loader import CLASSES, draw
-from dkd.data import index, survey, tasks
+from dkd.data import catalog, index, survey, tasks
 
 TRAIN, VAL = 10582, 1449
 NAMES = ("background", *(f"class {k}" for k in range(1, CLASSES + 1)))
@@ -21,7 +21,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files = [tuple(row[:4]) for row in draw(root)]
-        contents = survey.Contents(NAMES, files, {}, {})
+        contents = catalog.Contents(NAMES, files, {}, {})
         read = measure.seconds({"": lambda: survey.build(root, "x", contents, decode=False, split=None)}, 5)[""] / len(
             files
         )

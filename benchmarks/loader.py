@@ -18,8 +18,8 @@ from benchmarks import measure
 from dkd import seeds
 from dkd.config.schema import Train
 from dkd.data import classes, transforms
+from dkd.data.classes import Encoding
 from dkd.data.index import Row
-from dkd.data.reader import Encoding
 from dkd.training.data import Batches, Sample, Samples
 from dkd.training.recipe import Recipe
 

@@ -70,7 +70,7 @@ def predict(model: Segmenter, images: Tensor) -> Tensor:
 class EvalViews(Dataset):
     """Test images; of each the views that the protocols evaluate: (protocols, image uint8, labels)."""
 
-    def __init__(self, root: Path, rows: list[index_file.Row], encoding: reader.Encoding, crop: int):
+    def __init__(self, root: Path, rows: list[index_file.Row], encoding: classes.Encoding, crop: int):
         self.root, self.rows, self.encoding, self.crop = root, rows, encoding, crop
 
     def __len__(self) -> int:

@@ -19,10 +19,11 @@ from dkd import scenario
 from dkd.config import read, schema
 from dkd.config.base import suggest
 from dkd.data import catalog
-from dkd.data.survey import Contents, Share
+from dkd.data.catalog import Contents
 from dkd.errors import InputError, one_line
 
 if TYPE_CHECKING:
+    from dkd.data.survey import Share
     from dkd.devices import Runtime
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -70,8 +71,10 @@ def data_set(format: str, root: Path, data: schema.Data) -> Contents:
     return catalog.contents(format, root, stored, listed=data.split is None)
 
 
-def share(data: schema.Data) -> Share | None:
+def share(data: schema.Data) -> "Share | None":
     """How images without lists are divided, if the section `data` says that they are."""
+    from dkd.data.survey import Share
+
     return None if data.split is None else Share(data.split, data.split_seed)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from dkd.data import reader
-from dkd.data.reader import Encoding
+from dkd.data.classes import Encoding
 from dkd.errors import InputError
 
 SHARED = Path("/dev/shm")

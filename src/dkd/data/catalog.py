@@ -9,14 +9,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dkd.data import class_table, classes, lists
-from dkd.data.survey import Contents, Files
+from dkd.data.shapes import SHAPES
 from dkd.errors import InputError
 
 log = logging.getLogger(__name__)
 
-SHAPES = ("background", "disc", "square", "triangle", "cross", "ring", "star")
 VOC = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
     "pottedplant sheep sofa train tvmonitor"
@@ -64,6 +64,22 @@ STORED = {
     "cityscapes": {k: k + 1 for k in range(19)},
 }
 """Label of each value that masks store; empty where values are labels (`dkd.data.classes`)."""
+
+Files = list[tuple[str, str, str, str]]
+"""(id, image, mask, split) of each image; paths are relative to the data set's root (POSIX)."""
+
+
+class Contents(NamedTuple):
+    """What a data set consists of, before its masks are read."""
+
+    class_names: tuple[str, ...]
+    """By label, background first."""
+    files: Files
+    stored: dict[int, int]
+    """As in `dkd.data.index.Index`."""
+    colours: dict[int, int]
+    """As in `dkd.data.index.Index`."""
+
 
 VOC_LISTS = (("train", ("trainaug", "train_aug")), ("val", ("val",)))
 

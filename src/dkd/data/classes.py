@@ -14,13 +14,22 @@ docs/classes.md has an example and says where a user sees which number.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 VOID = 255
 MAX_CLASSES = VOID - 1
 """A mask has 8 bits; 0 is background and 255 is void."""
+
+
+class Encoding(NamedTuple):
+    """How the masks of a data set store labels."""
+
+    values: frozenset[int]
+    """Values that a mask may hold, 0..255."""
+    colours: dict[int, int]
+    """Value of each colour 0xRRGGBB, for masks in colours; empty where masks hold the values themselves."""
 
 
 def value_to_label(stored: Mapping[int, int]) -> np.ndarray:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dkd.data import classes
-from dkd.data.classes import VOID
-from dkd.data.reader import Encoding
+from dkd.data.classes import VOID, Encoding
 from dkd.errors import InputError
 
 HEADER = ("id", "image", "mask", "split", "classes")

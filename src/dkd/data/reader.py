@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dkd.data.classes import VOID
+from dkd.data.classes import VOID, Encoding
 from dkd.errors import InputError
 
 ORIENTATION = 0x0112
@@ -42,15 +42,6 @@ FAULTS = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOF
 """What Pillow raises for damaged files."""
 PIECE = 2**15
 _limit = threading.Lock()
-
-
-class Encoding(NamedTuple):
-    """How the masks of a data set store labels."""
-
-    values: frozenset[int]
-    """Values that a mask may hold, 0..255."""
-    colours: dict[int, int]
-    """Value of each colour 0xRRGGBB, for masks in colours; empty where masks hold the values themselves."""
 
 
 class Facts(NamedTuple):

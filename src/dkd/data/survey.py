@@ -13,28 +13,13 @@ from tqdm import tqdm
 
 from dkd import cores
 from dkd.data import classes, division, reader
-from dkd.data.classes import VOID
+from dkd.data.catalog import Contents
+from dkd.data.classes import VOID, Encoding
 from dkd.data.index import Index, Row
-from dkd.data.reader import Encoding
 from dkd.errors import InputError
 
 VERY_DIFFERENT = 16
 """Ratio of the areas of two images from which on their sizes are worth a warning."""
-
-Files = list[tuple[str, str, str, str]]
-"""(id, image, mask, split) of each image; paths are relative to the data set's root (POSIX)."""
-
-
-class Contents(NamedTuple):
-    """What a data set consists of, before its masks are read."""
-
-    class_names: tuple[str, ...]
-    """By label, background first."""
-    files: Files
-    stored: dict[int, int]
-    """As in Index."""
-    colours: dict[int, int]
-    """As in Index."""
 
 
 class Share(NamedTuple):

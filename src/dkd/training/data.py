@@ -18,7 +18,7 @@ from dkd.data import classes, transforms
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.cache import ImageCache
-from dkd.data.reader import Encoding
+from dkd.data.classes import Encoding
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 from dkd.training import exemplars

@@ -10,13 +10,12 @@ from pathlib import Path
 from dkd import checkpoint
 from dkd.data import classes, survey, tasks
 from dkd.data import index as index_file
+from dkd.data.catalog import Contents
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 
 
-def prepare(
-    folder: Path, root: Path, contents: survey.Contents, split: survey.Share | None, out: Path
-) -> tuple[Inputs, int]:
+def prepare(folder: Path, root: Path, contents: Contents, split: survey.Share | None, out: Path) -> tuple[Inputs, int]:
     """Write index.csv and tasks.json of the step after the checkpoint in `folder` to `out`; return inputs and step.
 
     `contents` and `split`: those of the new data set under `root` (`dkd.data.survey`). Labels of the index are those of

@@ -41,7 +41,7 @@ def test_stored_values_of_cityscapes_become_labels(tmp_path):
             Image.new(mode, (6, 4), value if mode == "L" else 0).save(tmp_path / name)
         masks.append(tmp_path / f"{id}.png")
         files.append((id, f"{id}.jpg", f"{id}.png", "train"))
-    contents = survey.Contents(catalog.FIXED["cityscapes"], files, catalog.STORED["cityscapes"], {})
+    contents = catalog.Contents(catalog.FIXED["cityscapes"], files, catalog.STORED["cityscapes"], {})
     table, _ = survey.build(tmp_path, "city", contents, decode=False, split=None)
     assert [row.classes for row in table.rows] == [(1,), (19,)]
     index.write(table, tmp_path, tmp_path / "index.csv")
