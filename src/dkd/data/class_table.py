@@ -10,14 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from dkd.data.classes import MAX_CLASSES, VOID
+from dkd.data.classes import MAX_CLASSES, VOID, VOID_COLOUR
 from dkd.errors import InputError
 
 BACKGROUND = ("background", "_background_")
 IGNORED = ("void", "ignore", "ignored", "__ignore__")
 """Names, in any case, by which tools call what belongs to no class, and what has no annotation."""
-VOID_COLOUR = (224, 224, 192)
-"""VOC's."""
 LINES = {
     "labelmap.txt": (re.compile(r"(.+?)\s*:\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d{1,9})\s*(?::.*)?"), "name:r,g,b::"),
     "classes.txt": (re.compile(r"(.+?)[\s,:;]+(\d{1,9})[\s,]+(\d{1,9})[\s,]+(\d{1,9})"), "name r g b"),

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 VOID = 255
+VOID_COLOUR = (224, 224, 192)
+"""VOC's, in masks in colours."""
 MAX_CLASSES = VOID - 1
 """A mask has 8 bits; 0 is background and 255 is void."""
 

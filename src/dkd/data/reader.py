@@ -61,14 +61,20 @@ def image_facts(path: Path, *, decode: bool) -> Facts:
     with _opened(path, "image") as image:
         width, height = image.size
         late = image.format == "PNG" and any(mark in path.read_bytes() for mark in LATE_EXIF)
+        orientation = 1 if image.format == "PNG" else _orientation(image)
+        # Pillow turns a TIFF by itself when it is loaded.
+        turned = image.format == "TIFF" and orientation != 1
         if decode:
             # JPEG at an eighth of its size: all of the file is read, in less time.
             image.draft(None, (1, 1))
-        if decode or late:
+        if decode or late or turned:
             image.load()
         if decode:
             _rgb(image)
-        orientation = _orientation(image) if late or image.format != "PNG" else 1
+        if late:
+            orientation = _orientation(image)
+        if turned:
+            return Facts((image.height, image.width), orientation)
         return Facts((width, height) if orientation in SIDEWAYS else (height, width), orientation)
 
 
