@@ -423,13 +423,8 @@ def test_what_masks_mean_is_a_param_of_the_index_only_where_it_is_not_the_defaul
     assert indexed(build, tmp_path, order="reversed").key == default.key
     full = {"1": 1, "2": 2, "3": 3, "4": 4}
     assert indexed(build, tmp_path, {"void": 0}).params == {**plain, "stored": {"0": 255, **full}}
-    labels = {"dog": [7, 8], "cat": 1, "void": 0}
-    assert indexed(build, tmp_path, {"labels": labels}, scenario="1-1").params["stored"] == {
-        "0": 255,
-        "1": 1,
-        "7": 2,
-        "8": 2,
-    }
+    named = indexed(build, tmp_path, {"labels": {"dog": [7, 8], "cat": 1, "void": 0}}, scenario="1-1")
+    assert named.params["stored"] == {"0": 255, "1": 1, "7": 2, "8": 2}
     assert indexed(build, tmp_path, {"split": 0.5}).params == {**plain, "split": 0.5, "split_seed": 0}
 
 
@@ -437,8 +432,8 @@ def test_what_masks_mean_is_a_param_of_the_index_only_where_it_is_not_the_defaul
 def test_classes_that_the_order_leaves_out(build, tmp_path, others, rest):
     found = indexed(build, tmp_path, {"others": others}, order=["bird", "cat"], scenario="1-1")
     assert found.params["stored"] == {"1": 1, "2": rest, "3": 3, "4": rest}
-    with pytest.raises(InputError, match=r"scenario '2-1' does not fit 2 classes"):
-        indexed(build, tmp_path, order=["bird", "cat"])
+    with pytest.raises(InputError, match=r"scenario '3-1' does not fit 2 classes"):
+        indexed(build, tmp_path, order=["bird", "cat"], scenario="3-1")
     with pytest.raises(InputError, match=r"runs\[0\]: data\.labels: unknown class 'cow'"):
         indexed(build, tmp_path, {"labels": {"cow": 1}})
 

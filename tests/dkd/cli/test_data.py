@@ -17,9 +17,7 @@ def test_index_prints_what_it_saw_and_what_may_be_wrong(dkd, pictures, tmp_path,
     dkd("index", pictures, "--out", tmp_path / "a.csv")
     said = capsys.readouterr()
     assert said.out.startswith("24 train images, 8 val images\nclass ") and "disc" in said.out
-    assert said.err.endswith(
-        "warning: no training image shows star; leave these classes out of `order`, or label some images\n"
-    )
+    assert "warning: no training image shows star; leave these classes out of `order`" in said.err
 
 
 def test_data_keys_lead_to_an_index_that_split_follows(dkd, pictures, tmp_path):
@@ -28,14 +26,8 @@ def test_data_keys_lead_to_an_index_that_split_follows(dkd, pictures, tmp_path):
     out = tmp_path / "a.csv"
     labels = "data.labels={disc: [1, 2], triangle: 3, cross: 4, void: [5, 6]}"
     dkd("index", pictures, "--split", "0.75", "--seed", "3", "--set", labels, "--out", out)
-    assert json.loads(out.with_suffix(".json").read_text())["stored"] == {
-        "1": 1,
-        "2": 1,
-        "3": 3,
-        "4": 4,
-        "5": 255,
-        "6": 255,
-    }
+    stored = json.loads(out.with_suffix(".json").read_text())["stored"]
+    assert stored == {"1": 1, "2": 1, "3": 3, "4": 4, "5": 255, "6": 255}
     assert len(index.read(out).of("train")) == 24
     dkd("split", out, "--scenario", "2-1", "--out", tmp_path / "tasks.json")
     assert tasks.read(tmp_path / "tasks.json")["order"] == [1, 3, 4]
