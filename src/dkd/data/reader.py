@@ -36,8 +36,8 @@ SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 LOSSLESS = ("PNG", "TIFF", "BMP", "GIF")
 LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")
 """Of TIFF."""
-LATE_EXIF = (b"eXIf", b"Raw profile type", b"com.adobe.xmp")
-"""What a PNG file contains if it has an orientation, which may come after its pixels."""
+EXIF_CHUNKS = (b"eXIf", b"tEXtRaw profile type", b"zTXtRaw profile type", b"iTXtXML:com.adobe.xmp")
+"""How a chunk of PNG begins that may hold an orientation."""
 FAULTS = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error)
 """What Pillow raises for damaged files."""
 PIECE = 2**15
@@ -60,7 +60,7 @@ def image_facts(path: Path, *, decode: bool) -> Facts:
     """
     with _opened(path, "image") as image:
         width, height = image.size
-        late = image.format == "PNG" and any(mark in path.read_bytes() for mark in LATE_EXIF)
+        late = image.format == "PNG" and _has_exif_chunk(path)
         orientation = 1 if image.format == "PNG" else _orientation(image)
         # Pillow turns a TIFF by itself when it is loaded.
         turned = image.format == "TIFF" and orientation != 1
@@ -207,6 +207,18 @@ def _opened(path: Path, kind: str) -> Iterator[Image.Image]:
             raise InputError(f"{path}: {kind} can't be decoded ({error or type(error).__name__})") from None
 
 
+def _has_exif_chunk(path: Path) -> bool:
+    """Whether a PNG file may have an orientation, before its pixels or after them; reads only heads of chunks."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(8)
+        while len(head := file.read(32)) > 8:
+            if head[4:].startswith(EXIF_CHUNKS):
+                return True
+            length = int.from_bytes(head[:4], "big")
+            file.seek(length + 12 - len(head), 1)
+    return False
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(ORIENTATION, 1)
@@ -236,7 +248,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _gray_step(mask: Image.Image) -> int:
     """Difference of two stored values of a gray image in Pillow's pixels, which scales 2 and 4 bits up to 8."""
-    args = mask.tile[0].args if mask.tile else None
+    args = mask.tile[0][3] if mask.tile else None
     found = re.match(r"L;([24])", args if isinstance(args, str) else str(args[0]) if args else "")
     return 255 // (2 ** int(found[1]) - 1) if found else 1
 
