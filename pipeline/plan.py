@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dkd.data import catalog
+from dkd.data import catalog, classes
 from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import module_name, sort_options
@@ -171,7 +171,8 @@ class _Builder:
         """Add all nodes of a run; yield of each of its steps the checkpoint, the evaluation and the panels."""
         order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] == "joint"
         data, format = self._data(run["dataset"], run["data"])
-        index = self.add("index", run["dataset"], {"dataset": run["dataset"], "format": format}, {"data": data})
+        params = {"dataset": run["dataset"], "format": format, **_coding(run)}
+        index = self.add("index", run["dataset"], params, {"data": data})
         shared = {"data": data, "index": index}
         first = [len(order)] if joint else sizes[:1]
         # The pictures of both are the same, and at the base so are the labels.
@@ -220,7 +221,8 @@ class _Builder:
         """A data set, and its format."""
         if data["format"] == "shapes":
             return self.add("draw", name, data["shapes"], {}), "folder"
-        return Source(data["root"], self._raw(Path(data["root"]), catalog.PARTS[data["format"]])), data["format"]
+        root = Path(data["root"])
+        return Source(data["root"], self._raw(root, catalog.parts(data["format"], root))), data["format"]
 
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""
@@ -244,3 +246,21 @@ def _scope(sizes: Iterable[int]) -> str:
     if len(name) <= SCOPE_LENGTH:
         return name
     return f"{'+'.join(parts[:3])}+...{len(sizes)}-{code_digest.digest(sizes)[:8]}"
+
+
+def _coding(run: dict[str, Any]) -> dict[str, Any]:
+    """Params of an index besides data set and format: labels of stored values unless the format's, and division.
+
+    Classes that the order leaves out have no label.
+    """
+    data, format = run["data"], run["data"]["format"]
+    names = catalog.class_names(format, Path(data["root"]) if data["root"] else None)
+    stored = catalog.stored_labels(format, names, data["labels"], data["void"])
+    rest = 0 if data["others"] == "background" else classes.VOID
+    stored = classes.keep_labels(stored, len(names) - 1, run["order"], rest)
+    params: dict[str, Any] = {}
+    if stored != catalog.STORED[format]:
+        params["stored"] = {str(value): label for value, label in sorted(stored.items())}
+    if data["split"] is not None:
+        params |= {"split": data["split"], "split_seed": data["split_seed"]}
+    return params

@@ -30,7 +30,7 @@ def step_sizes(scenario: str | Sequence[int], classes: int) -> tuple[int, ...]:
         return (base, *[each] * (rest // each))
     sizes = tuple(scenario)
     if not sizes or min(sizes) < 1 or sum(sizes) != classes:
-        raise InputError(f"scenario {list(sizes)} adds up to {sum(sizes)} classes, the data set has {classes}")
+        raise InputError(f"scenario {list(sizes)} adds up to {sum(sizes)} classes, but there are {classes} to learn")
     return sizes
 
 
@@ -46,23 +46,23 @@ def classes_of_steps(order: Sequence[int], sizes: Sequence[int]) -> list[tuple[i
     return [tuple(order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
-def check_order(order: Sequence[int], classes: int) -> tuple[int, ...]:
-    """`order` as a tuple, or InputError where it is not a permutation of the labels 1..classes."""
-    if sorted(order) != list(range(1, classes + 1)):
-        missing = sorted(set(range(1, classes + 1)) - set(order))
-        extra = sorted({x for x in order if order.count(x) > 1 or not 1 <= x <= classes})
+def check_order(order: Sequence[int], labels: Sequence[int]) -> tuple[int, ...]:
+    """`order` as a tuple, or InputError where it repeats a label, or has one that is not among `labels`."""
+    extra = sorted({label for label in order if order.count(label) > 1 or label not in labels})
+    if extra or not order:
         raise InputError(
-            f"class order must name each label 1..{classes} once; missing {missing}, repeated or unknown {extra}"
+            f"class order must name classes by their labels, {_span(labels)}, each at most once; repeated or unknown "
+            f"{extra}"
         )
     return tuple(order)
 
 
-def named_order(name: str, classes: int) -> tuple[int, ...] | None:
-    """Labels in the order called `name`: `default` (1, 2, ...), `reversed`, or `seed:N` (a random permutation).
+def named_order(name: str, labels: Sequence[int]) -> tuple[int, ...] | None:
+    """`labels` in the order called `name`: `default` (ascending), `reversed`, or `seed:N` (a random permutation).
 
     None where no order has this name.
     """
-    labels = list(range(1, classes + 1))
+    labels = sorted(labels)
     if name == "default":
         return tuple(labels)
     if name == "reversed":
@@ -71,3 +71,10 @@ def named_order(name: str, classes: int) -> tuple[int, ...] | None:
         # Sorted by digest: the same on every machine and with every version of any library.
         return tuple(sorted(labels, key=lambda label: seeds.derive(int(match[1]), "order", label)))
     return None
+
+
+def _span(labels: Sequence[int]) -> str:
+    labels = sorted(labels)
+    if labels == list(range(1, len(labels) + 1)):
+        return f"1..{len(labels)}"
+    return ", ".join(map(str, labels))
