@@ -4,14 +4,14 @@ Knows nothing of how a node is made (`job`) nor of what lies on disk (`store`).
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dkd.data import catalog, classes
+from dkd import scenario
+from dkd.data import catalog
 from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import module_name, sort_options
@@ -23,8 +23,6 @@ STAMP, FILE = "provenance.json", Path(".dkd/plan.json")
 """The last file of every node; the plan of the run that is at work, which its jobs read in place of params.yaml."""
 ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
 """Files that the page is made from besides code."""
-PLAIN_STEPS, SCOPE_LENGTH = 19, 60
-"""Most steps of a scenario whose folders list the size of each one; most characters of the names of others."""
 
 
 class Source(NamedTuple):
@@ -171,7 +169,7 @@ class _Builder:
         """Add all nodes of a run; yield of each of its steps the checkpoint, the evaluation and the panels."""
         order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] == "joint"
         data, format = self._data(run["dataset"], run["data"])
-        params = {"dataset": run["dataset"], "format": format, **_coding(run)}
+        params = {"dataset": run["dataset"], "format": format, **catalog.index_params(run["data"], order)}
         index = self.add("index", run["dataset"], params, {"data": data})
         shared = {"data": data, "index": index}
         first = [len(order)] if joint else sizes[:1]
@@ -187,7 +185,7 @@ class _Builder:
         params["recipe"] = {**run["train"], **run["base"]}
         scope = f"{run['dataset']}/{setting}"
         base = self.add("base", f"{scope}/{first[0]}/s{seed}", params, {**shared, **weights})
-        place = f"{scope}/{_scope(sizes)}/joint-s{seed}" if joint else f"{scope}/{sizes[0]}/s{seed}"
+        place = f"{scope}/{scenario.folder_name(sizes)}/joint-s{seed}" if joint else f"{scope}/{sizes[0]}/s{seed}"
         yield self._judged(run, place, 0, {**shared, "checkpoint": base})
         if not joint and len(sizes) > 1:
             yield from self._increments(run, {**shared, "tasks": self._split(run, index, sizes)}, base)
@@ -198,7 +196,7 @@ class _Builder:
         memory: dict[str, Source] = {}
         for step in range(1, len(sizes)):
             previous, so_far = checkpoint, sizes[: step + 1]
-            place = f"{run['dataset']}/{run['setting']}/{_scope(so_far)}/{run['method']}-s{seed}"
+            place = f"{run['dataset']}/{run['setting']}/{scenario.folder_name(so_far)}/{run['method']}-s{seed}"
             if options.memory:
                 params = {"step": step, "size": options.memory, "confidence": options.confidence, "seed": seed}
                 memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
@@ -221,46 +219,14 @@ class _Builder:
         """A data set, and its format."""
         if data["format"] == "shapes":
             return self.add("draw", name, data["shapes"], {}), "folder"
-        root = Path(data["root"])
-        return Source(data["root"], self._raw(root, catalog.parts(data["format"], root))), data["format"]
+        parts = catalog.parts(data["format"], root := Path(data["root"]))
+        return Source(data["root"], self._raw(root, parts)), data["format"]
 
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""
         params = {"setting": run["setting"], "order": run["order"][: sum(sizes)], "sizes": sizes}
         if run["setting"] == "partitioned":
             params["seed"] = run["data"]["partition_seed"]
-        return self.add("split", f"{run['dataset']}/{run['setting']}/{_scope(sizes)}", params, {"index": index})
-
-
-def _scope(sizes: Iterable[int]) -> str:
-    """The sizes of steps as a folder's name: "4+1+1"; "100+1x20" and "10+1x8+...-3f2a9c1e" where there are many.
-
-    Snakemake refuses names in which a piece is repeated 20 times, and file systems those of more than 255 bytes.
-    """
-    sizes = list(sizes)
-    if len(sizes) <= PLAIN_STEPS:
-        return "+".join(map(str, sizes))
-    counts = [(size, len(list(equal))) for size, equal in groupby(sizes)]
-    parts = [f"{size}x{count}" if count > 1 else str(size) for size, count in counts]
-    name = "+".join(parts)
-    if len(name) <= SCOPE_LENGTH:
-        return name
-    return f"{'+'.join(parts[:3])}+...{len(sizes)}-{code_digest.digest(sizes)[:8]}"
-
-
-def _coding(run: dict[str, Any]) -> dict[str, Any]:
-    """Params of an index besides data set and format: labels of stored values unless the format's, and division.
-
-    Classes that the order leaves out have no label.
-    """
-    data, format = run["data"], run["data"]["format"]
-    names = catalog.class_names(format, Path(data["root"]) if data["root"] else None)
-    stored = catalog.stored_labels(format, names, data["labels"], data["void"])
-    rest = 0 if data["others"] == "background" else classes.VOID
-    stored = classes.keep_labels(stored, len(names) - 1, run["order"], rest)
-    params: dict[str, Any] = {}
-    if stored != catalog.STORED[format]:
-        params["stored"] = {str(value): label for value, label in sorted(stored.items())}
-    if data["split"] is not None:
-        params |= {"split": data["split"], "split_seed": data["split_seed"]}
-    return params
+        return self.add(
+            "split", f"{run['dataset']}/{run['setting']}/{scenario.folder_name(sizes)}", params, {"index": index}
+        )

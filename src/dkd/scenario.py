@@ -3,12 +3,17 @@
 Knows nothing of images, files or networks. Classes are given by their labels, 1..C (`dkd.data.classes`).
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 from dkd import seeds
 from dkd.errors import InputError
+
+PLAIN_STEPS, LONGEST_NAME = 19, 60
+"""Most steps of a scenario whose folders list the size of each one; most characters of the names of others."""
 
 
 def step_sizes(scenario: str | Sequence[int], classes: int) -> tuple[int, ...]:
@@ -38,6 +43,22 @@ def name(sizes: Sequence[int]) -> str:
     """Canonical name: "15-1" where every later step has the same size, else "7+1+2"; a single step is "20"."""
     base, *later = sizes
     return f"{base}-{later[0]}" if len(set(later)) == 1 else "+".join(map(str, sizes))
+
+
+def folder_name(sizes: Sequence[int]) -> str:
+    """The sizes of steps as a name of folders: "4+1+1"; "100+1x20" or "10+1x8+...30-3f2a9c1e" where there are many.
+
+    Snakemake refuses names in which a piece is repeated 20 times, and file systems those of more than 255 bytes.
+    """
+    if len(sizes) <= PLAIN_STEPS:
+        return "+".join(map(str, sizes))
+    counts = [(size, len(list(equal))) for size, equal in groupby(sizes)]
+    parts = [f"{size}x{count}" if count > 1 else str(size) for size, count in counts]
+    name = "+".join(parts)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(json.dumps(list(sizes), separators=(",", ":")).encode()).hexdigest()[:8]
+    return f"{'+'.join(parts[:3])}+...{len(sizes)}-{digest}"
 
 
 def classes_of_steps(order: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...]]:

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dkd.data import class_table, classes, lists
 from dkd.data.shapes import SHAPES
@@ -144,6 +144,25 @@ def stored_labels(
     if labels is None and not extra:
         return dict(STORED[format])
     return {**found, **extra}
+
+
+def index_params(data: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
+    """Params of an index besides data set and format, from the section `data` of params.yaml: the labels of stored
+    values where they are not the format's, and how images without lists are divided.
+
+    Classes that `order` leaves out have no label.
+    """
+    format = data["format"]
+    names = class_names(format, Path(data["root"]) if data["root"] else None)
+    rest = 0 if data["others"] == "background" else classes.VOID
+    stored = stored_labels(format, names, data["labels"], data["void"])
+    stored = classes.keep_labels(stored, len(names) - 1, order, rest)
+    params: dict[str, Any] = {}
+    if stored != STORED[format]:
+        params["stored"] = {str(value): label for value, label in sorted(stored.items())}
+    if data["split"] is not None:
+        params |= {"split": data["split"], "split_seed": data["split_seed"]}
+    return params
 
 
 def list_files(format: str, root: Path) -> Files:
