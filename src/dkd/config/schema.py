@@ -11,11 +11,13 @@ from pydantic_core import PydanticCustomError
 
 from dkd.config import methods
 from dkd.config.base import Count, CountRange, Fraction, NotNegative, Positive, Range, Section, Seed
+from dkd.model import spec
 
 LONGEST_DATASET, LONGEST_NAME = 60, 120
 """In characters: both become parts of paths."""
 PERIODIC = re.compile(r"(.+?)\1{19}")
 """Snakemake refuses paths that repeat a piece 20 times, as a sign of a rule that applies to its own output."""
+Dilation = Annotated[int, Field(ge=1, le=spec.MOST_DILATION)]
 Setting = Literal["overlap", "disjoint", "sequential", "partitioned"]
 
 
@@ -44,10 +46,10 @@ class Model(Section):
     backbone: str = "resnet101.tv_in1k"
     pretrained: Annotated[bool | str, Field(description="timm's weights of that name, or a file of weights")] = True
     frozen: bool = False
-    output_stride: Literal[8, 16, 32] = 16
+    output_stride: Literal[spec.STRIDES] = 16
     norm_momentum: Fraction = 0.01
-    aspp_channels: Count = 256
-    aspp_dilations: tuple[Count, ...] = (6, 12, 18)
+    aspp_channels: Annotated[int, Field(ge=1, le=spec.MOST_CHANNELS)] = 256
+    aspp_dilations: Annotated[tuple[Dilation, ...], Field(max_length=spec.MOST_DILATIONS)] = (6, 12, 18)
     dropout: Fraction = 0.1
 
 
