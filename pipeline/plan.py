@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dkd.data import catalog
+from dkd.data.tasks import base_setting
 from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import module_name, sort_options
@@ -180,7 +181,7 @@ class _Builder:
         shared = {"data": data, "index": index}
         first = [len(order)] if joint else sizes[:1]
         # The pictures of both are the same, and at the base so are the labels.
-        setting = {"sequential": "disjoint"}.get(run["setting"], run["setting"])
+        setting = base_setting(run["setting"])
         shared["tasks"] = self._split({**run, "setting": setting}, index, first)
         model, weights = run["model"], {}
         if isinstance(file := model["pretrained"], str):

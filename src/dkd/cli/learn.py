@@ -32,6 +32,7 @@ from dkd.cli.common import (
 from dkd.config import methods, read, schema
 from dkd.config.base import Section, suggest
 from dkd.data import catalog
+from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 from dkd.methods import Options, module_name, sort_options
@@ -86,6 +87,8 @@ def train(
         raise InputError(f"--memory: the method {method} replays exemplars; make them with `dkd memory`")
     if memory is not None and options.memory is None:
         raise InputError(f"--memory: step {step} of the method {method} replays no exemplars; leave the option out")
+    if previous is not None:
+        _check_setting(previous, step, tasks)
     network = previous or sections["model"].model_dump(mode="json")
     with _unfinished(out) as (place, work):
         train_step(
@@ -105,6 +108,19 @@ def train(
             network=network,
             memory=memory,
             out=place,
+        )
+
+
+def _check_setting(previous: Path, step: int, tasks: Path) -> None:
+    """Raises InputError where the checkpoint was trained in another setting than that of the tasks file."""
+    from dkd.checkpoint import describe
+
+    learned, asked = describe(previous).setting, tasks_file.read(tasks)["setting"]
+    same = tasks_file.base_setting if step == 1 else str
+    if learned is not None and same(learned) != same(asked):
+        raise InputError(
+            f"--previous: {previous} was trained in the setting {learned}, but {tasks} has {asked}; name a checkpoint "
+            "that was trained with these tasks"
         )
 
 

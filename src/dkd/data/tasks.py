@@ -84,6 +84,11 @@ def visible_labels(setting: str, order: Sequence[int], sizes: Sequence[int]) -> 
     return tuple(order if setting == "sequential" else order[len(order) - sizes[-1] :])
 
 
+def base_setting(setting: str) -> str:
+    """The setting whose step 0 has the same images and labels: `disjoint` for `sequential`, itself for all others."""
+    return "disjoint" if setting == "sequential" else setting
+
+
 def write(tasks: dict, path: Path) -> None:
     """Write a tasks file (JSON)."""
     path.write_text(json.dumps(tasks) + "\n", encoding="utf-8")

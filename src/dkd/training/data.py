@@ -47,6 +47,7 @@ class Task(NamedTuple):
     """Labels of the classes learned up to this step."""
     sizes: tuple[int, ...]
     """Classes per step up to this one."""
+    setting: str
     samples: list[Sample]
     """The training images of the step."""
 
@@ -68,7 +69,7 @@ def read_task(inputs: Inputs, step: int) -> Task:
     ids, visible = classes.value_to_id(table.stored, order, labels, rest=0), classes.ids_of(order, labels)
     rows = _rows(steps[-1]["train"], table, inputs)
     samples = [Sample(row.id, inputs.data / row.image, inputs.data / row.mask, ids, visible) for row in rows]
-    return Task(content["dataset"], table.class_names, order, sizes, samples)
+    return Task(content["dataset"], table.class_names, order, sizes, content["setting"], samples)
 
 
 def read_replayed(folder: Path, replay: str | None, inputs: Inputs, task: Task) -> list[Sample]:

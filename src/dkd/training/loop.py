@@ -93,7 +93,9 @@ def train(
         torch.manual_seed(seeds.derive(recipe.seed, step, rank))
     samples = Samples(task.samples + replayed, recipe, step, runtime.image_cache)
     name = methods.method_name(method.__name__)
-    learned = checkpoint.Step(task.dataset, task.order, task.sizes, task.class_names, name, recipe.seed, student.spec)
+    learned = checkpoint.Step(
+        *(task.dataset, task.order, task.sizes, task.class_names, name, recipe.seed, student.spec, task.setting)
+    )
 
     keeper = None
     if runtime.work is not None:
@@ -138,16 +140,28 @@ def _networks(
         student.spec["pretrained"] = bool(network["pretrained"])
     else:
         student, learned = checkpoint.load(network)
-        if (learned.order, learned.sizes) != (task.order[: len(learned.order)], task.sizes[:-1]):
-            raise InputError(
-                f"{network}: has learned {learned.order} in steps of {learned.sizes}; the tasks file has "
-                f"{task.order} in steps of {task.sizes}"
-            )
+        _check_previous(network, learned, task)
         student.add_head(task.sizes[-1], from_auxiliary=recipe.head_init == "auxiliary")
         if method.TEACHER:
             teacher = checkpoint.load(network, device)[0].requires_grad_(False)
             teacher.to(memory_format=torch.channels_last)
     return student.to(memory_format=torch.channels_last), teacher
+
+
+def _check_previous(folder: Path, learned: checkpoint.Step, task: Task) -> None:
+    """Raise InputError unless a checkpoint has learned the steps before this one, by the same names."""
+    for label in learned.order:
+        theirs = task.class_names[label] if label < len(task.class_names) else None
+        if theirs != learned.class_names[label]:
+            raise InputError(
+                f"{folder}: label {label} is {learned.class_names[label]!r}, but {theirs!r} in the index; name a "
+                "checkpoint that was trained on this data set"
+            )
+    if (learned.order, learned.sizes) != (task.order[: len(learned.order)], task.sizes[:-1]):
+        raise InputError(
+            f"{folder}: has learned {learned.order} in steps of {learned.sizes}; the tasks file has {task.order} in "
+            f"steps of {task.sizes}"
+        )
 
 
 def _loader(samples: Samples, micro: int, done: int, workers: int, accelerator: Accelerator) -> DataLoader:
