@@ -127,14 +127,9 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
 
 
 def build(config: Any, fresh: bool = False) -> Plan:
-    """The plan of a `dkd.config.schema.Config`; `fresh` reads all raw data.
-
-    Raises InputError where data or code can't be read.
-    """
+    """The plan of a `dkd.config.schema.Config`; `fresh` reads raw data anew. InputError where data or code is faulty."""
     builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
-    results: dict[str, Source] = {}
-    shown: dict[str, Source] = {}
-    runs = []
+    results, shown, runs = {}, {}, []
     contents = [run.model_dump(mode="json") for run in config.runs]
     for run, method in zip(contents, method_labels(contents), strict=True):
         name, numbers = run["name"], []

@@ -186,7 +186,7 @@ def test_dvc_runs_a_stage_that_has_nothing_to_do(begun):
     assert begun.ran() == []
 
 
-@pytest.mark.parametrize(("module", "function"), [("config/read", "load"), ("training/loop", "fit")])
+@pytest.mark.parametrize(("module", "function"), [("config/read", "load"), ("training/loop", "train")])
 def test_all_code_is_that_of_the_checkout_whatever_is_installed(begun, module, function):
     (begun.path / "src" / "dkd" / f"{module}.py").write_text(
         "from dkd.errors import InputError\n\n\n"
