@@ -127,7 +127,7 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
 
 
 def build(config: Any, fresh: bool = False) -> Plan:
-    """The plan of a `dkd.config.schema.Config`; `fresh` reads raw data anew. InputError where data or code is faulty."""
+    """The plan of a `dkd.config.schema.Config`; `fresh` reads raw data anew. InputError where data or code is bad."""
     builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
     results, shown, runs = {}, {}, []
     contents = [run.model_dump(mode="json") for run in config.runs]

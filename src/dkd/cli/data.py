@@ -10,6 +10,7 @@ from dkd.config import runs
 from dkd.data import catalog
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
+from dkd.errors import InputError
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd fetch voc2012 --from ~/Downloads")
@@ -79,10 +80,12 @@ def index(
     name: Annotated[str | None, typer.Option(help="Name of the data set; by default that of its folder.")] = None,
 ) -> None:
     """Read every mask once and write which classes each image shows."""
+    if out.suffix != ".csv":
+        raise InputError(f"--out: {out.name!r} does not end in .csv; rename it")
     check_known("--format", "format", format, catalog.PARTS)
     names, files = catalog.class_names(format, root), catalog.list_files(format, root)
     table = index_file.build(root, name or root.resolve().name, names, files, catalog.STORED[format])
-    with scratch(out, folder=False) as place:
+    with scratch(out, folder=False, inputs=[root]) as place:
         index_file.write(table, root, place)
 
 
@@ -105,5 +108,5 @@ def split(
     labels = runs.class_order(order, table.class_names, Path())
     sizes = step_sizes(scenario, len(labels))
     content = tasks_file.split(table, setting=setting, order=labels, sizes=sizes, seed=seed)
-    with scratch(out, folder=False) as place:
+    with scratch(out, folder=False, inputs=[index, index.with_suffix(".json"), Path(order)]) as place:
         tasks_file.write(content, place)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +25,7 @@ from dkd.cli.common import (
     runtime,
     scratch,
 )
+from dkd.cli.stopping import temporary_folder
 from dkd.config import read, schema
 from dkd.data import catalog
 from dkd.data import index as index_file
@@ -63,12 +64,12 @@ def evaluate(
     sections = read.recipe(preset or preset_of(learned.dataset), set_)
     values = sections["evaluate"].model_dump()
     protocol = values.pop("protocol")
-    with scratch(out, folder=True) as place, TemporaryDirectory() as temporary:
+    with scratch(out, folder=True) as place, temporary_folder(Path(gettempdir())) as temporary:
         if index is None:
-            index = Path(temporary) / "index.csv"
+            index = temporary / "index.csv"
             _index_test_images(checkpoint, learned, data, format or sections["data"].format, index)
         if tasks is None:
-            tasks = Path(temporary) / "tasks.json"
+            tasks = temporary / "tasks.json"
             tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
         evaluate_step(
             checkpoint,

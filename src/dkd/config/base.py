@@ -25,8 +25,10 @@ NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
-CountRange = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
+Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
+Range = Annotated[tuple[Factor, Factor], AfterValidator(_ascending)]
+Few = Annotated[int, Field(ge=1, le=100)]
+CountRange = Annotated[tuple[Few, Few], AfterValidator(_ascending)]
 Layers = list[tuple[str, Any]]
 """Trees of values, the strongest first, each with the words that say in an error where it is written."""
 

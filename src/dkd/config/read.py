@@ -161,8 +161,13 @@ def _located(sections: dict[str, Section], dataset: str, where: str, folder: Pat
 
 
 def _exists(path: Path, check: Callable[[Path], bool]) -> bool:
-    """Whether there is a folder or file; False where the system cannot tell, as with a name that is too long."""
+    """Whether there is a folder or file; False where the system cannot tell, as with a name that is too long.
+
+    Raises InputError where that may not be read.
+    """
     try:
         return check(path)
+    except PermissionError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     except OSError:
         return False

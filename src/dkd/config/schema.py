@@ -10,13 +10,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from dkd.config import methods
-from dkd.config.base import Count, CountRange, Fraction, NotNegative, Positive, Range, Section, Seed
+from dkd.config.base import CountRange, Fraction, NotNegative, Positive, Range, Section, Seed
 from dkd.model import spec
 
 LONGEST_DATASET, LONGEST_NAME = 60, 120
 """In characters: both become parts of paths."""
+LONGEST_SIDE, LARGEST_BATCH, MOST_EPOCHS, MOST_DRAWN = 8192, 65536, 1_000_000, 1_000_000
+MOST_THREADS, MOST_WORKERS, MOST_PROCESSES = 1024, 64, 1024
+"""Far beyond what anybody needs; larger numbers would only exhaust memory, or never end."""
 PERIODIC = re.compile(r"(.+?)\1{19}")
 """Snakemake refuses paths that repeat a piece 20 times, as a sign of a rule that applies to its own output."""
+Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
+Batch = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
+Drawn = Annotated[int, Field(ge=1, le=MOST_DRAWN)]
 Dilation = Annotated[int, Field(ge=1, le=spec.MOST_DILATION)]
 Setting = Literal["overlap", "disjoint", "sequential", "partitioned"]
 
@@ -25,9 +31,9 @@ class Shapes(Section):
     """How the embedded data set is drawn."""
 
     seed: Seed = 0
-    size: Annotated[int, Field(ge=32)] = 64
-    train: Count = 600
-    val: Count = 150
+    size: Annotated[int, Field(ge=32, le=LONGEST_SIDE)] = 64
+    train: Drawn = 600
+    val: Drawn = 150
     objects: Annotated[CountRange, Field(description="fewest and most objects per image")] = (3, 5)
 
 
@@ -56,8 +62,8 @@ class Model(Section):
 class Train(Section):
     """Recipe shared by the base and the increments."""
 
-    batch: Count = 32
-    crop: Count = 512
+    batch: Batch = 32
+    crop: Side = 512
     scale: Range = (0.5, 2.0)
     ratio: Range = (3 / 4, 4 / 3)
     flip: Fraction = 0.5
@@ -72,7 +78,7 @@ class Train(Section):
 class Base(Section):
     """Recipe of step 0."""
 
-    epochs: Count = 60
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 60
     lr: Positive = 1e-3
     head_lr: Positive = 10.0
     weight_decay: NotNegative = 1e-4
@@ -93,7 +99,7 @@ class Evaluate(Section):
     """How a checkpoint is evaluated."""
 
     protocol: Literal["paper", "full_image"] = "paper"
-    crop: Count = 512
+    crop: Side = 512
     unseen: Literal["background", "ignore"] = "background"
     count_background: bool = True
     absent: Literal["leave_out", "zero"] = "leave_out"
@@ -109,12 +115,14 @@ class Runtime(Section):
     """How the work is done on this machine; changes no result beyond rounding, and no key."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count = 1
-    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0
     image_cache: Annotated[int, Field(ge=0)] = 0
-    micro_batch: Count | None = None
-    evaluate_batch: Count = 16
-    processes: Annotated[int, Field(ge=1, description="per job; each on a GPU of its own if there are GPUs")] = 1
+    micro_batch: Batch | None = None
+    evaluate_batch: Batch = 16
+    processes: Annotated[
+        int, Field(ge=1, le=MOST_PROCESSES, description="per job; each on a GPU of its own if there are GPUs")
+    ] = 1
     save_minutes: Annotated[float, Field(gt=0, description="between two saved states of an unfinished training")] = 10.0
     tensorboard: bool = False
 

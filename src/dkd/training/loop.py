@@ -66,6 +66,8 @@ def train(
     """
     methods.check(method)
     accelerator = devices.accelerator(runtime.device, runtime.threads, recipe.precision)
+    if accelerator.device.type == "mps":
+        raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     main, rank, ranks = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
     curves = tensorboard_curves(runtime.tensorboard_dir) if runtime.tensorboard_dir and main else None
     micro = micro_batch(recipe.batch, ranks, runtime.micro_batch)
@@ -266,7 +268,7 @@ def iterate(
             epoch, rest = divmod(state.done, per_epoch)
             if state.done % check_every and rest:
                 continue
-            _check_finite(unchecked, list(losses), training.step, per_epoch, keeper)
+            _check_finite(unchecked, list(losses), training, per_epoch, keeper)
             unchecked.clear()
             if not rest:
                 means = {k: v / per_epoch for k, v in accelerator.reduce(state.sums, reduction="mean").items()}
@@ -295,7 +297,11 @@ def _agree(accelerator: Accelerator, number: int, due: bool) -> tuple[int, bool]
 
 
 def _check_finite(
-    unchecked: list[tuple[int, Tensor]], names: list[str], step: int, per_epoch: int, keeper: CheckpointKeeper | None
+    unchecked: list[tuple[int, Tensor]],
+    names: list[str],
+    training: Training,
+    per_epoch: int,
+    keeper: CheckpointKeeper | None,
 ) -> None:
     """`unchecked` holds the iteration and the losses, by `names`, of each micro-batch since the last check."""
     values = torch.stack([losses for _, losses in unchecked]).cpu()
@@ -306,7 +312,8 @@ def _check_finite(
     iteration = unchecked[position][0]
     terms = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values[position].tolist(), strict=True))
     saved = f"; the state of iteration {keeper.kept} is kept in {keeper.file}" if keeper and keeper.kept else ""
+    remedy = "lower the learning rate" + (" or use fp32" if training.recipe.precision != "fp32" else "")
     raise InputError(
-        f"step {step}, epoch {(iteration - 1) // per_epoch + 1}, iteration {iteration}: loss is not finite ({terms}); "
-        f"lower the learning rate or use fp32{saved}"
+        f"step {training.step}, epoch {(iteration - 1) // per_epoch + 1}, iteration {iteration}: loss is not finite "
+        f"({terms}); {remedy}{saved}"
     )

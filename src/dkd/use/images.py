@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dkd import files
 from dkd.errors import InputError
 
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -72,6 +73,7 @@ def read(path: Path) -> np.ndarray:
     """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
+        files.check_regular(path)
         with Image.open(path) as image:
             return np.array(_rgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
