@@ -17,6 +17,7 @@ from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import module_name, sort_options
 from dkd.report.method_labels import method_labels
+from dkd.training.recipe import of_phase
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
@@ -184,7 +185,7 @@ class _Builder:
             model = {**model, "pretrained": True}
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
-        params["recipe"] = {**run["train"], **run["base"]}
+        params["recipe"] = of_phase(run["train"], run["base"])
         scope = f"{run['dataset']}/{setting}"
         base = self.add("base", f"{scope}/{first[0]}/s{seed}", params, {**shared, **weights})
         place = f"{scope}/{_scope(sizes)}/joint-s{seed}" if joint else f"{scope}/{sizes[0]}/s{seed}"
@@ -204,7 +205,7 @@ class _Builder:
                 memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
             params = {"dataset": run["dataset"], "step": step, "sizes": so_far, "order": order[: sum(so_far)]}
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
-            params |= {"recipe": {**run["train"], **run["increment"]}}
+            params |= {"recipe": of_phase(run["train"], run["increment"])}
             params |= {"replay": options.replay} if options.memory else {}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)

@@ -126,9 +126,9 @@ def _check_setting(previous: Path, step: int, tasks: Path) -> None:
 
 def _recipe(sections: dict[str, Section], step: int, seed: int, options: Options) -> "Recipe":
     """The recipe of a step: sections of params.yaml, and the options of its method."""
-    from dkd.training.recipe import Recipe
+    from dkd.training.recipe import Recipe, of_phase
 
-    values = {**sections["train"].model_dump(), **sections["increment" if step else "base"].model_dump()}
+    values = of_phase(sections["train"].model_dump(), sections["increment" if step else "base"].model_dump())
     return Recipe(**values, seed=seed, loss_options=options.loss, head_init=options.head_init, replay=options.replay)
 
 

@@ -6,7 +6,8 @@ Does not know how values are read and merged (`dkd.config.read`). Imported witho
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from dkd.config import methods
@@ -75,7 +76,19 @@ class Train(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
 
-class Base(Section):
+def _optional(field: FieldInfo) -> tuple[Any, None]:
+    """A field of the same type that may be missing."""
+    annotated = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return annotated | None, None
+
+
+Overrides = create_model(
+    "Overrides", __base__=Section, **{name: _optional(field) for name, field in Train.model_fields.items()}
+)
+"""Keys of `train:` that `base:` or `increment:` have of their own; null: that of `train:` (`dkd.training.recipe`)."""
+
+
+class Base(Overrides):
     """Recipe of step 0."""
 
     epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 60
