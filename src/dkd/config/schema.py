@@ -178,6 +178,7 @@ class Item(Section):
     seed: Seed = 0
     order: Any = None
     name: Annotated[str, _name(LONGEST_NAME, "_.+-")] | None = None
+    preset: Annotated[str | None, Field(description="by default that with the name of the data set")] = None
     set: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -131,3 +131,14 @@ def test_a_phase_can_have_values_of_train_of_its_own(load, refused):
     assert set(later) == set(base_recipe) and None not in later.values()
     line = refused(load, {**base, "increment": {"scale": [2, 0.5]}})
     assert line.endswith("increment.scale: the smaller number must come first, got [2, 0.5]")
+
+
+def test_a_run_can_name_a_preset(tmp_path, load, refused):
+    root = tmp_path / "data" / "raw" / "garden"
+    root.mkdir(parents=True)
+    (root / "classes.txt").write_text("none\nrose\ntulip\n")
+    run = {"dataset": "garden", "scenario": "1-1", "method": "dkd"}
+    small = load({"runs": [{**run, "preset": "small"}]}).runs[0]
+    assert small.model == read.recipe("small", [])["model"] != load({"runs": [run]}).runs[0].model
+    line = refused(load, {"runs": [{**run, "preset": "smal"}]})
+    assert line.endswith("runs[0].preset: unknown preset 'smal'; did you mean 'small'?")
