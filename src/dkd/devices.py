@@ -6,6 +6,7 @@ Knows nothing of what is computed.
 import logging
 import re
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from dkd.errors import InputError
 
 log = logging.getLogger("dkd")
+GRACE = 20
+"""Seconds that a loader process outlives SIGTERM."""
 
 
 class Runtime(NamedTuple):
@@ -79,6 +82,15 @@ def _check_device(device: str) -> None:
     elif device == "mps":
         reason = "no MPS device is available"
     raise InputError(f"device {device[:40]!r}: {reason}; this machine has {', '.join(here)}")
+
+
+def outlive(*_: object) -> None:
+    """Keep a loader process alive for its parent, which ends it, or first finishes its iteration, after a signal.
+
+    SIGINT is ignored, SIGTERM ends the process `GRACE` seconds later.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
 
 
 def imitates_bf16() -> bool:

@@ -117,7 +117,8 @@ def _check_kept(targets: Iterable[Path], inputs: list[Path]) -> None:
 
 def main() -> None:
     """Entry point. An InputError or an OSError is printed as one line, with exit status 1."""
-    logging.basicConfig(level=logging.ERROR if RANK else logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("dkd").setLevel(logging.ERROR if RANK else logging.INFO)
     with Stop() as stop:
         try:
             app()

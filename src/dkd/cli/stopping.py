@@ -26,6 +26,7 @@ class Stop:
         self.number = 0
         self._process = os.getpid()
         self._before: dict[int, object] = {}
+        self._on_child: object = None
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
@@ -42,6 +43,7 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self.number:
+            signal.signal(signal.SIGCHLD, self._on_child or signal.SIG_DFL)
             self._leave()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -51,6 +53,8 @@ class Stop:
                 os._exit(128 + number)
         elif not self.number:
             self.number = number
+            # torch's handler would raise an error for each process that the same signal ended.
+            self._on_child = signal.signal(signal.SIGCHLD, lambda *_: None)
             self._leave()
 
     def _leave(self) -> NoReturn:

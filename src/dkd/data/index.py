@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from dkd import cores
+from dkd import cores, files
 from dkd.data import classes, reader
 from dkd.data.classes import VOID
 from dkd.errors import InputError
@@ -109,6 +109,8 @@ def write(index: Index, root: Path | str, path: Path) -> None:
 def read(path: Path) -> Index:
     """Read what `write` wrote; InputError where a file is missing or malformed."""
     try:
+        for each in (path.with_suffix(".json"), path):
+            files.check_regular(each)
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.reader(file)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dkd import scenario, seeds
+from dkd import files, scenario, seeds
 from dkd.data.index import Index, Row
 from dkd.errors import InputError
 
@@ -97,6 +97,7 @@ def write(tasks: dict, path: Path) -> None:
 def read(path: Path) -> dict:
     """Read a tasks file; InputError where it is missing or malformed."""
     try:
+        files.check_regular(path)
         tasks = json.loads(path.read_text(encoding="utf-8"))
         tasks["steps"][0]["classes"], tasks["order"], tasks["setting"]
         return tasks

@@ -175,7 +175,7 @@ def _loader(samples: Samples, micro: int, done: int, workers: int, accelerator: 
         batch_sampler=itertools.islice(batches, done * accelerator.gradient_accumulation_steps, None),
         num_workers=workers,
         pin_memory=accelerator.device.type == "cuda",
-        worker_init_fn=signals.outlive,
+        worker_init_fn=devices.outlive,
     )
 
 

@@ -128,7 +128,7 @@ def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: 
     """
     started = time.perf_counter()
     rows, broken, pixels = [], [], 0
-    loader = DataLoader(_Decoded(files), batch_size=None, num_workers=workers)
+    loader = DataLoader(_Decoded(files), batch_size=None, num_workers=workers, worker_init_fn=devices.outlive)
     colours = [value for colour in predictor.colours for value in colour]
     new, finished = not out.exists(), False
     out.mkdir(parents=True, exist_ok=True)

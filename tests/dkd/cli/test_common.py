@@ -82,6 +82,21 @@ def test_inputs_are_not_overwritten(dkd, files, drawn, tmp_path):
     assert (root / "kept.csv").read_text() == "kept" and not list(root.glob(".dkd-*"))
 
 
+def test_pipes_are_no_input(dkd, files, tmp_path):
+    """Opening one would wait for a writer."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "pipe.json").symlink_to("/dev/zero")
+    split = ["--scenario", "4,2", "--out", tmp_path / "t.json"]
+    for words in (
+        ["split", tmp_path / "pipe.csv", *split],
+        ["split", files[3], *split, "--order", tmp_path / "pipe.csv"],
+        ["report", tmp_path, "--tasks", tmp_path / "pipe.json", "--out", tmp_path / "out"],
+        ["import-checkpoint", tmp_path / "pipe.csv", *IMPORT[2:]],
+    ):
+        with pytest.raises(CommandError, match="not a (regular )?file"):
+            dkd(*words)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing_and_is_the_exit_status(dkd, drawn, tmp_path, monkeypatch, number):
     # Ignored where the tests themselves run in the background of a script.
