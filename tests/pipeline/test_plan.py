@@ -403,3 +403,47 @@ def test_jobs_need_a_run(tmp_path, monkeypatch, content):
         plans.FILE.write_text(content)
     with pytest.raises(InputError, match=r"plan\.json is not readable: jobs are started by snakemake"):
         plans.load()
+
+
+def indexed(build, tmp_path, data=None, **run):
+    """The index of a run on a folder data set of four classes, and all places of its plan."""
+    root = tmp_path / "own"
+    if not root.exists():
+        lay_pictures(root, "cat", "dog", "bird", "fish")
+    run = {"dataset": "own", "method": "kd", "scenario": "2-1", **run}
+    plan = build(run, data={"root": str(root), **(data or {})})
+    [index] = plan.of("index")
+    return index
+
+
+def test_what_masks_mean_is_a_param_of_the_index_only_where_it_is_not_the_default(build, tmp_path):
+    plain = {"dataset": "own", "format": "folder"}
+    default = indexed(build, tmp_path)
+    assert default.params == indexed(build, tmp_path, {"void": 255, "others": "void"}).params == plain
+    assert indexed(build, tmp_path, order="reversed").key == default.key
+    full = {"1": 1, "2": 2, "3": 3, "4": 4}
+    assert indexed(build, tmp_path, {"void": 0}).params == {**plain, "stored": {"0": 255, **full}}
+    named = indexed(build, tmp_path, {"labels": {"dog": [7, 8], "cat": 1, "void": 0}}, scenario="1-1")
+    assert named.params["stored"] == {"0": 255, "1": 1, "7": 2, "8": 2}
+    assert indexed(build, tmp_path, {"split": 0.5}).params == {**plain, "split": 0.5, "split_seed": 0}
+
+
+@pytest.mark.parametrize(("others", "rest"), [("background", 0), ("void", 255)])
+def test_classes_that_the_order_leaves_out(build, tmp_path, others, rest):
+    found = indexed(build, tmp_path, {"others": others}, order=["bird", "cat"], scenario="1-1")
+    assert found.params["stored"] == {"1": 1, "2": rest, "3": 3, "4": rest}
+    with pytest.raises(InputError, match=r"scenario '3-1' does not fit 2 classes"):
+        indexed(build, tmp_path, order=["bird", "cat"], scenario="3-1")
+    with pytest.raises(InputError, match=r"runs\[0\]: data\.labels: unknown class 'cow'"):
+        indexed(build, tmp_path, {"labels": {"cow": 1}})
+
+
+def test_lists_and_class_names_that_may_be_missing(build, tmp_path):
+    root = lay_pictures(tmp_path / "own", "cat", "dog", "bird", "fish")
+    (root / "splits" / "a").unlink()
+    (root / "splits").rmdir()
+    (root / "classes.txt").unlink()
+    (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:2,2,2::\nbird:3,3,3::\nfish:4,4,4::\n")
+    first = indexed(build, tmp_path, {"split": 0.5})
+    (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:2,2,2::\nbird:3,3,3::\nfish:5,5,5::\n")
+    assert indexed(build, tmp_path, {"split": 0.5}).key != first.key

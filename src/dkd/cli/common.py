@@ -18,9 +18,12 @@ from dkd import scenario
 from dkd.cli.stopping import Stop, temporary_folder
 from dkd.config import read, schema
 from dkd.config.base import suggest
+from dkd.data import catalog
+from dkd.data.catalog import Contents
 from dkd.errors import InputError, one_line
 
 if TYPE_CHECKING:
+    from dkd.data.survey import Share
     from dkd.devices import Runtime
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -59,6 +62,20 @@ def step_sizes(given: str, classes: int) -> tuple[int, ...]:
     """Number of classes of each step, from A-B (15-1) or from sizes (7,1,1)."""
     listed = re.fullmatch(r"\d{1,9}(,\d{1,9})*", given)
     return scenario.step_sizes([int(size) for size in given.split(",")] if listed else given, classes)
+
+
+def data_set(format: str, root: Path, data: schema.Data) -> Contents:
+    """Classes and files of a data set, with what the section `data` says of its masks and lists."""
+    check_known("--format", "format", format, catalog.PARTS)
+    stored = catalog.stored_labels(format, catalog.class_names(format, root), data.labels, data.void)
+    return catalog.contents(format, root, stored, listed=data.split is None)
+
+
+def share(data: schema.Data) -> "Share | None":
+    """How images without lists are divided, if the section `data` says that they are."""
+    from dkd.data.survey import Share
+
+    return None if data.split is None else Share(data.split, data.split_seed)
 
 
 def preset_of(dataset: str) -> str | None:

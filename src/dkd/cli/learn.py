@@ -25,9 +25,11 @@ from dkd.cli.common import (
     Workers,
     app,
     check_known,
+    data_set,
     preset_of,
     runtime,
     scratch,
+    share,
 )
 from dkd.config import methods, read, schema
 from dkd.config.base import Section, suggest
@@ -200,7 +202,6 @@ def extend(
     from dkd.training.loop import train as train_step
     from dkd.use.extend import prepare
 
-    check_known("--format", "format", format, catalog.PARTS)
     learned = describe(checkpoint)
     sections = read.recipe(preset or preset_of(learned.dataset), set_)
     options = {name: sort_options(values) for name, values in methods.options().items()}
@@ -208,9 +209,9 @@ def extend(
     if method not in single:
         raise InputError(f"--method: {method!r} cannot continue from a checkpoint alone; {suggest(method, single)}")
     options = sort_options(getattr(sections["methods"], method).model_dump())
-    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
+    contents = data_set(format, data, sections["data"])
     with _unfinished(out) as (place, work):
-        inputs, step = prepare(checkpoint, data, names, files, catalog.STORED[format], place)
+        inputs, step = prepare(checkpoint, data, contents, share(sections["data"]), place)
         train_step(
             import_module(module_name(method)),
             step,

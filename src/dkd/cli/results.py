@@ -20,14 +20,15 @@ from dkd.cli.common import (
     Threads,
     Workers,
     app,
-    check_known,
+    data_set,
     preset_of,
     runtime,
     scratch,
+    share,
 )
 from dkd.cli.stopping import temporary_folder
 from dkd.config import read, schema
-from dkd.data import catalog
+from dkd.data import catalog, survey
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
@@ -67,7 +68,7 @@ def evaluate(
     with scratch(out, folder=True) as place, temporary_folder(Path(gettempdir())) as temporary:
         if index is None:
             index = temporary / "index.csv"
-            _index_test_images(checkpoint, learned, data, format or sections["data"].format, index)
+            _index_test_images(checkpoint, learned, data, format, sections["data"], index)
         if tasks is None:
             tasks = temporary / "tasks.json"
             tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
@@ -91,19 +92,21 @@ def evaluate(
     typer.echo(f"{protocol}: {means}")
 
 
-def _index_test_images(checkpoint: Path, learned: "Step", data: Path, format: str, out: Path) -> None:
+def _index_test_images(
+    checkpoint: Path, learned: "Step", root: Path, format: str | None, data: schema.Data, out: Path
+) -> None:
     """Write an index of the test split (the val split if there is none) to `out`."""
     from dkd.evaluate import check_names
 
     # Drawn images are a folder data set once they are drawn.
-    format = "folder" if format == "shapes" else format
-    check_known("--format", "format", format, catalog.PARTS)
-    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
-    check_names(names, learned, data if format in catalog.FIXED else data / "classes.txt", checkpoint)
-    test_split = index_file.test_split(split for *_, split in files)
-    files = [each for each in files if each[3] == test_split]
-    table = index_file.build(data, learned.dataset, names, files, catalog.STORED[format])
-    index_file.write(table, data, out)
+    format = format or ("folder" if data.format == "shapes" else data.format)
+    contents = data_set(format, root, data)
+    check_names(contents.class_names, learned, root if format in catalog.FIXED else root / "classes.txt", checkpoint)
+    if data.split is None:
+        test_split = index_file.test_split(split for *_, split in contents.files)
+        contents = contents._replace(files=[each for each in contents.files if each[3] == test_split])
+    table, _ = survey.build(root, learned.dataset, contents, decode=False, split=share(data))
+    index_file.write(table, root, out)
 
 
 @app.command(

@@ -70,13 +70,13 @@ def explain(
 ) -> None:
     """Show the evidence for a class (z+) and against it (z-) at each pixel, and its change since an earlier step."""
     from dkd import devices
-    from dkd.use import images as photos
+    from dkd.data import reader
     from dkd.use.explain import explain as draw
     from dkd.use.explain import resized, save
 
     if out.suffix not in (".png", ".svg"):
         raise InputError(f"--out: {out.name!r} ends neither in .png nor in .svg; rename it")
-    pixels = resized(photos.read(image), size)
+    pixels = resized(reader.read_image(image), size)
     figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads).device)
     with scratch(out, folder=False, inputs=[image, checkpoint, previous]) as place:
         save(figure, place)

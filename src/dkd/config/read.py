@@ -17,7 +17,7 @@ from dkd.config import base, methods, yaml_file
 from dkd.config import runs as run_list
 from dkd.config.base import Layers, Section, shorten, suggest
 from dkd.config.schema import SECTIONS, TOP, Config, Run
-from dkd.data import catalog
+from dkd.data import catalog, classes
 from dkd.errors import InputError
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -130,8 +130,9 @@ def _resolve(choice: run_list.Choice, top: Layers, folder: Path) -> Run:
     data = sections["data"]
     names = catalog.class_names(data.format, Path(data.root) if data.root else None)
     try:
-        sizes = scenario.step_sizes(item.scenario, len(names) - 1)
-        order = run_list.class_order(item.order, names, folder)
+        stored = catalog.stored_labels(data.format, names, data.labels, data.void)
+        order = run_list.class_order(item.order, names, classes.labels_of(stored, len(names) - 1), folder)
+        sizes = scenario.step_sizes(item.scenario, len(order))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return Run.model_construct(

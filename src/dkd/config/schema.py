@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from dkd.config import methods
-from dkd.config.base import CountRange, Fraction, NotNegative, Positive, Range, Section, Seed
+from dkd.config.base import CountRange, Fraction, NotNegative, Positive, Range, Section, Seed, Values
 from dkd.model import spec
 
 LONGEST_DATASET, LONGEST_NAME = 60, 120
@@ -45,6 +45,13 @@ class Data(Section):
     root: str | None = None
     shapes: Shapes = Shapes()
     partition_seed: Annotated[Seed, Field(description="of the setting `partitioned`")] = 0
+    void: Annotated[Values, Field(description="stored values without annotation, besides 255")] = (255,)
+    labels: Annotated[dict[str, Values] | None, Field(description="stored values of each class, by its name")] = None
+    others: Annotated[
+        Literal["background", "void"], Field(description="what classes become that `order` leaves out")
+    ] = "background"
+    split: Annotated[float, Field(gt=0, lt=1, description="share for training, where there are no lists")] | None = None
+    split_seed: Seed = 0
 
 
 class Model(Section):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dkd import checkpoint, devices, evaluate
-from dkd.data import classes, transforms
+from dkd.data import classes, reader, transforms
 from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.use import images, overlay, palette
@@ -53,7 +53,7 @@ class Predictor:
 
     def __call__(self, image: Path | str | np.ndarray) -> np.ndarray:
         """Labels (H, W) uint8 of an image file, or of RGB pixels (H, W, 3) uint8."""
-        pixels = image if isinstance(image, np.ndarray) else images.read(Path(image))
+        pixels = image if isinstance(image, np.ndarray) else reader.read_image(Path(image))
         height, width = pixels.shape[:2]
         seen = pixels if self.size is None else images.scaled(pixels, self.size / min(height, width))
         labels = self.labels[self._ids(seen)]
@@ -113,7 +113,7 @@ class _Decoded(Dataset):
 
     def __getitem__(self, position: int) -> np.ndarray | str:
         try:
-            return images.read(self.files[position].path)
+            return reader.read_image(self.files[position].path)
         except InputError as error:
             return str(error)
 

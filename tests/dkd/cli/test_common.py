@@ -93,7 +93,7 @@ def test_pipes_are_no_input(dkd, files, tmp_path):
         ["report", tmp_path, "--tasks", tmp_path / "pipe.json", "--out", tmp_path / "out"],
         ["import-checkpoint", tmp_path / "pipe.csv", *IMPORT[2:]],
     ):
-        with pytest.raises(CommandError, match="not a (regular )?file"):
+        with pytest.raises(CommandError, match=r"not a (regular )?file"):
             dkd(*words)
 
 
