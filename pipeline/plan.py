@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 from dkd import scenario
 from dkd.data import catalog
+from dkd.data.tasks import base_setting
 from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import module_name, sort_options
 from dkd.report.method_labels import method_labels
+from dkd.training.recipe import of_phase
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
@@ -174,7 +176,7 @@ class _Builder:
         shared = {"data": data, "index": index}
         first = [len(order)] if joint else sizes[:1]
         # The pictures of both are the same, and at the base so are the labels.
-        setting = {"sequential": "disjoint"}.get(run["setting"], run["setting"])
+        setting = base_setting(run["setting"])
         shared["tasks"] = self._split({**run, "setting": setting}, index, first)
         model, weights = run["model"], {}
         if isinstance(file := model["pretrained"], str):
@@ -182,7 +184,7 @@ class _Builder:
             model = {**model, "pretrained": True}
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
-        params["recipe"] = {**run["train"], **run["base"]}
+        params["recipe"] = of_phase(run["train"], run["base"])
         scope = f"{run['dataset']}/{setting}"
         base = self.add("base", f"{scope}/{first[0]}/s{seed}", params, {**shared, **weights})
         place = f"{scope}/{scenario.folder_name(sizes)}/joint-s{seed}" if joint else f"{scope}/{sizes[0]}/s{seed}"
@@ -202,7 +204,7 @@ class _Builder:
                 memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
             params = {"dataset": run["dataset"], "step": step, "sizes": so_far, "order": order[: sum(so_far)]}
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
-            params |= {"recipe": {**run["train"], **run["increment"]}}
+            params |= {"recipe": of_phase(run["train"], run["increment"])}
             params |= {"replay": options.replay} if options.memory else {}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)

@@ -163,6 +163,7 @@ def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime:
         EvalViews(data, own, content.encoding, scoring.crop),
         batch_size=runtime.evaluate_batch,
         num_workers=runtime.workers,
+        worker_init_fn=devices.outlive,
         collate_fn=_flatten,
         pin_memory=accelerator.device.type == "cuda",
     )

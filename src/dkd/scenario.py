@@ -34,7 +34,9 @@ def step_sizes(scenario: str | Sequence[int], classes: int) -> tuple[int, ...]:
             )
         return (base, *[each] * (rest // each))
     sizes = tuple(scenario)
-    if not sizes or min(sizes) < 1 or sum(sizes) != classes:
+    if not sizes or min(sizes) < 1:
+        raise InputError(f"scenario {list(sizes)}: every step learns at least one class; remove the zero")
+    if sum(sizes) != classes:
         raise InputError(f"scenario {list(sizes)} adds up to {sum(sizes)} classes, but there are {classes} to learn")
     return sizes
 

@@ -92,6 +92,8 @@ def index(
 
     --set takes keys of the section data, such as data.void=0 or data.labels={rose: [1, 3], void: 2}.
     """
+    if out.suffix != ".csv":
+        raise InputError(f"--out: {out.name!r} does not end in .csv; rename it")
     if other := [setting for setting in set_ if not setting.startswith("data.")]:
         raise InputError(
             f"--set: {shorten(repr(other[0]))} is not a key of the section data; an index depends on no other"
@@ -104,7 +106,7 @@ def index(
     contents = data_set(format, root, data)
     dataset = name or root.resolve().name
     table, seen = survey.build(root, dataset, contents, decode=not fast, split=share(data))
-    with scratch(out, folder=False) as place:
+    with scratch(out, folder=False, inputs=[root]) as place:
         index_file.write(table, root, place)
     typer.echo(survey.table(seen))
     for warning in seen.warnings:
@@ -136,5 +138,5 @@ def split(
         )
     sizes = step_sizes(scenario, len(labels))
     content = tasks_file.split(table, setting=setting, order=labels, sizes=sizes, seed=seed)
-    with scratch(out, folder=False) as place:
+    with scratch(out, folder=False, inputs=[index, index.with_suffix(".json"), Path(order)]) as place:
         tasks_file.write(content, place)

@@ -2,8 +2,8 @@
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,7 @@ from dkd.cli.common import (
     scratch,
     share,
 )
+from dkd.cli.stopping import temporary_folder
 from dkd.config import read, schema
 from dkd.data import catalog, survey
 from dkd.data import index as index_file
@@ -64,12 +65,12 @@ def evaluate(
     sections = read.recipe(preset or preset_of(learned.dataset), set_)
     values = sections["evaluate"].model_dump()
     protocol = values.pop("protocol")
-    with scratch(out, folder=True) as place, TemporaryDirectory() as temporary:
+    with scratch(out, folder=True) as place, temporary_folder(Path(gettempdir())) as temporary:
         if index is None:
-            index = Path(temporary) / "index.csv"
+            index = temporary / "index.csv"
             _index_test_images(checkpoint, learned, data, format, sections["data"], index)
         if tasks is None:
-            tasks = Path(temporary) / "tasks.json"
+            tasks = temporary / "tasks.json"
             tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
         evaluate_step(
             checkpoint,
@@ -134,13 +135,36 @@ def report(
         "sizes": [len(step["classes"]) for step in content["steps"]],
         "protocol": read.recipe(preset, [])["evaluate"].protocol,
     }
-    missing = [folder for folder in results if not (folder / "metrics.json").is_file()]
-    if missing:
-        raise InputError(f"{missing[0]}: contains no metrics.json; make it with `dkd evaluate`")
     decimals = schema.Report().decimals
+    run["steps"] = list(range(len(results)))
+    _check_results(results, run)
     with scratch(out, folder=True) as place:
         summary.write([run], {run["name"]: [folder / "metrics.json" for folder in results]}, decimals, place)
-        run["steps"] = [json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["step"] for folder in results]
-        found = {f"{run['name']}/{step}": folder for step, folder in zip(run["steps"], results, strict=True)}
+        found = {f"{run['name']}/{step}": folder for step, folder in enumerate(results)}
         page.write([run], {**found, "summary": place}, decimals, {}, place)
     typer.echo((out / "table.txt").read_text(encoding="utf-8"), nl=False)
+
+
+def _check_results(results: list[Path], run: dict[str, Any]) -> None:
+    """Raises InputError unless these are the results of steps 0, 1, ... of the run, once each and in this order."""
+    from dkd.report.results_file import read_metrics
+
+    learned: list[str] = []
+    for step, folder in enumerate(results):
+        if not (folder / "metrics.json").is_file():
+            raise InputError(f"{folder}: contains no metrics.json; make it with `dkd evaluate`")
+        content = read_metrics(folder / "metrics.json", run["protocol"])
+        if content["step"] != step:
+            raise InputError(
+                f"{folder}: holds the results of step {content['step']}, expected step {step}; name the results of "
+                "steps 0, 1, ... once each, in this order"
+            )
+        names = list(content["protocols"][run["protocol"]]["per_class"])
+        # `joint` has one step, with all classes.
+        wanted = sum(run["sizes"]) if run["method"] == "joint" else sum(run["sizes"][: step + 1])
+        if step >= len(run["sizes"]) or len(names) != wanted + 1 or names[: len(learned)] != learned:
+            raise InputError(
+                f"{folder}: step {step} has learned {len(names) - 1} classes ({', '.join(names[1:4])}, ...), which is "
+                "not what --tasks and the steps before have; name the results and the tasks of one run"
+            )
+        learned = names

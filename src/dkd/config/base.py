@@ -31,8 +31,10 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Values = Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], BeforeValidator(_listed)]
 """Stored values of masks: one, or a list."""
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
-CountRange = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
+Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
+Range = Annotated[tuple[Factor, Factor], AfterValidator(_ascending)]
+Few = Annotated[int, Field(ge=1, le=100)]
+CountRange = Annotated[tuple[Few, Few], AfterValidator(_ascending)]
 Layers = list[tuple[str, Any]]
 """Trees of values, the strongest first, each with the words that say in an error where it is written."""
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from dkd.data.class_table import read_text
 from dkd.errors import InputError
+from dkd.files import check_regular
 
 MARGIN = 1
 """How far a point may lie outside of its picture, in sides of the picture."""
@@ -41,6 +42,7 @@ class _NoDoctype(ET.TreeBuilder):
 def xml_root(path: Path) -> ET.Element:
     """The outermost element of an XML file; entities are refused, with all other document type declarations."""
     try:
+        check_regular(path)
         parser = ET.XMLParser(target=_NoDoctype())
         parser.feed(path.read_bytes())
         return parser.close()

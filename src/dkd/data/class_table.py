@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from dkd import files
 from dkd.data.classes import MAX_CLASSES, VOID, VOID_COLOUR
 from dkd.errors import InputError
 
@@ -36,6 +37,7 @@ class ClassTable(NamedTuple):
 def read_text(path: Path) -> str:
     """Content of a text file, without a byte order mark; InputError where it can't be read."""
     try:
+        files.check_regular(path)
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from None
@@ -121,6 +123,7 @@ def read(root: Path) -> ClassTable:
 
 def _class_list(path: Path) -> tuple[tuple[str, ...], dict[int, int]]:
     try:
+        files.check_regular(path)
         lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"

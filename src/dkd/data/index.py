@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from dkd import files
 from dkd.data import classes
 from dkd.data.classes import VOID, Encoding
 from dkd.errors import InputError
@@ -77,6 +78,8 @@ def write(index: Index, root: Path | str, path: Path) -> None:
 def read(path: Path) -> Index:
     """Read what `write` wrote; InputError where a file is missing or malformed."""
     try:
+        for each in (path.with_suffix(".json"), path):
+            files.check_regular(each)
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.reader(file)

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from dkd import files
 from dkd.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -77,6 +78,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     Raises InputError where it is not UTF-8 text, OSError where it can't be read.
     """
     try:
+        files.check_regular(path)
         lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text; it lists the ids of images, one per line") from None

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dkd import files
 from dkd.data.classes import VOID, Encoding
 from dkd.errors import InputError
 
@@ -187,6 +188,7 @@ def _known(values: np.ndarray, known: frozenset[int]) -> bool:
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[Image.Image]:
     try:
+        files.check_regular(path)
         # Pillow has one limit of size for the whole process, and warns or refuses above it.
         with _limit:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

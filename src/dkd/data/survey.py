@@ -84,7 +84,11 @@ def build(root: Path, dataset: str, contents: Contents, *, decode: bool, split: 
 
     with ThreadPoolExecutor(cores.available()) as pool:
         files = contents.files
-        found = list(tqdm(pool.map(look, files), total=len(files), desc="index", disable=None, leave=False))
+        try:
+            found = list(tqdm(pool.map(look, files), total=len(files), desc="index", disable=None, leave=False))
+        finally:
+            # After an error or a signal, the images that are left need not be read.
+            pool.shutdown(wait=False, cancel_futures=True)
     if split is not None:
         train, _ = division.divide({row.id: row.classes for row, _ in found}, split.share, split.seed)
         chosen = set(train)

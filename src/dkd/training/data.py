@@ -50,6 +50,7 @@ class Task(NamedTuple):
     """Labels of the classes learned up to this step."""
     sizes: tuple[int, ...]
     """Classes per step up to this one."""
+    setting: str
     samples: list[Sample]
     """The training images of the step."""
 
@@ -72,7 +73,7 @@ def read_task(inputs: Inputs, step: int) -> Task:
     rows = _rows(steps[-1]["train"], table, inputs)
     data, encoding = inputs.data, table.encoding
     samples = [Sample(row.id, data / row.image, data / row.mask, encoding, ids, visible) for row in rows]
-    return Task(content["dataset"], table.class_names, order, sizes, samples)
+    return Task(content["dataset"], table.class_names, order, sizes, content["setting"], samples)
 
 
 def read_replayed(folder: Path, replay: str | None, inputs: Inputs, task: Task) -> list[Sample]:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, seeds
+from dkd import checkpoint, devices, files, seeds
 from dkd.data import classes, reader, transforms
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
@@ -145,6 +145,7 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
     """
     file = folder / FILE
     try:
+        files.check_regular(file)
         content = json.loads(file.read_text(encoding="utf-8"))
         own, exemplars = content["step"], []
         for each in content["exemplars"]:
