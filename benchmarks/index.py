@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.loader import CLASSES, draw
-from dkd.data import index, tasks
+from dkd.data import catalog, index, survey, tasks
 
 TRAIN, VAL = 10582, 1449
 NAMES = ("background", *(f"class {k}" for k in range(1, CLASSES + 1)))
@@ -21,7 +21,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files = [tuple(row[:4]) for row in draw(root)]
-        read = measure.seconds({"": lambda: index.build(root, "x", NAMES, files, {})}, 5)[""] / len(files)
+        contents = catalog.Contents(NAMES, files, {}, {})
+        read = measure.seconds({"": lambda: survey.build(root, "x", contents, decode=False, split=None)}, 5)[""] / len(
+            files
+        )
     chance = random.Random(0)
     rows = tuple(
         index.Row(f"2008_{i:06}", "", "", "train" if i < TRAIN else "val", tuple(sorted(shown)))
@@ -29,7 +32,7 @@ def main() -> None:
             chance.sample(range(1, CLASSES + 1), chance.randint(1, 4)) for _ in range(TRAIN + VAL)
         )
     )
-    table, order, sizes = index.Index("x", NAMES, rows, {}), tuple(range(1, CLASSES + 1)), (15, 1, 1, 1, 1, 1)
+    table, order, sizes = index.Index("x", NAMES, rows, {}, {}), tuple(range(1, CLASSES + 1)), (15, 1, 1, 1, 1, 1)
     split = measure.seconds(splits(table, order, sizes), 9)["split"]
     every = read * len(rows) * len(sizes)
     lines = [

@@ -18,6 +18,7 @@ from benchmarks import measure
 from dkd import seeds
 from dkd.config.schema import Train
 from dkd.data import classes, transforms
+from dkd.data.classes import Encoding
 from dkd.data.index import Row
 from dkd.training.data import Batches, Sample, Samples
 from dkd.training.recipe import Recipe
@@ -37,6 +38,7 @@ RECIPE = Recipe(
     lr_factor=None,
     train_norms=False,
 )
+ENCODING = Encoding(frozenset(classes.known_values({}, CLASSES + 1)), {})
 TABLE = classes.label_to_id(range(1, CLASSES + 1), range(16, CLASSES + 1), rest=0)
 
 
@@ -80,7 +82,7 @@ def textbook(root: Path, row: Row, seed: int) -> tuple[torch.Tensor, torch.Tenso
 
 def shown(root: Path, rows: list[Row]) -> list[Sample]:
     visible = tuple(range(16, CLASSES + 1))
-    return [Sample(row.id, root / row.image, root / row.mask, TABLE, visible) for row in rows]
+    return [Sample(row.id, root / row.image, root / row.mask, ENCODING, TABLE, visible) for row in rows]
 
 
 def build(root: Path, rows: list[Row]) -> dict[str, Callable[[int], tuple[torch.Tensor, torch.Tensor]]]:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from dkd.config import read  # noqa: E402
+from dkd.data import reader  # noqa: E402
 from dkd.use import explain, images  # noqa: E402
 from dkd.use.predict import Predictor, write  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
@@ -33,7 +34,7 @@ def main() -> None:
         shutil.copyfile(ROOT / METRICS / f"{name}.png", OUT / f"{name}.png")
     for method in ("finetune", "dkd"):
         last = folders[f"checkpoints/increment/shapes/overlap/4+1+1/{method}-s0"]
-        figure = explain.explain(last, images.read(picture), CLASS, base, "cpu")
+        figure = explain.explain(last, reader.read_image(picture), CLASS, base, "cpu")
         figure.savefig(OUT / f"explain-{method}.jpg", dpi=80, pil_kwargs={"quality": 85, "optimize": True})
     predictor, place = Predictor(last, "cpu", size=None, tile=1024, threads=1), ROOT / ".dkd" / "pictures"
     shutil.rmtree(place, ignore_errors=True)

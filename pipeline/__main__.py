@@ -1,4 +1,4 @@
-"""python -m pipeline COMMAND: what one asks of the workflow without running it."""
+"""python -m pipeline COMMAND: inspects and maintains the results of the workflow without running it."""
 
 import datetime
 import json
@@ -17,13 +17,13 @@ from pipeline import adopt, locks, plan, publish, raw_digest, status, store
 from pipeline.rules import RULES
 
 app = typer.Typer(
-    help="What one asks of the workflow without running it.",
+    help="Inspect and maintain the results of the workflow without running it.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": 120, "terminal_width": 120},
 )
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Where a run is at work here: wait for it, or fail.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="If a run is active here: wait for it, or fail.")]
 
 
 @contextmanager
@@ -38,9 +38,9 @@ def _alone(wait: bool) -> Iterator[plan.Plan]:
 @app.command("status")
 def show(
     verify: Annotated[bool, typer.Option("--verify", help="Read every file, not only its size.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show how each node of the plan stands and why, and what the next run will do; with --verify, 1 on damage."""
+    """Show the state of each node and its reason, and what the next run will do (--verify: exit status 1 on damage)."""
     current = plan.build(read.load(), fresh=verify)
     current.verify = list(RULES) if verify else []
     found = status.look(current)
@@ -51,14 +51,14 @@ def show(
 
 @app.command()
 def prune(wait: Wait = True) -> None:
-    """Move nodes that no run asks for to .dkd/archive."""
+    """Move nodes that no run needs to .dkd/archive."""
     with _alone(wait) as current:
         store.prune(current)
 
 
 @app.command()
 def redo(what: Annotated[list[str], typer.Argument(metavar="FOLDER|RULE...")], wait: Wait = True) -> None:
-    """Have the next run make nodes anew, by folder or by rule; the old ones go to .dkd/archive."""
+    """Have the next run recompute nodes, named by folder or by rule; the old ones move to .dkd/archive."""
     wanted = dict.fromkeys(name.rstrip("/") for name in what)
     with _alone(wait) as current:
         rules = dict.fromkeys(node.rule for node in current.of())
@@ -71,13 +71,13 @@ def redo(what: Annotated[list[str], typer.Argument(metavar="FOLDER|RULE...")], w
 
 @app.command("gc")
 def collect(
-    keep_days: Annotated[float | None, typer.Option(min=0, help="Delete what has lain there for more days.")] = None,
+    keep_days: Annotated[float | None, typer.Option(min=0, help="Delete what has been there for more days.")] = None,
     max_size: Annotated[str | None, typer.Option(help="Delete the oldest beyond this size, such as 20GB.")] = None,
     wait: Wait = True,
 ) -> None:
-    """Delete from .dkd/archive and .dkd/quarantine; what the plan asks for stays."""
+    """Delete old nodes from .dkd/archive and .dkd/quarantine; what the plan needs is kept."""
     if keep_days is None and max_size is None:
-        raise InputError("gc: say what is to be kept: --keep-days N, --max-size S (such as 20GB), or both")
+        raise InputError("gc: state what to keep: --keep-days N, --max-size S (such as 20GB), or both")
     try:
         size = None if max_size is None else humanfriendly.parse_size(max_size)
     except humanfriendly.InvalidSize:
@@ -91,7 +91,7 @@ def collect(
 
 @app.command("adopt")
 def take_over(wait: Wait = True) -> None:
-    """After an edit that changes no result: keep nodes that differ in code alone (1 where one is refused)."""
+    """After a code edit that changes no result: keep nodes that differ in code alone (exit status 1: some refused)."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     count = {"adopted": 0, "refused": 0}
     with _alone(wait) as current:
@@ -104,7 +104,7 @@ def take_over(wait: Wait = True) -> None:
 
 @app.command()
 def page(out: Annotated[Path, typer.Argument(help="Folder to write it to.")]) -> None:
-    """Make the page of what is there by now; it says what is missing."""
+    """Write the page with the results so far; it lists what is missing."""
     if out.exists():
         raise InputError(f"{out}: exists already; remove it or name another folder")
     current = plan.build(read.load())
@@ -114,7 +114,7 @@ def page(out: Annotated[Path, typer.Argument(help="Folder to write it to.")]) ->
 
 
 def main() -> None:
-    """Exit status: 0 done, 1 with one line on what to correct, 2 wrong usage."""
+    """Exit status: 0 success, 1 user error (reported in one line), 2 usage error."""
     try:
         app()
     except (InputError, OSError) as error:

@@ -4,19 +4,21 @@ Knows nothing of how a node is made (`job`) nor of what lies on disk (`store`).
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dkd import scenario
 from dkd.config import methods
 from dkd.data import catalog
+from dkd.data.tasks import base_setting
 from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import BASES, module_name, sort_options
 from dkd.report.method_labels import method_labels
+from dkd.training.recipe import of_phase
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
@@ -24,8 +26,6 @@ STAMP, FILE = "provenance.json", Path(".dkd/plan.json")
 """The last file of every node; the plan of the run that is at work, which its jobs read in place of params.yaml."""
 ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
 """Files that the page is made from besides code."""
-PLAIN_STEPS, SCOPE_LENGTH = 19, 60
-"""Most steps of a scenario whose folders list the size of each one; most characters of the names of others."""
 
 
 class Source(NamedTuple):
@@ -127,14 +127,9 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
 
 
 def build(config: Any, fresh: bool = False) -> Plan:
-    """The plan of a `dkd.config.schema.Config`; `fresh` reads all raw data.
-
-    Raises InputError where data or code can't be read.
-    """
+    """The plan of a `dkd.config.schema.Config`; `fresh` rereads raw data. InputError where data or code is faulty."""
     builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
-    results: dict[str, Source] = {}
-    shown: dict[str, Source] = {}
-    runs = []
+    results, shown, runs = {}, {}, []
     contents = [run.model_dump(mode="json") for run in config.runs]
     for run, method in zip(contents, method_labels(contents), strict=True):
         name, numbers = run["name"], []
@@ -177,11 +172,12 @@ class _Builder:
         """Add all nodes of a run; yield of each of its steps the checkpoint, the evaluation and the panels."""
         order, sizes, seed, joint = run["order"], run["sizes"], run["seed"], run["method"] in BASES.values()
         data, format = self._data(run["dataset"], run["data"])
-        index = self.add("index", run["dataset"], {"dataset": run["dataset"], "format": format}, {"data": data})
+        params = {"dataset": run["dataset"], "format": format, **catalog.index_params(run["data"], order)}
+        index = self.add("index", run["dataset"], params, {"data": data})
         shared = {"data": data, "index": index}
         first = [len(order)] if joint else sizes[:1]
         # The pictures of both are the same, and at the base so are the labels.
-        setting = {"sequential": "disjoint"}.get(run["setting"], run["setting"])
+        setting = base_setting(run["setting"])
         shared["tasks"] = self._split({**run, "setting": setting}, index, first)
         model, weights = run["model"], {}
         if isinstance(file := model["pretrained"], str):
@@ -189,12 +185,13 @@ class _Builder:
             model = {**model, "pretrained": True}
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
-        params["recipe"] = {**run["train"], **run["base"]}
+        params["recipe"] = of_phase(run["train"], run["base"])
         params |= {"head": head} if (head := methods.head(run["method"])) != "sigmoid" else {}
         own = f"{head}-s{seed}" if "head" in params else f"s{seed}"
         scope = f"{run['dataset']}/{setting}"
         base = self.add("base", f"{scope}/{first[0]}/{own}", params, {**shared, **weights})
-        place = f"{scope}/{_scope(sizes)}/{run['method']}-s{seed}" if joint else f"{scope}/{sizes[0]}/{own}"
+        whole = f"{scope}/{scenario.folder_name(sizes)}/{run['method']}-s{seed}"
+        place = whole if joint else f"{scope}/{sizes[0]}/{own}"
         yield self._judged(run, place, 0, {**shared, "checkpoint": base})
         if not joint and len(sizes) > 1:
             yield from self._increments(run, {**shared, "tasks": self._split(run, index, sizes)}, base)
@@ -205,13 +202,13 @@ class _Builder:
         memory: dict[str, Source] = {}
         for step in range(1, len(sizes)):
             previous, so_far = checkpoint, sizes[: step + 1]
-            place = f"{run['dataset']}/{run['setting']}/{_scope(so_far)}/{run['method']}-s{seed}"
+            place = f"{run['dataset']}/{run['setting']}/{scenario.folder_name(so_far)}/{run['method']}-s{seed}"
             if options.memory:
                 params = {"step": step, "size": options.memory, "confidence": options.confidence, "seed": seed}
                 memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
             params = {"dataset": run["dataset"], "step": step, "sizes": so_far, "order": order[: sum(so_far)]}
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
-            params |= {"recipe": {**run["train"], **run["increment"]}}
+            params |= {"recipe": of_phase(run["train"], run["increment"])}
             params |= {"replay": options.replay} if options.memory else {}
             params |= {"lr_factor": options.lr_factor} if options.lr_factor else {}
             params |= {"train_norms": True} if options.train_norms else {}
@@ -230,27 +227,14 @@ class _Builder:
         """A data set, and its format."""
         if data["format"] == "shapes":
             return self.add("draw", name, data["shapes"], {}), "folder"
-        return Source(data["root"], self._raw(Path(data["root"]), catalog.PARTS[data["format"]])), data["format"]
+        parts = catalog.parts(data["format"], root := Path(data["root"]))
+        return Source(data["root"], self._raw(root, parts)), data["format"]
 
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""
         params = {"setting": run["setting"], "order": run["order"][: sum(sizes)], "sizes": sizes}
         if run["setting"] == "partitioned":
             params["seed"] = run["data"]["partition_seed"]
-        return self.add("split", f"{run['dataset']}/{run['setting']}/{_scope(sizes)}", params, {"index": index})
-
-
-def _scope(sizes: Iterable[int]) -> str:
-    """The sizes of steps as a folder's name: "4+1+1"; "100+1x20" and "10+1x8+...-3f2a9c1e" where there are many.
-
-    Snakemake refuses names in which a piece is repeated 20 times, and file systems those of more than 255 bytes.
-    """
-    sizes = list(sizes)
-    if len(sizes) <= PLAIN_STEPS:
-        return "+".join(map(str, sizes))
-    counts = [(size, len(list(equal))) for size, equal in groupby(sizes)]
-    parts = [f"{size}x{count}" if count > 1 else str(size) for size, count in counts]
-    name = "+".join(parts)
-    if len(name) <= SCOPE_LENGTH:
-        return name
-    return f"{'+'.join(parts[:3])}+...{len(sizes)}-{code_digest.digest(sizes)[:8]}"
+        return self.add(
+            "split", f"{run['dataset']}/{run['setting']}/{scenario.folder_name(sizes)}", params, {"index": index}
+        )

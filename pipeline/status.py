@@ -132,9 +132,8 @@ class Past:
     def params(self, node: Node, record: dict[str, Any]) -> list[str]:
         """Which params differ from those of a record."""
         old, new = _flat(record["params"]), _flat(json.loads(json.dumps(node.params)))
-        return [
-            f"params changed: {key}: {_short(old.get(key))} -> {_short(new.get(key))}" for key in _changed(old, new)
-        ]
+        changed = {key: (_short(old.get(key)), _short(new.get(key))) for key in _changed(old, new)}
+        return [f"params changed: {key}: {before} -> {now}" for key, (before, now) in changed.items()]
 
     def code(self, node: Node, record: dict[str, Any]) -> list[str]:
         """Which modules do not mean what they did when the record was written."""

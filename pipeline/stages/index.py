@@ -1,15 +1,22 @@
 """Lists which classes each image of a data set shows."""
 
+import logging
 from pathlib import Path
 
-from dkd.data import catalog, index
+from dkd.data import catalog, index, survey
+
+log = logging.getLogger("dkd")
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """index.csv and index.json; inputs: data."""
-    root, format = inputs["data"], params["format"]
-    names, files = catalog.class_names(format, root), catalog.list_files(format, root)
-    table = index.build(root, params["dataset"], names, files, catalog.STORED[format])
+    stored = {int(value): label for value, label in params["stored"].items()} if "stored" in params else None
+    share = survey.Share(params["split"], params["split_seed"]) if "split" in params else None
+    contents = catalog.contents(params["format"], inputs["data"], stored, listed=share is None)
+    table, seen = survey.build(inputs["data"], params["dataset"], contents, decode=True, split=share)
+    log.info("%s", survey.table(seen))
+    for warning in seen.warnings:
+        log.warning("warning: %s", warning)
     # The root of the data set is left out: the index has to be the same on every machine.
     index.write(table, ".", out / "index.csv")
     return {"images": len(table.rows)}

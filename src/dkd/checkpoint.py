@@ -4,19 +4,38 @@ Knows nothing of training or data files. step.json alone determines how to build
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
+from torch import Tensor
 
+from dkd import files, json_file
 from dkd.data import classes
 from dkd.errors import InputError
+from dkd.json_file import listed, shown, text, whole
+from dkd.model import spec
 from dkd.model.segmenter import Segmenter
 
 WEIGHTS, STEP = "model.safetensors", "step.json"
+NAMED = 5
+"""Most weights that an error names."""
+REMEDY = "restore the file, or train the step again"
+LABELS = f"a list of labels from 1 to {classes.MAX_CLASSES}"
+CHECKS = {
+    "dataset": (text, "a name"),
+    "order": (listed(whole(1, classes.MAX_CLASSES), 1, classes.MAX_CLASSES), LABELS),
+    "sizes": (listed(whole(1, classes.MAX_CLASSES), 1, classes.MAX_CLASSES), "a list of positive integers"),
+    "class_names": (listed(text, 2, classes.MAX_CLASSES + 1), f"a list of 2 to {classes.MAX_CLASSES + 1} names"),
+    "method": (text, "a name"),
+    "seed": (whole(0, 2**63 - 1), "an integer of at least 0"),
+    "model": (lambda value: isinstance(value, dict), "a map of keys and values"),
+    "setting": (lambda value: value is None or text(value), "a name or null"),
+}
 
 
 class Step(NamedTuple):
@@ -33,6 +52,8 @@ class Step(NamedTuple):
     seed: int
     model: dict
     """The network, as `model:` of params.yaml; `mean` and `std` of its images if they are not ImageNet's."""
+    setting: str | None = None
+    """Of the scenario (`dkd.data.tasks`); None where it is not known: released, or written by an earlier version."""
 
 
 def save(model: Segmenter, step: Step, out: Path) -> None:
@@ -44,33 +65,82 @@ def save(model: Segmenter, step: Step, out: Path) -> None:
 
 
 def describe(folder: Path) -> Step:
-    """Read step.json of a checkpoint; InputError if it is missing or malformed."""
-    try:
-        content = json.loads((folder / STEP).read_text(encoding="utf-8"))
-        return Step(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
-    except OSError:
-        raise InputError(f"{folder}: not a checkpoint, {STEP} is missing") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder}: checkpoint can't be read ({error})") from None
+    """Read step.json of a checkpoint; InputError if it is missing, malformed or contradicts itself."""
+    path = folder / STEP
+    if not path.exists():
+        raise InputError(f"{folder}: not a checkpoint, {STEP} is missing")
+    content = json_file.read(path, REMEDY)
+    json_file.check(content, CHECKS, str(path), REMEDY, optional=("setting",))
+    json_file.check(content["model"], spec.CHECKS, f"{path}: model", REMEDY, optional=spec.OPTIONAL)
+    step = Step(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    _check_agreement(step, path)
+    return step
+
+
+def _check_agreement(step: Step, path: Path) -> None:
+    names, labels, learned = step.class_names, step.order, sum(step.sizes)
+    faults = {
+        "class_names": len(set(names)) < len(names) and "a name is repeated",
+        "order": (len(set(labels)) < len(labels) and f"{shown(labels)} repeats a label")
+        or (max(labels) >= len(names) and f"label {max(labels)} is not among the {len(names)} class_names"),
+        "sizes": learned != len(labels) and f"{shown(step.sizes)} add up to {learned}, but order has {len(labels)}",
+    }
+    for key, fault in faults.items():
+        if fault:
+            raise InputError(f"{path}: {key}: {fault}; {REMEDY}")
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, Step]:
-    """The network in eval mode on `device`, and its step.json. Raises InputError if a file is missing or malformed."""
-    step = describe(folder)
+    """The network in eval mode on `device`, and its step.json. Raises InputError if a file is missing or malformed, or
+    if the weights are not those of this network.
+    """
+    step, path = describe(folder), folder / WEIGHTS
     try:
-        tensors = load_file(folder / WEIGHTS)
+        files.check_regular(path)
+        tensors = load_file(path)
     except FileNotFoundError:
         raise InputError(f"{folder}: not a checkpoint, {WEIGHTS} is missing") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; {REMEDY}") from None
     except SafetensorError as error:
-        raise InputError(f"{folder}: checkpoint can't be read ({error})") from None
-    # All weights are loaded next; downloading pretrained ones first would be in vain.
-    model = Segmenter({**step.model, "pretrained": False}, step.sizes)
+        raise InputError(f"{path}: not readable as weights ({error}); {REMEDY}") from None
     try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"{folder}: {WEIGHTS} does not fit {STEP} ({str(error).splitlines()[-1].strip()})") from None
+        # All weights are loaded next; downloading pretrained ones first would be in vain.
+        model = Segmenter({**step.model, "pretrained": False}, step.sizes)
+    except InputError as error:
+        raise InputError(f"{folder / STEP}: {error}; {REMEDY}") from None
+    load_weights(model, tensors, path, f"does not fit {STEP}; {REMEDY}")
     model.spec = dict(step.model)
     return model.to(device).eval(), step
+
+
+def load_weights(model: Segmenter, found: Mapping[Any, Tensor], file: Path, remedy: str) -> None:
+    """Load `found`, the weights in `file`, into a network on the CPU.
+
+    Raises InputError unless names, shapes and types are those of the network and all values are finite.
+    """
+    expected = model.state_dict()
+    both = [name for name in expected if name in found]
+    shapes = [(name, tuple(found[name].shape), tuple(expected[name].shape)) for name in both]
+    types = [(name, _type(found[name]), _type(expected[name])) for name in both]
+    for problem, names in (
+        ("missing", [name for name in expected if name not in found]),
+        ("unknown", [str(name)[:100] for name in found if name not in expected]),
+        ("of another shape", [f"{name} {ours} instead of {needed}" for name, ours, needed in shapes if ours != needed]),
+        ("of another type", [f"{name} {ours} instead of {needed}" for name, ours, needed in types if ours != needed]),
+        ("not finite", (name for name in both if not found[name].isfinite().all())),
+    ):
+        # Values are read last, where shapes and types are known to be sane.
+        if names := list(names):
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            raise InputError(f"{file}: {problem}: {', '.join(names[:NAMED])}{more}; {remedy}")
+    model.load_state_dict(found)
+
+
+def _type(tensor: Tensor) -> str:
+    """Type, and layout and device where they are not those of ordinary weights."""
+    words = str(tensor.dtype), str(tensor.layout), str(tensor.device)
+    return " ".join(word for word in words if word not in ("torch.strided", "cpu")).replace("torch.", "")
 
 
 def names(step: Step) -> list[str]:

@@ -4,7 +4,9 @@ Knows nothing of what is computed.
 """
 
 import logging
+import re
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from dkd.errors import InputError
 
 log = logging.getLogger("dkd")
+GRACE = 20
+"""Seconds that a loader process outlives SIGTERM."""
 
 
 class Runtime(NamedTuple):
@@ -25,7 +29,7 @@ class Runtime(NamedTuple):
     """
 
     device: str
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, cuda:N or mps."""
     threads: int
     """Of a CPU."""
     workers: int
@@ -45,13 +49,12 @@ class Runtime(NamedTuple):
 
 
 def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Accelerator:
-    """`device` is auto, cpu or cuda; `threads` are those of a CPU; `precision` is fp32, bf16 or fp16.
+    """`device` is auto, cpu, cuda, cuda:N or mps; `threads` are those of a CPU; `precision` is fp32, bf16 or fp16.
 
-    Raises InputError if this machine lacks the device or its device lacks the precision.
+    Raises InputError if there is no such device on this machine, or it lacks the precision.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("runtime.device: no CUDA device is available; use auto or cpu")
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    _check_device(device)
+    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
     if on_cpu and precision == "fp16":
         raise InputError("train.precision: fp16 needs a CUDA device; use bf16 or fp32")
     if on_cpu and precision == "bf16" and imitates_bf16():
@@ -62,8 +65,32 @@ def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Ac
     torch.backends.cudnn.allow_tf32 = False
     # Classifiers of other steps can be without gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    if ":" in device:
+        torch.cuda.set_device(device)
     mixed = "no" if precision == "fp32" else precision
     return Accelerator(mixed_precision=mixed, cpu=on_cpu, kwargs_handlers=[unused])
+
+
+def _check_device(device: str) -> None:
+    cuda = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    here = ["auto", "cpu", *(["cuda", *cuda] if cuda else []), *(["mps"] if torch.backends.mps.is_available() else [])]
+    if device in here:
+        return
+    reason = "unknown device"
+    if re.fullmatch(r"cuda(:\d+)?", device):
+        reason = "no such CUDA device is available" if cuda else "no CUDA device is available"
+    elif device == "mps":
+        reason = "no MPS device is available"
+    raise InputError(f"device {device[:40]!r}: {reason}; this machine has {', '.join(here)}")
+
+
+def outlive(*_: object) -> None:
+    """Keep a loader process alive for its parent, which ends it, or first finishes its iteration, after a signal.
+
+    SIGINT is ignored, SIGTERM ends the process `GRACE` seconds later.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
 
 
 def imitates_bf16() -> bool:

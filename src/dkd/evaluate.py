@@ -82,15 +82,15 @@ def decide(output: Output) -> Tensor:
 class EvalViews(Dataset):
     """Test images; of each the views that the protocols evaluate: (protocols, image uint8, labels)."""
 
-    def __init__(self, root: Path, rows: list[index_file.Row], crop: int):
-        self.root, self.rows, self.crop = root, rows, crop
+    def __init__(self, root: Path, rows: list[index_file.Row], encoding: classes.Encoding, crop: int):
+        self.root, self.rows, self.encoding, self.crop = root, rows, encoding, crop
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> list[tuple[tuple[str, ...], Tensor, np.ndarray]]:
         row = self.rows[position]
-        image, labels = reader.read_image(self.root / row.image), reader.read_mask(self.root / row.mask)
+        image, labels = reader.read_pair(self.root / row.image, self.root / row.mask, self.encoding)
         whole = transforms.channels_first(image), labels
         if labels.shape == (self.crop, self.crop):
             return [(PROTOCOLS, *whole)]
@@ -172,9 +172,10 @@ def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime:
     table = classes.value_to_id(content.stored, learned.order, learned.order, rest)
     own = rows[accelerator.process_index :: accelerator.num_processes]
     loader = DataLoader(
-        EvalViews(data, own, scoring.crop),
+        EvalViews(data, own, content.encoding, scoring.crop),
         batch_size=runtime.evaluate_batch,
         num_workers=runtime.workers,
+        worker_init_fn=devices.outlive,
         collate_fn=_flatten,
         pin_memory=accelerator.device.type == "cuda",
     )

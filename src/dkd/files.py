@@ -1,9 +1,23 @@
-"""Writes files so that each is there as a whole or not at all."""
+"""Writes files so that each is there as a whole or not at all; refuses to read what is not a file.
 
+Does not know what is in them.
+"""
+
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError unless `path` is a regular file; opening a pipe waits for a writer, and some devices never end."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 @contextmanager

@@ -3,12 +3,17 @@
 Knows nothing of images, files or networks. Classes are given by their labels, 1..C (`dkd.data.classes`).
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 from dkd import seeds
 from dkd.errors import InputError
+
+PLAIN_STEPS, LONGEST_NAME = 19, 60
+"""Most steps of a scenario whose folders list the size of each one; most characters of the names of others."""
 
 
 def step_sizes(scenario: str | Sequence[int], classes: int) -> tuple[int, ...]:
@@ -29,8 +34,10 @@ def step_sizes(scenario: str | Sequence[int], classes: int) -> tuple[int, ...]:
             )
         return (base, *[each] * (rest // each))
     sizes = tuple(scenario)
-    if not sizes or min(sizes) < 1 or sum(sizes) != classes:
-        raise InputError(f"scenario {list(sizes)} adds up to {sum(sizes)} classes, the data set has {classes}")
+    if not sizes or min(sizes) < 1:
+        raise InputError(f"scenario {list(sizes)}: every step learns at least one class; remove the zero")
+    if sum(sizes) != classes:
+        raise InputError(f"scenario {list(sizes)} adds up to {sum(sizes)} classes, but there are {classes} to learn")
     return sizes
 
 
@@ -40,29 +47,45 @@ def name(sizes: Sequence[int]) -> str:
     return f"{base}-{later[0]}" if len(set(later)) == 1 else "+".join(map(str, sizes))
 
 
+def folder_name(sizes: Sequence[int]) -> str:
+    """The sizes of steps as a name of folders: "4+1+1"; "100+1x20" or "10+1x8+...30-3f2a9c1e" where there are many.
+
+    Snakemake refuses names in which a piece is repeated 20 times, and file systems those of more than 255 bytes.
+    """
+    if len(sizes) <= PLAIN_STEPS:
+        return "+".join(map(str, sizes))
+    counts = [(size, len(list(equal))) for size, equal in groupby(sizes)]
+    parts = [f"{size}x{count}" if count > 1 else str(size) for size, count in counts]
+    name = "+".join(parts)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(json.dumps(list(sizes), separators=(",", ":")).encode()).hexdigest()[:8]
+    return f"{'+'.join(parts[:3])}+...{len(sizes)}-{digest}"
+
+
 def classes_of_steps(order: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...]]:
     """Labels of each step: `order` cut into pieces of `sizes`."""
     ends = list(accumulate(sizes))
     return [tuple(order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
-def check_order(order: Sequence[int], classes: int) -> tuple[int, ...]:
-    """`order` as a tuple, or InputError where it is not a permutation of the labels 1..classes."""
-    if sorted(order) != list(range(1, classes + 1)):
-        missing = sorted(set(range(1, classes + 1)) - set(order))
-        extra = sorted({x for x in order if order.count(x) > 1 or not 1 <= x <= classes})
+def check_order(order: Sequence[int], labels: Sequence[int]) -> tuple[int, ...]:
+    """`order` as a tuple, or InputError where it repeats a label, or has one that is not among `labels`."""
+    extra = sorted({label for label in order if order.count(label) > 1 or label not in labels})
+    if extra or not order:
         raise InputError(
-            f"class order must name each label 1..{classes} once; missing {missing}, repeated or unknown {extra}"
+            f"class order must name classes by their labels, {_span(labels)}, each at most once; repeated or unknown "
+            f"{extra}"
         )
     return tuple(order)
 
 
-def named_order(name: str, classes: int) -> tuple[int, ...] | None:
-    """Labels in the order called `name`: `default` (1, 2, ...), `reversed`, or `seed:N` (a random permutation).
+def named_order(name: str, labels: Sequence[int]) -> tuple[int, ...] | None:
+    """`labels` in the order called `name`: `default` (ascending), `reversed`, or `seed:N` (a random permutation).
 
     None where no order has this name.
     """
-    labels = list(range(1, classes + 1))
+    labels = sorted(labels)
     if name == "default":
         return tuple(labels)
     if name == "reversed":
@@ -71,3 +94,10 @@ def named_order(name: str, classes: int) -> tuple[int, ...] | None:
         # Sorted by digest: the same on every machine and with every version of any library.
         return tuple(sorted(labels, key=lambda label: seeds.derive(int(match[1]), "order", label)))
     return None
+
+
+def _span(labels: Sequence[int]) -> str:
+    labels = sorted(labels)
+    if labels == list(range(1, len(labels) + 1)):
+        return f"1..{len(labels)}"
+    return ", ".join(map(str, labels))

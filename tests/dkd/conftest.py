@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dkd.data import catalog, index, shapes, tasks
+from dkd.data import catalog, index, shapes, survey, tasks
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.evaluate import Scoring
@@ -75,8 +75,8 @@ def pictures(drawn, tmp_path) -> Path:
 
 
 def build_index(root: Path, format: str = "folder") -> index.Index:
-    names, files = catalog.class_names(format, root), catalog.list_files(format, root)
-    return index.build(root, "shapes", names, files, catalog.STORED[format])
+    contents = catalog.contents(format, root, None, listed=True)
+    return survey.build(root, "shapes", contents, decode=True, split=None)[0]
 
 
 def prepare(root: Path, out: Path, sizes=(4, 1, 1), order=(1, 2, 3, 4, 5, 6), setting="overlap") -> Inputs:

@@ -110,6 +110,7 @@ def test_cityscapes_from_its_files_to_its_metrics(tmp_path, monkeypatch, capsys)
     files = tmp_path / "index.csv", tmp_path / "tasks.json"
     run(monkeypatch, "index", root, "--format", "cityscapes", "--out", files[0])
     run(monkeypatch, "split", files[0], "--scenario", "10-9", "--out", files[1])
+    assert "road            " in capsys.readouterr().out
     steps = tasks.read(files[1])["steps"]
     assert [step["classes"] for step in steps] == [[*range(1, 11)], [*range(11, 20)]]
     assert all(len(step["train"]) == 2 and step["test"] == ["munster_000000_000019"] for step in steps)

@@ -144,4 +144,4 @@ def test_sizes_are_written_as_people_do_and_others_are_one_line(archive):
     assert code == 0 and "folders deleted" in output and left <= 1000 and not list(store.SCRATCH.iterdir())
     assert gc("--max-size", "1.5 GB")[:2] == (0, "0 folders deleted, 0 bytes freed\n")
     assert gc("--max-size", "much") == (1, "", "dkd: --max-size: 'much' is not a size; write 500MB or 20GB\n")
-    assert gc()[2].startswith("dkd: gc: say what is to be kept: --keep-days N, --max-size S")
+    assert gc()[2].startswith("dkd: gc: state what to keep: --keep-days N, --max-size S")

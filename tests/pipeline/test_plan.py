@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from snakemake.io import PeriodicityDetector
 
+from dkd import scenario
 from dkd.config import read
 from dkd.errors import InputError
 from pipeline import plan as plans
@@ -231,13 +232,13 @@ def test_a_folder_that_nobody_planned_is_refused(build):
     ],
 )
 def test_scenarios_have_short_names(sizes, name):
-    assert plans._scope(sizes) == plans._scope(tuple(sizes)) == name
+    assert scenario.folder_name(sizes) == scenario.folder_name(tuple(sizes)) == name
 
 
 def test_scenarios_of_many_different_sizes_are_named_by_a_digest():
     sizes = [1, 2] * 20
-    assert re.fullmatch(r"1\+2\+1\+\.\.\.40-[0-9a-f]{8}", plans._scope(sizes))
-    assert plans._scope(sizes) != plans._scope([*sizes[:-2], 2, 1])
+    assert re.fullmatch(r"1\+2\+1\+\.\.\.40-[0-9a-f]{8}", scenario.folder_name(sizes))
+    assert scenario.folder_name(sizes) != scenario.folder_name([*sizes[:-2], 2, 1])
 
 
 def scenarios():
@@ -264,7 +265,7 @@ def scenarios():
 
 
 def test_no_two_scenarios_share_a_name():
-    assert len({plans._scope(sizes) for sizes in scenarios()}) == len(scenarios()) > 1000
+    assert len({scenario.folder_name(sizes) for sizes in scenarios()}) == len(scenarios()) > 1000
 
 
 def unfit(place):
@@ -276,7 +277,10 @@ def unfit(place):
 
 def test_names_of_scenarios_fit_file_systems_and_snakemake():
     for sizes in scenarios():
-        for place in (f"own/overlap/{plans._scope(sizes)}", f"own/overlap/{plans._scope(sizes)}/dkd-s0"):
+        for place in (
+            f"own/overlap/{scenario.folder_name(sizes)}",
+            f"own/overlap/{scenario.folder_name(sizes)}/dkd-s0",
+        ):
             assert not unfit(place), place
     assert unfit(f"own/overlap/{'+1' * 20}") and unfit("1" * 255)
 
@@ -285,7 +289,7 @@ def test_names_of_scenarios_fit_file_systems_and_snakemake():
 @given(some.data())
 def test_any_scenario_has_a_name_that_fits_and_is_its_own(data):
     sizes = data.draw(some.lists(some.sampled_from([1, 2, 5, 11, 100, 120]), min_size=1, max_size=253))
-    assert not unfit(f"own/overlap/{plans._scope(sizes)}")
+    assert not unfit(f"own/overlap/{scenario.folder_name(sizes)}")
     other, place = list(sizes), data.draw(some.integers(0, len(sizes) - 1))
     match data.draw(some.sampled_from(["change", "add", "remove", "swap"])):
         case "change":
@@ -296,7 +300,7 @@ def test_any_scenario_has_a_name_that_fits_and_is_its_own(data):
             del other[place]
         case "swap":
             other[place], other[0] = other[0], other[place]
-    assert other == sizes or plans._scope(other) != plans._scope(sizes)
+    assert other == sizes or scenario.folder_name(other) != scenario.folder_name(sizes)
 
 
 @pytest.mark.parametrize(
@@ -422,3 +426,47 @@ def test_jobs_need_a_run(tmp_path, monkeypatch, content):
         plans.FILE.write_text(content)
     with pytest.raises(InputError, match=r"plan\.json is not readable: jobs are started by snakemake"):
         plans.load()
+
+
+def indexed(build, tmp_path, data=None, **run):
+    """The index of a run on a folder data set of four classes, and all places of its plan."""
+    root = tmp_path / "own"
+    if not root.exists():
+        lay_pictures(root, "cat", "dog", "bird", "fish")
+    run = {"dataset": "own", "method": "kd", "scenario": "2-1", **run}
+    plan = build(run, data={"root": str(root), **(data or {})})
+    [index] = plan.of("index")
+    return index
+
+
+def test_what_masks_mean_is_a_param_of_the_index_only_where_it_is_not_the_default(build, tmp_path):
+    plain = {"dataset": "own", "format": "folder"}
+    default = indexed(build, tmp_path)
+    assert default.params == indexed(build, tmp_path, {"void": 255, "others": "void"}).params == plain
+    assert indexed(build, tmp_path, order="reversed").key == default.key
+    full = {"1": 1, "2": 2, "3": 3, "4": 4}
+    assert indexed(build, tmp_path, {"void": 0}).params == {**plain, "stored": {"0": 255, **full}}
+    named = indexed(build, tmp_path, {"labels": {"dog": [7, 8], "cat": 1, "void": 0}}, scenario="1-1")
+    assert named.params["stored"] == {"0": 255, "1": 1, "7": 2, "8": 2}
+    assert indexed(build, tmp_path, {"split": 0.5}).params == {**plain, "split": 0.5, "split_seed": 0}
+
+
+@pytest.mark.parametrize(("others", "rest"), [("background", 0), ("void", 255)])
+def test_classes_that_the_order_leaves_out(build, tmp_path, others, rest):
+    found = indexed(build, tmp_path, {"others": others}, order=["bird", "cat"], scenario="1-1")
+    assert found.params["stored"] == {"1": 1, "2": rest, "3": 3, "4": rest}
+    with pytest.raises(InputError, match=r"scenario '3-1' does not fit 2 classes"):
+        indexed(build, tmp_path, order=["bird", "cat"], scenario="3-1")
+    with pytest.raises(InputError, match=r"runs\[0\]: data\.labels: unknown class 'cow'"):
+        indexed(build, tmp_path, {"labels": {"cow": 1}})
+
+
+def test_lists_and_class_names_that_may_be_missing(build, tmp_path):
+    root = lay_pictures(tmp_path / "own", "cat", "dog", "bird", "fish")
+    (root / "splits" / "a").unlink()
+    (root / "splits").rmdir()
+    (root / "classes.txt").unlink()
+    (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:2,2,2::\nbird:3,3,3::\nfish:4,4,4::\n")
+    first = indexed(build, tmp_path, {"split": 0.5})
+    (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:2,2,2::\nbird:3,3,3::\nfish:5,5,5::\n")
+    assert indexed(build, tmp_path, {"split": 0.5}).key != first.key

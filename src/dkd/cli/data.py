@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from dkd.cli.common import DATA, app, check_known, scratch, step_sizes
-from dkd.config import runs
-from dkd.data import catalog
+from dkd.cli.common import DATA, Settings, app, check_known, data_set, scratch, share, step_sizes
+from dkd.config import read, runs
+from dkd.config.base import shorten
+from dkd.data import catalog, classes, survey
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
+from dkd.errors import InputError
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd fetch voc2012 --from ~/Downloads")
@@ -77,13 +79,38 @@ def index(
     out: Annotated[Path, typer.Option(help="Index file to write (.csv, with a .json file beside it).")],
     format: Annotated[str, typer.Option(help=f"Layout of the files: {', '.join(catalog.PARTS)}.")] = "folder",
     name: Annotated[str | None, typer.Option(help="Name of the data set; by default that of its folder.")] = None,
+    split: Annotated[
+        float | None, typer.Option(help="Share of the images for training, where there are no lists of images.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed of --split.")] = 0,
+    fast: Annotated[bool, typer.Option("--fast", help="Do not decode images; damage is found when they are used.")] = (
+        False
+    ),
+    set_: Settings = [],  # noqa: B006 - typer reads the default, it is never changed
 ) -> None:
-    """Read every mask once and write which classes each image shows."""
-    check_known("--format", "format", format, catalog.PARTS)
-    names, files = catalog.class_names(format, root), catalog.list_files(format, root)
-    table = index_file.build(root, name or root.resolve().name, names, files, catalog.STORED[format])
-    with scratch(out, folder=False) as place:
+    """Read every image and mask once, write which classes each image shows, and print what was seen.
+
+    --set takes keys of the section data, such as data.void=0 or data.labels={rose: [1, 3], void: 2}.
+    """
+    if out.suffix != ".csv":
+        raise InputError(f"--out: {out.name!r} does not end in .csv; rename it")
+    if other := [setting for setting in set_ if not setting.startswith("data.")]:
+        raise InputError(
+            f"--set: {shorten(repr(other[0]))} is not a key of the section data; an index depends on no other"
+        )
+    if split is not None:
+        if not 0 < split < 1:
+            raise InputError(f"--split: {split} is not between 0 and 1; it is the share of the images for training")
+        set_ = [*set_, f"data.split={split}", f"data.split_seed={seed}"]
+    data = read.recipe(None, set_)["data"]
+    contents = data_set(format, root, data)
+    dataset = name or root.resolve().name
+    table, seen = survey.build(root, dataset, contents, decode=not fast, split=share(data))
+    with scratch(out, folder=False, inputs=[root]) as place:
         index_file.write(table, root, place)
+    typer.echo(survey.table(seen))
+    for warning in seen.warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd split garden.csv --scenario 5-1 --out tasks.json")
@@ -102,8 +129,14 @@ def split(
     """Write which images each step of a scenario is trained and evaluated on."""
     check_known("--setting", "setting", setting, tasks_file.SETTINGS)
     table = index_file.read(index)
-    labels = runs.class_order(order, table.class_names, Path())
+    known = classes.labels_of(table.stored, len(table.class_names) - 1)
+    labels = runs.class_order(order, table.class_names, known, Path())
+    if left_out := [table.class_names[label] for label in known if label not in labels]:
+        raise InputError(
+            f"--order: leaves out {', '.join(left_out)}, which the index has; make one without them "
+            "(`dkd index --set data.labels=...`), or name every class"
+        )
     sizes = step_sizes(scenario, len(labels))
     content = tasks_file.split(table, setting=setting, order=labels, sizes=sizes, seed=seed)
-    with scratch(out, folder=False) as place:
+    with scratch(out, folder=False, inputs=[index, index.with_suffix(".json"), Path(order)]) as place:
         tasks_file.write(content, place)

@@ -25,13 +25,16 @@ from dkd.cli.common import (
     Workers,
     app,
     check_known,
+    data_set,
     preset_of,
     runtime,
     scratch,
+    share,
 )
 from dkd.config import methods, read, schema
 from dkd.config.base import Section, suggest
 from dkd.data import catalog
+from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 from dkd.methods import BASES, Options, module_name, sort_options
@@ -86,6 +89,8 @@ def train(
         raise InputError(f"--memory: the method {method} replays exemplars; make them with `dkd memory`")
     if memory is not None and options.memory is None:
         raise InputError(f"--memory: step {step} of the method {method} replays no exemplars; leave the option out")
+    if previous is not None:
+        _check_setting(previous, step, tasks)
     network = previous or sections["model"].model_dump(mode="json")
     with _unfinished(out) as (place, work):
         train_step(
@@ -108,11 +113,24 @@ def train(
         )
 
 
+def _check_setting(previous: Path, step: int, tasks: Path) -> None:
+    """Raises InputError where the checkpoint was trained in another setting than that of the tasks file."""
+    from dkd.checkpoint import describe
+
+    learned, asked = describe(previous).setting, tasks_file.read(tasks)["setting"]
+    same = tasks_file.base_setting if step == 1 else str
+    if learned is not None and same(learned) != same(asked):
+        raise InputError(
+            f"--previous: {previous} was trained in the setting {learned}, but {tasks} has {asked}; name a checkpoint "
+            "that was trained with these tasks"
+        )
+
+
 def _recipe(sections: dict[str, Section], step: int, seed: int, options: Options) -> "Recipe":
     """The recipe of a step: sections of params.yaml, and the options of its method."""
-    from dkd.training.recipe import Recipe
+    from dkd.training.recipe import Recipe, of_phase
 
-    values = {**sections["train"].model_dump(), **sections["increment" if step else "base"].model_dump()}
+    values = of_phase(sections["train"].model_dump(), sections["increment" if step else "base"].model_dump())
     return Recipe(
         **values,
         seed=seed,
@@ -192,7 +210,6 @@ def extend(
     from dkd.training.loop import train as train_step
     from dkd.use.extend import prepare
 
-    check_known("--format", "format", format, catalog.PARTS)
     learned = describe(checkpoint)
     sections = read.recipe(preset or preset_of(learned.dataset), set_)
     options = {name: sort_options(values) for name, values in methods.options().items()}
@@ -200,9 +217,9 @@ def extend(
     if method not in single:
         raise InputError(f"--method: {method!r} cannot continue from a checkpoint alone; {suggest(method, single)}")
     options = sort_options(getattr(sections["methods"], method).model_dump())
-    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
+    contents = data_set(format, data, sections["data"])
     with _unfinished(out) as (place, work):
-        inputs, step = prepare(checkpoint, data, names, files, catalog.STORED[format], place)
+        inputs, step = prepare(checkpoint, data, contents, share(sections["data"]), place)
         train_step(
             import_module(module_name(method)),
             step,

@@ -2,8 +2,8 @@
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,13 +20,15 @@ from dkd.cli.common import (
     Threads,
     Workers,
     app,
-    check_known,
+    data_set,
     preset_of,
     runtime,
     scratch,
+    share,
 )
+from dkd.cli.stopping import temporary_folder
 from dkd.config import read, schema
-from dkd.data import catalog
+from dkd.data import catalog, survey
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
@@ -63,12 +65,12 @@ def evaluate(
     sections = read.recipe(preset or preset_of(learned.dataset), set_)
     values = sections["evaluate"].model_dump()
     protocol = values.pop("protocol")
-    with scratch(out, folder=True) as place, TemporaryDirectory() as temporary:
+    with scratch(out, folder=True) as place, temporary_folder(Path(gettempdir())) as temporary:
         if index is None:
-            index = Path(temporary) / "index.csv"
-            _index_test_images(checkpoint, learned, data, format or sections["data"].format, index)
+            index = temporary / "index.csv"
+            _index_test_images(checkpoint, learned, data, format, sections["data"], index)
         if tasks is None:
-            tasks = Path(temporary) / "tasks.json"
+            tasks = temporary / "tasks.json"
             tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
         evaluate_step(
             checkpoint,
@@ -90,19 +92,21 @@ def evaluate(
     typer.echo(f"{protocol}: {means}")
 
 
-def _index_test_images(checkpoint: Path, learned: "Step", data: Path, format: str, out: Path) -> None:
+def _index_test_images(
+    checkpoint: Path, learned: "Step", root: Path, format: str | None, data: schema.Data, out: Path
+) -> None:
     """Write an index of the test split (the val split if there is none) to `out`."""
     from dkd.evaluate import check_names
 
     # Drawn images are a folder data set once they are drawn.
-    format = "folder" if format == "shapes" else format
-    check_known("--format", "format", format, catalog.PARTS)
-    names, files = catalog.class_names(format, data), catalog.list_files(format, data)
-    check_names(names, learned, data if format in catalog.FIXED else data / "classes.txt", checkpoint)
-    test_split = index_file.test_split(split for *_, split in files)
-    files = [each for each in files if each[3] == test_split]
-    table = index_file.build(data, learned.dataset, names, files, catalog.STORED[format])
-    index_file.write(table, data, out)
+    format = format or ("folder" if data.format == "shapes" else data.format)
+    contents = data_set(format, root, data)
+    check_names(contents.class_names, learned, root if format in catalog.FIXED else root / "classes.txt", checkpoint)
+    if data.split is None:
+        test_split = index_file.test_split(split for *_, split in contents.files)
+        contents = contents._replace(files=[each for each in contents.files if each[3] == test_split])
+    table, _ = survey.build(root, learned.dataset, contents, decode=False, split=share(data))
+    index_file.write(table, root, out)
 
 
 @app.command(
@@ -131,13 +135,36 @@ def report(
         "sizes": [len(step["classes"]) for step in content["steps"]],
         "protocol": read.recipe(preset, [])["evaluate"].protocol,
     }
-    missing = [folder for folder in results if not (folder / "metrics.json").is_file()]
-    if missing:
-        raise InputError(f"{missing[0]}: contains no metrics.json; make it with `dkd evaluate`")
     decimals = schema.Report().decimals
+    run["steps"] = list(range(len(results)))
+    _check_results(results, run)
     with scratch(out, folder=True) as place:
         summary.write([run], {run["name"]: [folder / "metrics.json" for folder in results]}, decimals, place)
-        run["steps"] = [json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["step"] for folder in results]
-        found = {f"{run['name']}/{step}": folder for step, folder in zip(run["steps"], results, strict=True)}
+        found = {f"{run['name']}/{step}": folder for step, folder in enumerate(results)}
         page.write([run], {**found, "summary": place}, decimals, {}, place)
     typer.echo((out / "table.txt").read_text(encoding="utf-8"), nl=False)
+
+
+def _check_results(results: list[Path], run: dict[str, Any]) -> None:
+    """Raises InputError unless these are the results of steps 0, 1, ... of the run, once each and in this order."""
+    from dkd.report.results_file import read_metrics
+
+    learned: list[str] = []
+    for step, folder in enumerate(results):
+        if not (folder / "metrics.json").is_file():
+            raise InputError(f"{folder}: contains no metrics.json; make it with `dkd evaluate`")
+        content = read_metrics(folder / "metrics.json", run["protocol"])
+        if content["step"] != step:
+            raise InputError(
+                f"{folder}: holds the results of step {content['step']}, expected step {step}; name the results of "
+                "steps 0, 1, ... once each, in this order"
+            )
+        names = list(content["protocols"][run["protocol"]]["per_class"])
+        # `joint` has one step, with all classes.
+        wanted = sum(run["sizes"]) if run["method"] == "joint" else sum(run["sizes"][: step + 1])
+        if step >= len(run["sizes"]) or len(names) != wanted + 1 or names[: len(learned)] != learned:
+            raise InputError(
+                f"{folder}: step {step} has learned {len(names) - 1} classes ({', '.join(names[1:4])}, ...), which is "
+                "not what --tasks and the steps before have; name the results and the tasks of one run"
+            )
+        learned = names

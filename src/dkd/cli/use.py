@@ -8,6 +8,7 @@ import typer
 
 from dkd.cli.common import RUNTIME, USE, Device, Threads, Workers, app, check_new, scratch, step_sizes
 from dkd.config import read
+from dkd.config.schema import LONGEST_SIDE as LONGEST
 from dkd.data import catalog
 from dkd.errors import InputError
 
@@ -20,9 +21,12 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
     out: Annotated[Path, typer.Option(help="Folder to write masks/, overlays/ and areas.csv to.")],
     size: Annotated[
-        int | None, typer.Option(min=1, help="Shorter side to which images are scaled; by default they are not.")
+        int | None,
+        typer.Option(min=1, max=LONGEST, help="Shorter side to which images are scaled; by default they are not."),
     ] = None,
-    tile: Annotated[int, typer.Option(min=64, help="Images with a longer side are predicted in tiles.")] = 1024,
+    tile: Annotated[
+        int, typer.Option(min=64, max=LONGEST, help="Images with a longer side are predicted in tiles.")
+    ] = 1024,
     device: Device = RUNTIME.device,
     threads: Threads = RUNTIME.threads,
     workers: Workers = RUNTIME.workers,
@@ -58,21 +62,23 @@ def explain(
     class_: Annotated[str, typer.Option("--class", help="Name of a class that the checkpoint has learned.")],
     out: Annotated[Path, typer.Option(help="Figure to write (.png or .svg).")],
     previous: Annotated[Path | None, typer.Option(help="Checkpoint of an earlier step to compare with.")] = None,
-    size: Annotated[int | None, typer.Option(min=1, help="Shorter side to which the image is scaled.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, max=LONGEST, help="Shorter side to which the image is scaled.")
+    ] = None,
     device: Device = RUNTIME.device,
     threads: Threads = RUNTIME.threads,
 ) -> None:
     """Show the evidence for a class (z+) and against it (z-) at each pixel, and its change since an earlier step."""
     from dkd import devices
-    from dkd.use import images as photos
+    from dkd.data import reader
     from dkd.use.explain import explain as draw
     from dkd.use.explain import resized, save
 
     if out.suffix not in (".png", ".svg"):
         raise InputError(f"--out: {out.name!r} ends neither in .png nor in .svg; rename it")
-    pixels = resized(photos.read(image), size)
+    pixels = resized(reader.read_image(image), size)
     figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads).device)
-    with scratch(out, folder=False) as place:
+    with scratch(out, folder=False, inputs=[image, checkpoint, previous]) as place:
         save(figure, place)
 
 

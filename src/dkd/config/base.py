@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from dkd.errors import InputError
@@ -20,13 +20,21 @@ def _ascending(pair: tuple) -> tuple:
     return pair
 
 
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else (value,) if type(value) is int else value
+
+
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
-CountRange = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
+Values = Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], BeforeValidator(_listed)]
+"""Stored values of masks: one, or a list."""
+Factor = Annotated[float, Field(ge=1e-3, le=1e3)]
+Range = Annotated[tuple[Factor, Factor], AfterValidator(_ascending)]
+Few = Annotated[int, Field(ge=1, le=100)]
+CountRange = Annotated[tuple[Few, Few], AfterValidator(_ascending)]
 Layers = list[tuple[str, Any]]
 """Trees of values, the strongest first, each with the words that say in an error where it is written."""
 

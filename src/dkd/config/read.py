@@ -1,7 +1,8 @@
 """Reads params.yaml, presets and settings of the command line into the sections of `dkd.config.schema`.
 
 A value is taken from the strongest layer that gives it: the run's `set:`, then the top level of params.yaml, then the
-preset named by the data set, then the defaults. Maps are merged key by key; everything else, lists too, is replaced.
+preset that the run names or that has the name of its data set, then the defaults. Maps are merged key by key;
+everything else, lists too, is replaced.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from dkd.config import base, methods, yaml_file
 from dkd.config import runs as run_list
 from dkd.config.base import Layers, Section, shorten, suggest
 from dkd.config.schema import SECTIONS, TOP, Config, Run
-from dkd.data import catalog
+from dkd.data import catalog, classes
 from dkd.errors import InputError
 
 PRESETS = Path(__file__).parents[1] / "presets"
@@ -63,7 +64,7 @@ def recipe(preset: str | None, settings: list[str]) -> dict[str, Section]:
 
 
 def presets() -> dict[str, Path]:
-    """Shipped presets by the name of their data set."""
+    """Shipped presets by name: that of a data set, or `small` for any."""
     return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
 
 
@@ -91,9 +92,9 @@ def _setting(setting: str) -> dict[str, Any]:
 
 
 @cache
-def _preset(dataset: str | None) -> Layers:
-    """The preset of a data set as a layer, if there is one."""
-    path = presets().get(dataset)
+def _preset(name: str | None) -> Layers:
+    """The preset of this name as a layer, if there is one."""
+    path = presets().get(name)
     return [(f"preset {path.name}: ", yaml_file.read_yaml(path))] if path else []
 
 
@@ -119,14 +120,19 @@ def _resolve(choice: run_list.Choice, top: Layers, folder: Path) -> Run:
         raise InputError(
             f"{where}.method: unknown method {shorten(repr(item.method))}; {suggest(item.method, methods.options())}"
         )
+    if item.preset is not None and item.preset not in presets():
+        raise InputError(
+            f"{where}.preset: unknown preset {shorten(repr(item.preset))}; {suggest(item.preset, presets())}"
+        )
     # Sections first, so that a wrong type is reported before anything is read from the data set.
-    sections = _sections([(f"{where}.set.", item.set), *top, *_preset(item.dataset)])
+    sections = _sections([(f"{where}.set.", item.set), *top, *_preset(item.preset or item.dataset)])
     sections |= _located(sections, item.dataset, where, folder)
     data = sections["data"]
     names = catalog.class_names(data.format, Path(data.root) if data.root else None)
     try:
-        sizes = scenario.step_sizes(item.scenario, len(names) - 1)
-        order = run_list.class_order(item.order, names, folder)
+        stored = catalog.stored_labels(data.format, names, data.labels, data.void)
+        order = run_list.class_order(item.order, names, classes.labels_of(stored, len(names) - 1), folder)
+        sizes = scenario.step_sizes(item.scenario, len(order))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return Run.model_construct(
@@ -161,8 +167,13 @@ def _located(sections: dict[str, Section], dataset: str, where: str, folder: Pat
 
 
 def _exists(path: Path, check: Callable[[Path], bool]) -> bool:
-    """Whether there is a folder or file; False where the system cannot tell, as with a name that is too long."""
+    """Whether there is a folder or file; False where the system cannot tell, as with a name that is too long.
+
+    Raises InputError where that may not be read.
+    """
     try:
         return check(path)
+    except PermissionError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     except OSError:
         return False

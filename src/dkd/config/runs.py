@@ -79,7 +79,7 @@ def _axes(item: Any, where: str) -> list[list[tuple[Any, str | None]]]:
 def _is_whole_order(word: Any) -> bool:
     """Whether a word of `order:` stands for a whole order, not for a class."""
     return isinstance(word, str) and (
-        word.startswith("seed:") or word.endswith(".txt") or scenario.named_order(word, 1) is not None
+        word.startswith("seed:") or word.endswith(".txt") or scenario.named_order(word, [1]) is not None
     )
 
 
@@ -87,19 +87,18 @@ def _tag(order: Any, number: int) -> str:
     return re.sub(r"[^A-Za-z0-9]", "", Path(order).stem) if isinstance(order, str) else f"o{number}"
 
 
-def class_order(order: Any, names: Sequence[str], folder: Path) -> tuple[int, ...]:
-    """A class order as labels.
+def class_order(order: Any, names: Sequence[str], labels: Sequence[int], folder: Path) -> tuple[int, ...]:
+    """A class order as labels, which may leave out some of `labels`, those that the masks of the data set can show.
 
     `order`: None or `default` (as the data set numbers them), `reversed`, `seed:N` (random), a file relative to
     `folder` with one label or class name per line (or all labels on one), or a list of labels or class names.
-    `names`: class names, label 0 first. Raises InputError unless the order names each class once.
+    `names`: class names, label 0 first. Raises InputError unless the order names classes, each at most once.
     """
-    classes = len(names) - 1
     order = "default" if order is None else order
     if isinstance(order, str):
         if (drawn := re.fullmatch(r"seed:(\d+)", order)) and (len(drawn[1]) > 10 or int(drawn[1]) >= 2**31):
             raise InputError(f"order {shorten(repr(order))}: expected seed:N with N below 2^31")
-        if (named := scenario.named_order(order, classes)) is not None:
+        if (named := scenario.named_order(order, labels)) is not None:
             return named
         path = folder / order
         try:
@@ -112,9 +111,9 @@ def class_order(order: Any, names: Sequence[str], folder: Path) -> tuple[int, ..
                 f"order {shorten(repr(order))}: expected default, reversed, seed:N or a readable file "
                 f"({getattr(error, 'strerror', None) or 'not UTF-8 text'}: {path})"
             ) from None
-        words = lines[0].replace(",", " ").split() if len(lines) == 1 and classes > 1 else lines
+        words = lines[0].replace(",", " ").split() if len(lines) == 1 and len(labels) > 1 else lines
         order = [int(word) if word.isdecimal() and len(word) < 10 else word for word in words]
-    return scenario.check_order(_labels(order, names), classes)
+    return scenario.check_order(_labels(order, names), labels)
 
 
 def _labels(order: Any, names: Sequence[str]) -> list[int]:

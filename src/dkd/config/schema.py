@@ -6,16 +6,25 @@ Does not know how values are read and merged (`dkd.config.read`). Imported witho
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from dkd.config import methods
-from dkd.config.base import Count, CountRange, Fraction, NotNegative, Positive, Range, Section, Seed
+from dkd.config.base import CountRange, Fraction, NotNegative, Positive, Range, Section, Seed, Values
+from dkd.model import spec
 
 LONGEST_DATASET, LONGEST_NAME = 60, 120
 """In characters: both become parts of paths."""
+LONGEST_SIDE, LARGEST_BATCH, MOST_EPOCHS, MOST_DRAWN = 8192, 65536, 1_000_000, 1_000_000
+MOST_THREADS, MOST_WORKERS, MOST_PROCESSES = 1024, 64, 1024
+"""Far beyond what anybody needs; larger numbers would only exhaust memory, or never end."""
 PERIODIC = re.compile(r"(.+?)\1{19}")
 """Snakemake refuses paths that repeat a piece 20 times, as a sign of a rule that applies to its own output."""
+Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
+Batch = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
+Drawn = Annotated[int, Field(ge=1, le=MOST_DRAWN)]
+Dilation = Annotated[int, Field(ge=1, le=spec.MOST_DILATION)]
 Setting = Literal["overlap", "disjoint", "sequential", "partitioned"]
 
 
@@ -23,9 +32,9 @@ class Shapes(Section):
     """How the embedded data set is drawn."""
 
     seed: Seed = 0
-    size: Annotated[int, Field(ge=32)] = 64
-    train: Count = 600
-    val: Count = 150
+    size: Annotated[int, Field(ge=32, le=LONGEST_SIDE)] = 64
+    train: Drawn = 600
+    val: Drawn = 150
     objects: Annotated[CountRange, Field(description="fewest and most objects per image")] = (3, 5)
 
 
@@ -36,6 +45,13 @@ class Data(Section):
     root: str | None = None
     shapes: Shapes = Shapes()
     partition_seed: Annotated[Seed, Field(description="of the setting `partitioned`")] = 0
+    void: Annotated[Values, Field(description="stored values without annotation, besides 255")] = (255,)
+    labels: Annotated[dict[str, Values] | None, Field(description="stored values of each class, by its name")] = None
+    others: Annotated[
+        Literal["background", "void"], Field(description="what classes become that `order` leaves out")
+    ] = "background"
+    split: Annotated[float, Field(gt=0, lt=1, description="share for training, where there are no lists")] | None = None
+    split_seed: Seed = 0
 
 
 class Model(Section):
@@ -44,18 +60,18 @@ class Model(Section):
     backbone: str = "resnet101.tv_in1k"
     pretrained: Annotated[bool | str, Field(description="timm's weights of that name, or a file of weights")] = True
     frozen: bool = False
-    output_stride: Literal[8, 16, 32] = 16
+    output_stride: Literal[spec.STRIDES] = 16
     norm_momentum: Fraction = 0.01
-    aspp_channels: Count = 256
-    aspp_dilations: tuple[Count, ...] = (6, 12, 18)
+    aspp_channels: Annotated[int, Field(ge=1, le=spec.MOST_CHANNELS)] = 256
+    aspp_dilations: Annotated[tuple[Dilation, ...], Field(max_length=spec.MOST_DILATIONS)] = (6, 12, 18)
     dropout: Fraction = 0.1
 
 
 class Train(Section):
     """Recipe shared by the base and the increments."""
 
-    batch: Count = 32
-    crop: Count = 512
+    batch: Batch = 32
+    crop: Side = 512
     scale: Range = (0.5, 2.0)
     ratio: Range = (3 / 4, 4 / 3)
     flip: Fraction = 0.5
@@ -67,10 +83,22 @@ class Train(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
 
-class Base(Section):
+def _optional(field: FieldInfo) -> tuple[Any, None]:
+    """A field of the same type that may be missing."""
+    annotated = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return annotated | None, None
+
+
+Overrides = create_model(
+    "Overrides", __base__=Section, **{name: _optional(field) for name, field in Train.model_fields.items()}
+)
+"""Keys of `train:` that `base:` or `increment:` have of their own; null: that of `train:` (`dkd.training.recipe`)."""
+
+
+class Base(Overrides):
     """Recipe of step 0."""
 
-    epochs: Count = 60
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 60
     lr: Positive = 1e-3
     head_lr: Positive = 10.0
     weight_decay: NotNegative = 1e-4
@@ -91,7 +119,7 @@ class Evaluate(Section):
     """How a checkpoint is evaluated."""
 
     protocol: Literal["paper", "full_image"] = "paper"
-    crop: Count = 512
+    crop: Side = 512
     unseen: Literal["background", "ignore"] = "background"
     count_background: bool = True
     absent: Literal["leave_out", "zero"] = "leave_out"
@@ -107,12 +135,14 @@ class Runtime(Section):
     """How the work is done on this machine; changes no result beyond rounding, and no key."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count = 1
-    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
+    workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0
     image_cache: Annotated[int, Field(ge=0)] = 0
-    micro_batch: Count | None = None
-    evaluate_batch: Count = 16
-    processes: Annotated[int, Field(ge=1, description="per job; each on a GPU of its own if there are GPUs")] = 1
+    micro_batch: Batch | None = None
+    evaluate_batch: Batch = 16
+    processes: Annotated[
+        int, Field(ge=1, le=MOST_PROCESSES, description="per job; each on a GPU of its own if there are GPUs")
+    ] = 1
     save_minutes: Annotated[float, Field(gt=0, description="between two saved states of an unfinished training")] = 10.0
     tensorboard: bool = False
 
@@ -155,6 +185,7 @@ class Item(Section):
     seed: Seed = 0
     order: Any = None
     name: Annotated[str, _name(LONGEST_NAME, "_.+-")] | None = None
+    preset: Annotated[str | None, Field(description="by default that with the name of the data set")] = None
     set: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ from dkd.convert import coco, colour, cvat, labelme
 from dkd.convert.pictures import Export, files
 from dkd.convert.write import Summary, write
 from dkd.errors import InputError
+from dkd.files import check_regular
 
 __all__ = ["FORMATS", "Summary", "convert"]
 
@@ -54,6 +55,7 @@ def _detect(source: Path) -> str:
     if source.is_dir() and colour.there(source):
         found["colour"] = source
     for path in files(source, [".json", ".xml"]) if source.is_dir() else [source]:
+        check_regular(path)
         content = path.read_bytes()
         if path.suffix.lower() == ".xml":
             if b"<annotations" in content:

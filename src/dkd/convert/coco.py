@@ -13,6 +13,7 @@ import numpy as np
 
 from dkd.convert import rle, values
 from dkd.convert.pictures import Export, Finder, Item, pictures
+from dkd.data.class_table import check_name
 from dkd.data.classes import VOID
 from dkd.errors import InputError
 
@@ -30,7 +31,7 @@ def read(paths: list[Path], root: Path) -> Export:
                 f"{path}: {missing[0]}: missing, so it does not hold instances of COCO; name the file that does"
             )
         categories = _by_id(content, "categories", path)
-        called = {id: values.name(each.get("name"), f"{path}: {at}.name") for id, (at, each) in categories.items()}
+        called = {id: check_name(each.get("name"), f"{path}: {at}.name") for id, (at, each) in categories.items()}
         names += [called[id] for id in sorted(called, key=lambda id: (isinstance(id, str), id))]
         images = _by_id(content, "images", path)
         drawn: dict[int | str, list[tuple[str, str, dict[str, Any]]]] = {id: [] for id in images}
@@ -49,7 +50,7 @@ def read(paths: list[Path], root: Path) -> Export:
         near = [path.parent, *(root / "images" / part, root / part) * bool(part), root / "images", root]
         for id, (at, each) in images.items():
             where = f"{path}: {at}"
-            file = finder.find(values.name(each.get("file_name"), f"{where}.file_name"), f"{where}.file_name", near)
+            file = finder.find(check_name(each.get("file_name"), f"{where}.file_name"), f"{where}.file_name", near)
             size = values.size(each.get("width"), each.get("height"), f"{where}.")
             items.append(Item(file, file, size, partial(_draw, drawn[id]), where))
     return Export(names, items)

@@ -14,6 +14,7 @@ import numpy as np
 
 from dkd.convert import rle, values
 from dkd.convert.pictures import Export, Finder, Item, pictures
+from dkd.data.class_table import check_name
 from dkd.errors import InputError
 
 SHAPES = ("polygon", "box", "ellipse", "mask")
@@ -35,19 +36,19 @@ def read(paths: list[Path], root: Path) -> Export:
         if content.find("track") is not None:
             raise InputError(f"{path}: <track>: is 'CVAT for video'; export as 'CVAT for images 1.1'")
         for label in content.iterfind("meta//labels/label"):
-            names.append(values.name(label.findtext("name"), f"{path}: <label><name>"))
+            names.append(check_name(label.findtext("name"), f"{path}: <label><name>"))
         for image in content.iterfind("image"):
             where = f"{path}: image {values.shown(image.get('name'))}"
             shapes = [(f"{where}: <{each.tag}>", each) for each in image if each.tag != "tag"]
             for at, each in shapes:
                 if each.tag not in SHAPES:
                     raise InputError(f"{at}: has no area; draw a polygon, or remove it")
-            drawn = [(at, values.name(each.get("label"), f"{at} label"), each) for at, each in shapes]
+            drawn = [(at, check_name(each.get("label"), f"{at} label"), each) for at, each in shapes]
             drawn.sort(key=lambda each: values.number(each[2].get("z_order", 0), f"{each[0]} z_order"))
             names += [name for _, name, _ in drawn]
             # Projects export a folder for each subset.
             near = [root / "images" / image.get("subset", ""), root / "images", path.parent]
-            file = finder.find(values.name(image.get("name"), where), where, near)
+            file = finder.find(check_name(image.get("name"), where), where, near)
             size = values.size(image.get("width"), image.get("height"), f"{where}: ")
             items.append(Item(file, file, size, partial(_draw, drawn), where))
     used = {item.picture for item in items}

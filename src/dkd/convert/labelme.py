@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from dkd.convert import values
 from dkd.convert.pictures import Export, Finder, Item, pictures
+from dkd.data.class_table import check_name
 from dkd.errors import InputError
 
 LINE, POINT = 10, 5
@@ -49,9 +50,9 @@ def read(paths: list[Path], root: Path) -> Export:
             kind = each.get("shape_type") or "polygon"
             if not isinstance(kind, str) or kind not in COUNTS:
                 raise InputError(f"{at}.shape_type: {values.shown(kind)} has no area; draw a polygon, or remove it")
-            shapes.append((at, values.name(each.get("label"), f"{at}.label"), kind, each))
+            shapes.append((at, check_name(each.get("label"), f"{at}.label"), kind, each))
         names.update(name for _, name, _, _ in shapes)
-        called = values.name(content.get("imagePath"), f"{path}: imagePath")
+        called = check_name(content.get("imagePath"), f"{path}: imagePath")
         try:
             picture = name = finder.find(called, f"{path}: imagePath", [path.parent])
         except InputError:

@@ -5,13 +5,14 @@ Knows nothing of any tool.
 
 import json
 import reprlib
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dkd.data.class_table import read_text
 from dkd.errors import InputError
+from dkd.files import check_regular
 
 MARGIN = 1
 """How far a point may lie outside of its picture, in sides of the picture."""
@@ -22,20 +23,10 @@ def shown(value: object) -> str:
     return reprlib.repr(value)
 
 
-def text(path: Path) -> str:
-    """Content of a text file, without a byte order mark."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-
-
 def json_object(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds."""
     try:
-        content = json.loads(text(path))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error}); export it again") from None
     if not isinstance(content, dict):
@@ -51,6 +42,7 @@ class _NoDoctype(ET.TreeBuilder):
 def xml_root(path: Path) -> ET.Element:
     """The outermost element of an XML file; entities are refused, with all other document type declarations."""
     try:
+        check_regular(path)
         parser = ET.XMLParser(target=_NoDoctype())
         parser.feed(path.read_bytes())
         return parser.close()
@@ -68,15 +60,6 @@ def objects(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any
     for k, each in enumerate(found):
         if not isinstance(each, dict):
             raise InputError(f"{path}: {key}[{k}]: is {shown(each)}, not an object {{...}}; export it again")
-    return found
-
-
-def name(value: object, where: str) -> str:
-    """A name of a class or a file: text on one line, without blanks around it."""
-    found = value.strip() if isinstance(value, str) else ""
-    # Control characters, halves of characters, ends of lines and paragraphs.
-    if not found or any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in found):
-        raise InputError(f"{where}: {shown(value)} is no name; give it one, on one line")
     return found
 
 

@@ -1,7 +1,7 @@
 """Writes a folder data set from pictures and what is drawn on them. Knows nothing of any tool.
 
-Pictures are written upright: tools show them so, and `dkd.data.reader` leaves EXIF alone. What needs no change is
-copied byte by byte. All is made beside `out` and renamed as the last act.
+Pictures are written upright and as JPEG or PNG, so that other programs see them as `dkd.data.reader` does. What needs
+no change is copied byte by byte. All is made beside `out` and renamed as the last act.
 """
 
 import os
@@ -16,19 +16,17 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from dkd import cores
-from dkd.convert import classes
 from dkd.convert.pictures import Export, Item
-from dkd.convert.split import divide
+from dkd.data import class_table, reader
 from dkd.data.classes import VOID
+from dkd.data.division import divide
 from dkd.errors import InputError
-from dkd.use import images as photos
 from dkd.use import palette
 
-ORIENTATION = 0x0112
 SUFFIX = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}
 PLAIN = ("1", "L", "P", "RGB", "CMYK")
 """Modes that the reader of data sets turns into the RGB that people see."""
@@ -57,7 +55,7 @@ def write(export: Export, out: Path, *, source: Path, format: str, split: float,
     Raises InputError where two annotations are for one picture, a picture is missing, damaged or of another size than
     its annotation, or there is nothing to learn.
     """
-    names, labels = classes.labels(export.names, source)
+    names, labels = class_table.labels(export.names, source)
     files: dict[Path, str] = {}
     for item in export.items:
         if isinstance(item.picture, Path):
@@ -151,20 +149,18 @@ def _write_one(id: str, item: Item, place: Path, labels: dict[str, int]) -> tupl
     where = str(item.picture) if embedded is None else f"{item.where}: imageData"
     try:
         with Image.open(item.picture if embedded is None else BytesIO(embedded)) as image:
-            kind, stored, orientation = image.format, image.size, image.getexif().get(ORIENTATION, 1)
+            kind, stored, orientation = image.format, image.size, image.getexif().get(reader.ORIENTATION, 1)
             plain = image.mode in PLAIN and not image.has_transparency_data
     except (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error, Image.DecompressionBombError) as error:
         reason = "not a picture" if not str(error) or "identify" in str(error) else error
         raise InputError(f"{where}: can't be read ({reason}); replace it, or remove its annotation") from None
-    turned = orientation in range(2, 9)
-    upright = stored[::-1] if orientation in range(5, 9) else stored
+    turned = orientation in reader.TURNS
+    upright = stored[::-1] if orientation in reader.SIDEWAYS else stored
     _check_size(item.size or upright, upright, stored, item.where, where)
     mask = item.draw(*(item.size or upright), labels)
     _check_size(mask.shape[::-1], upright, stored, item.where, where)
     if mask.shape[::-1] != upright:
-        flat = Image.fromarray(mask)
-        flat.getexif()[ORIENTATION] = orientation
-        mask = np.array(ImageOps.exif_transpose(flat))
+        mask = np.array(reader.upright(Image.fromarray(mask), orientation))
 
     suffix = SUFFIX.get(kind, "png")
     path = place / "images" / f"{id}.{suffix}"
@@ -173,7 +169,7 @@ def _write_one(id: str, item: Item, place: Path, labels: dict[str, int]) -> tupl
     else:
         path.write_bytes(embedded)
     try:
-        pixels = photos.read(path)
+        pixels = reader.read_image(path)
     except InputError as error:
         raise InputError(str(error).replace(str(path), where)) from None
     if turned or not plain or kind not in SUFFIX:

@@ -15,23 +15,25 @@ from pathlib import Path
 import numpy as np
 
 from dkd.data import reader
+from dkd.data.classes import Encoding
 from dkd.errors import InputError
 
 SHARED = Path("/dev/shm")
 
 
 class ImageCache:
-    """Images (H, W, 3) and masks (H, W), uint8, of (image, mask) `files`; the first that fit into `size` MB are cached.
+    """Images (H, W, 3) and masks (H, W), uint8, of `files`; the first that fit into `size` MB are cached.
 
-    Raises InputError where the machine has less free shared memory than that takes.
+    `files`: image, mask, and how the mask stores labels. Raises InputError where the machine has less free
+    shared memory than that takes.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, Path]], size: int):
+    def __init__(self, files: Sequence[tuple[Path, Path, Encoding]], size: int):
         self.files = files
         self.slots: list[tuple[int, int, int]] = []
         """Offset, height and width of each cached image; its first byte says whether it has been decoded."""
         used = 0
-        for image, _ in files if size else ():
+        for image, *_ in files if size else ():
             height, width = reader.image_size(image)
             if used + 1 + 4 * height * width > size * 2**20:
                 break
@@ -72,8 +74,7 @@ class ImageCache:
         return decoded
 
     def _decoded(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = self.files[position]
-        return reader.read_image(image), reader.read_mask(mask)
+        return reader.read_pair(*self.files[position])
 
 
 def _release(memory: SharedMemory, owner: int) -> None:

@@ -5,13 +5,18 @@ read as `folder`; `voc`, `ade20k` and `cityscapes` are the public benchmarks in 
 No module that trains or evaluates may import this one: a new data set would change its code digest.
 """
 
+import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from dkd.data.classes import MAX_CLASSES
+from dkd.data import class_table, classes, lists
+from dkd.data.shapes import SHAPES
 from dkd.errors import InputError
 
-SHAPES = ("background", "disc", "square", "triangle", "cross", "ring", "star")
+log = logging.getLogger(__name__)
+
 VOC = (
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
     "pottedplant sheep sofa train tvmonitor"
@@ -52,6 +57,7 @@ PARTS = {
 
 STORED = {
     "folder": {},
+    "shapes": {},
     "voc": {},
     "ade20k": {},
     # Train ids count the classes from 0, and there is no background.
@@ -63,41 +69,100 @@ Files = list[tuple[str, str, str, str]]
 """(id, image, mask, split) of each image; paths are relative to the data set's root (POSIX)."""
 
 
+class Contents(NamedTuple):
+    """What a data set consists of, before its masks are read."""
+
+    class_names: tuple[str, ...]
+    """By label, background first."""
+    files: Files
+    stored: dict[int, int]
+    """As in `dkd.data.index.Index`."""
+    colours: dict[int, int]
+    """As in `dkd.data.index.Index`."""
+
+
+VOC_LISTS = (("train", ("trainaug", "train_aug")), ("val", ("val",)))
+
+
+def parts(format: str, root: Path) -> tuple[str, ...]:
+    """The files and folders that make up the content of a raw data set, of those that can be left out those there."""
+    found = list(PARTS[format])
+    if format == "folder":
+        if (root / "labelmap.txt").exists():
+            found += ["labelmap.txt"]
+            found = [part for part in found if part != "classes.txt" or (root / part).exists()]
+        found = [part for part in found if part != "splits" or (root / part).exists()]
+    return tuple(found)
+
+
 def class_names(format: str, root: Path | None) -> tuple[str, ...]:
     """Class names by label, background first; from `root`/classes.txt where the format has no fixed list.
 
     Raises InputError where the file is missing, empty, repeats a name or names more than 254 classes.
     """
-    if format in FIXED:
-        return FIXED[format]
-    path = root / "classes.txt"
-    try:
-        names = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(f"{path}: {reason}; a folder data set names label k on line k, background on line 0") from None
-    names = [name.strip() for name in names]
-    while names and not names[-1]:
-        names.pop()
-    if not 2 <= len(names) <= MAX_CLASSES + 1 or "" in names:
-        raise InputError(
-            f"{path}: {len(names)} lines; needs background and 1 to {MAX_CLASSES} class names, none of them empty"
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(f"{path}: class name {repeated[0]!r} occurs more than once")
-    return tuple(names)
+    return FIXED[format] if format in FIXED else class_table.read(root).names
 
 
-def read_ids(path: Path) -> list[str]:
-    """Ids in a list of images, one per line.
+def contents(format: str, root: Path, stored: Mapping[int, int] | None, *, listed: bool) -> Contents:
+    """Classes and files of a data set; `stored`: label of each stored value, None = as the format has it.
 
-    Raises InputError where it is not UTF-8 text, OSError where it can't be read.
+    `listed`: whether lists say which images are for training; else their split is "". Raises InputError as
+    `class_names` and `list_files` do.
     """
-    try:
-        return path.read_text(encoding="utf-8").split()
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not UTF-8 text; it lists the ids of images, one per line") from None
+    table = class_table.ClassTable(FIXED[format], {}) if format in FIXED else class_table.read(root)
+    files = list_files(format, root) if listed else _unlisted(format, root)
+    return Contents(table.names, files, dict(STORED[format] if stored is None else stored), table.colours)
+
+
+def stored_labels(
+    format: str, names: Sequence[str], labels: Mapping[str, Sequence[int]] | None, void: Sequence[int]
+) -> dict[int, int]:
+    """Label of each stored value, by what `data.labels` and `data.void` say; empty where values are labels.
+
+    `labels`: the values of each class, by its name, `background` or `void`; without it values are as the format has
+    them. `void`: values that are void. Raises InputError where a class is unknown or a value is given twice.
+    """
+    if labels is None:
+        found = dict(STORED[format]) or {label: label for label in range(1, len(names))}
+    else:
+        known = {"background": 0, "void": classes.VOID, **{name: label for label, name in enumerate(names)}}
+        found = {}
+        for name, values in labels.items():
+            if name not in known:
+                raise InputError(f"data.labels: unknown class {name!r}; known: {', '.join(known)}")
+            for value in values:
+                if found.get(value, known[name]) != known[name]:
+                    raise InputError(f"data.labels: value {value} is given to two classes; give it to one")
+                found[value] = known[name]
+        if twice := [
+            value for value in void if value != classes.VOID and found.get(value, classes.VOID) != classes.VOID
+        ]:
+            raise InputError(
+                f"data.void: value {twice[0]} is given to a class by data.labels; remove it from one of them"
+            )
+    extra = {value: classes.VOID for value in void if value != classes.VOID}
+    if labels is None and not extra:
+        return dict(STORED[format])
+    return {**found, **extra}
+
+
+def index_params(data: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
+    """Params of an index besides data set and format, from the section `data` of params.yaml: the labels of stored
+    values where they are not the format's, and how images without lists are divided.
+
+    Classes that `order` leaves out have no label.
+    """
+    format = data["format"]
+    names = class_names(format, Path(data["root"]) if data["root"] else None)
+    rest = 0 if data["others"] == "background" else classes.VOID
+    stored = stored_labels(format, names, data["labels"], data["void"])
+    stored = classes.keep_labels(stored, len(names) - 1, order, rest)
+    params: dict[str, Any] = {}
+    if stored != STORED[format]:
+        params["stored"] = {str(value): label for value, label in sorted(stored.items())}
+    if data["split"] is not None:
+        params |= {"split": data["split"], "split_seed": data["split_seed"]}
+    return params
 
 
 def list_files(format: str, root: Path) -> Files:
@@ -111,18 +176,59 @@ def list_files(format: str, root: Path) -> Files:
 
 def _voc(root: Path) -> Files:
     """VOC 2012 with the labels of SBD: JPEGImages, SegmentationClassAug, and the lists trainaug and val."""
-    files, seen = [], set()
-    for split, names in (("train", ("trainaug", "train_aug")), ("val", ("val",))):
-        lists = [root / "ImageSets" / "Segmentation" / f"{name}.txt" for name in names]
-        path = next((path for path in lists if path.is_file()), None)
-        if path is None:
-            raise InputError(f"{lists[0]}: missing; it lists the ids of the {split} images, one per line")
-        for id in read_ids(path):
+    found = {}
+    for split, names in VOC_LISTS:
+        ways = [root / "ImageSets" / "Segmentation" / f"{name}.txt" for name in names]
+        found[split] = next((path for path in ways if path.is_file()), None)
+        if found[split] is None:
+            raise InputError(f"{ways[0]}: missing; it lists the ids of the {split} images, one per line")
+    return _by_lists(root, "JPEGImages", "SegmentationClassAug", found)
+
+
+def _folder(root: Path) -> Files:
+    """A folder data set: images/, masks/ and splits/{train,val[,test]}.txt."""
+    found = {split: root / "splits" / f"{split}.txt" for split in ("train", "val", "test")}
+    if not found["test"].exists():
+        del found["test"]
+    for split, path in found.items():
+        if not path.exists():
+            raise InputError(
+                f"{path}: missing; it lists the ids of the {split} images, one per line. Without lists, "
+                "`data.split: 0.8` (`dkd index --split 0.8`) divides the images"
+            )
+    return _by_lists(root, "images", "masks", found)
+
+
+def _by_lists(root: Path, images: str, masks: str, paths: Mapping[str, Path]) -> Files:
+    pictures = lists.Folder(root, images, lists.IMAGES)
+    drawn = lists.Folder(root, masks, lists.MASKS)
+    files: Files = []
+    seen: dict[str, Path] = {}
+    for split, path in paths.items():
+        before = len(files)
+        for id, image, mask in lists.read_entries(path, pictures, drawn):
             if id in seen:
-                raise InputError(f"{path}: {id!r} is listed twice, or for training and validation")
-            seen.add(id)
-            files.append((id, f"JPEGImages/{id}.jpg", f"SegmentationClassAug/{id}.png", split))
+                raise InputError(f"{path}: {id!r} is listed twice (also in {seen[id].name})")
+            seen[id] = path
+            files.append((id, image, mask, split))
+        if len(files) == before:
+            raise InputError(f"{path}: lists no image")
     return files
+
+
+def _unlisted(format: str, root: Path) -> Files:
+    """All images of a folder data set that have a mask."""
+    if format != "folder":
+        raise InputError(f"data.split: the format {format} has lists of its own; remove data.split (--split)")
+    if found := sorted((root / "splits").glob("*.txt")):
+        raise InputError(f"data.split: {found[0]} says which images are for training; remove one of the two")
+    images = lists.Folder(root, "images", lists.IMAGES)
+    paired, bare = lists.pairs(images, lists.Folder(root, "masks", lists.MASKS))
+    if len(paired) < 2:
+        raise InputError(f"{root}: {len(paired)} images have a mask; two are needed, to train and to evaluate on")
+    if bare:
+        log.warning("%s: %d images have no mask and are left out (%s, ...)", root / "images", len(bare), bare[0])
+    return [(*pair, "") for pair in paired]
 
 
 def _ade20k(root: Path) -> Files:
@@ -151,31 +257,4 @@ def _cityscapes(root: Path) -> Files:
             id, city = path.name.removesuffix("_leftImg8bit.png"), path.parent.name
             mask = f"gtFine/{split}/{city}/{id}_gtFine_labelTrainIds.png"
             files.append((id, f"leftImg8bit/{split}/{city}/{path.name}", mask, split))
-    return files
-
-
-def _folder(root: Path) -> Files:
-    """A folder data set: images/, masks/ and splits/{train,val[,test]}.txt."""
-    try:
-        stored = {entry.name for entry in os.scandir(root / "images")}
-    except OSError as error:
-        raise InputError(f"{root / 'images'}: {error.strerror}; a folder data set keeps its images there") from None
-    files, seen = [], {}
-    for split in ("train", "val", "test"):
-        path = root / "splits" / f"{split}.txt"
-        if not path.exists():
-            if split == "test":
-                continue
-            raise InputError(f"{path}: missing; it lists the ids of the {split} images, one per line")
-        listed = read_ids(path)
-        if not listed:
-            raise InputError(f"{path}: lists no image")
-        for id in listed:
-            if id in seen:
-                raise InputError(f"{path}: {id!r} is listed twice (also in {seen[id]}.txt)")
-            seen[id] = split
-            image = next((name for end in ("jpg", "png", "jpeg") if (name := f"{id}.{end}") in stored), None)
-            if image is None:
-                raise InputError(f"{root / 'images' / id}.jpg: image is missing (nor is there a .png; see {path})")
-            files.append((id, f"images/{image}", f"masks/{id}.png", split))
     return files

@@ -14,13 +14,24 @@ docs/classes.md has an example and says where a user sees which number.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 VOID = 255
+VOID_COLOUR = (224, 224, 192)
+"""VOC's, in masks in colours."""
 MAX_CLASSES = VOID - 1
 """A mask has 8 bits; 0 is background and 255 is void."""
+
+
+class Encoding(NamedTuple):
+    """How the masks of a data set store labels."""
+
+    values: frozenset[int]
+    """Values that a mask may hold, 0..255."""
+    colours: dict[int, int]
+    """Value of each colour 0xRRGGBB, for masks in colours; empty where masks hold the values themselves."""
 
 
 def value_to_label(stored: Mapping[int, int]) -> np.ndarray:
@@ -33,6 +44,19 @@ def value_to_label(stored: Mapping[int, int]) -> np.ndarray:
 def known_values(stored: Mapping[int, int], labels: int) -> set[int]:
     """Values that a mask may hold: background, void, and those of `stored`; 0..labels-1 where it lists none."""
     return {0, VOID, *(stored or range(labels))}
+
+
+def labels_of(stored: Mapping[int, int], classes: int) -> list[int]:
+    """Labels, ascending, that masks can show: those of `stored`, or all of 1..`classes` where it lists none."""
+    return sorted({*stored.values()} - {0, VOID}) if stored else list(range(1, classes + 1))
+
+
+def keep_labels(stored: Mapping[int, int], classes: int, kept: Collection[int], rest: int) -> dict[int, int]:
+    """`stored` with `rest` in place of every label that is not among `kept`; unchanged where none is left out."""
+    if set(labels_of(stored, classes)) <= set(kept):
+        return dict(stored)
+    full = stored or {label: label for label in range(1, classes + 1)}
+    return {value: label if label in kept or label in (0, VOID) else rest for value, label in full.items()}
 
 
 def label_to_id(order: Sequence[int], visible: Collection[int], rest: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The index: one row per image with the classes that its mask shows, made by reading every mask once.
+"""The index: one row per image with the classes that its mask shows (`dkd.data.survey` makes it).
 
 Knows neither steps nor the file layouts of data sets. All later stages read this table to find images by class, and
 never read masks for that.
@@ -6,17 +6,13 @@ never read masks for that.
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from tqdm import tqdm
-
-from dkd import cores
-from dkd.data import classes, reader
-from dkd.data.classes import VOID
+from dkd import files
+from dkd.data import classes
+from dkd.data.classes import VOID, Encoding
 from dkd.errors import InputError
 
 HEADER = ("id", "image", "mask", "split", "classes")
@@ -41,6 +37,14 @@ class Index(NamedTuple):
     rows: tuple[Row, ...]
     stored: dict[int, int]
     """Label of each value that masks store; empty where values are labels (`dkd.data.classes`)."""
+    colours: dict[int, int]
+    """Value of each colour 0xRRGGBB of masks in colours; empty where masks hold the values themselves."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the masks store labels."""
+        values = classes.known_values(self.stored, len(self.class_names))
+        return Encoding(frozenset(values), self.colours)
 
     def of(self, split: str) -> list[Row]:
         """Rows of the split train, val or test."""
@@ -56,43 +60,6 @@ def test_split(splits: Iterable[str]) -> str:
     return "test" if "test" in splits else "val"
 
 
-def build(
-    root: Path,
-    dataset: str,
-    class_names: tuple[str, ...],
-    files: Sequence[tuple[str, str, str, str]],
-    stored: dict[int, int],
-) -> Index:
-    """Read every mask under `root`; `files` are (id, image, mask, split) with paths relative to `root`.
-
-    `stored`: as in Index. Raises InputError that names the file where an image or mask is missing, unreadable or of
-    another size than its partner, or where a mask holds a value that is neither 0, 255 nor in the class list.
-    """
-    table, known = classes.value_to_label(stored), classes.known_values(stored, len(class_names))
-
-    def row(entry: tuple[str, str, str, str]) -> Row:
-        id, image, mask, split = entry
-        present = _values(root, image, mask)
-        if unknown := [value for value in present if value not in known]:
-            last = max(known - {VOID})
-            raise InputError(f"{root / mask}: label {unknown[0]} is outside the class list (0..{last}, {VOID} = void)")
-        return Row(id, image, mask, split, tuple(sorted({*table[present].tolist()} - {0, VOID})))
-
-    with ThreadPoolExecutor(cores.available()) as pool:
-        rows = list(tqdm(pool.map(row, files), total=len(files), desc="index", disable=None, leave=False))
-    return Index(dataset, class_names, tuple(sorted(rows, key=lambda row: (row.split, row.id))), stored)
-
-
-def _values(root: Path, image: str, mask: str) -> list[int]:
-    """Values that a mask stores, ascending; InputError where its size is not that of its image."""
-    values, size = reader.read_mask(root / mask), reader.image_size(root / image)
-    if values.shape != size:
-        raise InputError(
-            f"{root / mask}: mask is {values.shape[1]}x{values.shape[0]} pixels, its image {image} {size[1]}x{size[0]}"
-        )
-    return np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
-
-
 def write(index: Index, root: Path | str, path: Path) -> None:
     """Write the rows to `path` (CSV), and the facts about the whole data set, `root` among them, beside it (.json)."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -103,12 +70,16 @@ def write(index: Index, root: Path | str, path: Path) -> None:
     about = {"dataset": index.dataset, "root": str(root), "classes": index.class_names, "ignore": VOID}
     if index.stored:
         about["stored"] = index.stored
+    if index.colours:
+        about["colours"] = {f"#{colour:06x}": value for colour, value in index.colours.items()}
     path.with_suffix(".json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read(path: Path) -> Index:
     """Read what `write` wrote; InputError where a file is missing or malformed."""
     try:
+        for each in (path.with_suffix(".json"), path):
+            files.check_regular(each)
         about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.reader(file)
@@ -116,7 +87,8 @@ def read(path: Path) -> Index:
                 raise ValueError(f"header is not {','.join(HEADER)}")
             rows = tuple(Row(*cells[:4], tuple(int(x) for x in cells[4].split())) for cells in table)
         stored = {int(value): label for value, label in about.get("stored", {}).items()}
-        return Index(about["dataset"], tuple(about["classes"]), rows, stored)
+        colours = {int(colour.removeprefix("#"), 16): value for colour, value in about.get("colours", {}).items()}
+        return Index(about["dataset"], tuple(about["classes"]), rows, stored, colours)
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}; make it with `dkd index`") from None
     except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:

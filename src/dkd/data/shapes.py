@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dkd.data.catalog import SHAPES
-
+SHAPES = ("background", "disc", "square", "triangle", "cross", "ring", "star")
+"""Class names by label."""
 PALETTE = [0, 0, 0, 230, 159, 0, 86, 180, 233, 0, 158, 115, 240, 228, 66, 0, 114, 178, 204, 121, 167]
 OVERSAMPLE = 4
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dkd import scenario, seeds
+from dkd import files, scenario, seeds
 from dkd.data.index import Index, Row
 from dkd.errors import InputError
 
@@ -84,6 +84,11 @@ def visible_labels(setting: str, order: Sequence[int], sizes: Sequence[int]) -> 
     return tuple(order if setting == "sequential" else order[len(order) - sizes[-1] :])
 
 
+def base_setting(setting: str) -> str:
+    """The setting whose step 0 has the same images and labels: `disjoint` for `sequential`, itself for all others."""
+    return "disjoint" if setting == "sequential" else setting
+
+
 def write(tasks: dict, path: Path) -> None:
     """Write a tasks file (JSON)."""
     path.write_text(json.dumps(tasks) + "\n", encoding="utf-8")
@@ -92,6 +97,7 @@ def write(tasks: dict, path: Path) -> None:
 def read(path: Path) -> dict:
     """Read a tasks file; InputError where it is missing or malformed."""
     try:
+        files.check_regular(path)
         tasks = json.loads(path.read_text(encoding="utf-8"))
         tasks["steps"][0]["classes"], tasks["order"], tasks["setting"]
         return tasks

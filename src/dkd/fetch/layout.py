@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from dkd import cores
-from dkd.data import catalog, reader
+from dkd.data import lists, reader
 from dkd.data.classes import VOID
 from dkd.fetch.sources import BENCHMARKS
 
@@ -67,7 +67,7 @@ def write_train_ids(root: Path) -> None:
         target = path.with_name(path.name.replace("_labelIds", "_labelTrainIds"))
         if not target.exists():
             scratch = target.with_name(f".{target.name}.part")
-            Image.fromarray(table[reader.read_mask(path)]).save(scratch, "PNG")
+            Image.fromarray(table[reader.read_mask(path, {})]).save(scratch, "PNG")
             scratch.replace(target)
 
     paths = [path for split in ("train", "val") for path in (root / "gtFine" / split).glob("*/*_gtFine_labelIds.png")]
@@ -90,7 +90,11 @@ def _pairs(name: str, root: Path, split: str) -> list[tuple[str, str]]:
 
 
 def _voc_ids(root: Path, name: str) -> list[str]:
-    return catalog.read_ids(root / "ImageSets/Segmentation" / f"{name}.txt")
+    return _ids(root / "ImageSets/Segmentation" / f"{name}.txt")
+
+
+def _ids(path: Path) -> list[str]:
+    return [line for _, line in lists.read_lines(path)]
 
 
 def _merge_voc_and_sbd(tree: Path) -> None:
@@ -117,7 +121,7 @@ def _sbd_masks(tree: Path, own: set[str]) -> set[str]:
     """Convert SBD's masks of images that VOC has not annotated; ids of all images of SBD."""
     from scipy.io import loadmat
 
-    added = {id for name in ("train", "val") for id in catalog.read_ids(tree / "sbd" / f"{name}.txt")}
+    added = {id for name in ("train", "val") for id in _ids(tree / "sbd" / f"{name}.txt")}
     for id in tqdm(sorted(added - own), desc="SBD labels", disable=None, leave=False):
         labels = loadmat(tree / "sbd/cls" / f"{id}.mat")["GTcls"][0]["Segmentation"][0]
         Image.fromarray(labels.astype(np.uint8)).save(tree / MASKS / f"{id}.png")

@@ -157,6 +157,6 @@ def _copy_masks(masks: Path, out: Path) -> None:
         archives.unpack(masks, out, {rf"(?:.*/)?{layout.MASKS}/(\w+\.png)": r"\1"})
     for path in tqdm(sorted(out.iterdir()), desc="masks", disable=None, leave=False):
         try:
-            reader.read_mask(path)
+            reader.read_mask(path, {})
         except InputError as error:
             raise InputError(str(error).replace(str(path), str(masks / path.name))) from None

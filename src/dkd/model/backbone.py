@@ -3,15 +3,18 @@
 Knows nothing of segmentation.
 """
 
+import logging
+import re
 import warnings
 from pathlib import Path
 
 import timm
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
+from dkd import files
 from dkd.errors import InputError
 
 TRIED = (96, 256), (97, 127)
@@ -135,18 +138,24 @@ def _from_file(name: str, output_stride: int, file: str, options: dict) -> nn.Mo
 
     timm itself accepts a file that lacks weights silently.
     """
-    _check(file)
     advice = f"name a file of timm's weights for {name!r}"
+    _check(file)
+    _check_name(file, name, advice)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = _created(name, output_stride, pretrained=False, **options).state_dict()
         torch.manual_seed(0)
         overlay = {"file": file}
+        # Of weights that do not fit, timm logs every name.
+        log, level = logging.getLogger("timm"), logging.getLogger("timm").level
+        log.setLevel(logging.CRITICAL)
         try:
             backbone = _created(name, output_stride, pretrained=True, pretrained_cfg_overlay=overlay, **options)
         except REFUSALS as error:
             words = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
             raise InputError(f"model.pretrained: {file} does not fit {name!r} ({words}); {advice}") from None
+        finally:
+            log.setLevel(level)
     loaded = backbone.state_dict()
     left = [key for key, value in fresh.items() if value.ndim > 1 and torch.equal(value, loaded[key])]
     if left:
@@ -157,10 +166,31 @@ def _from_file(name: str, output_stride: int, file: str, options: dict) -> nn.Mo
     return backbone
 
 
+def _check_name(file: str, name: str, advice: str) -> None:
+    """InputError if the file says that its weights are another backbone's.
+
+    Some backbones have weights of the same names and shapes but pad images differently. The architecture stands in the
+    metadata of safetensors, or begins the name of the file.
+    """
+    stem, other = Path(file).stem, ""
+    if file.endswith(".safetensors"):
+        with safe_open(file, "pt") as content:
+            other = (content.metadata() or {}).get("architecture", "")
+    begins = [known for known in timm.list_models() if re.match(rf"{re.escape(known)}(?![a-zA-Z0-9])", stem)]
+    other = other or max(begins, key=len, default="")
+    if other and other != name.split(".")[0]:
+        raise InputError(
+            f"model.pretrained: {file}: its name or metadata says {other!r}, not {name!r}; {advice}, or rename it"
+        )
+
+
 def _check(file: str) -> None:
     """InputError if `file` can't be read as weights; checked before timm reads it, as some versions execute pickles."""
-    if not Path(file).is_file():
-        raise InputError(f"model.pretrained: {file}: no such file; name a file of weights, or set it to true or false")
+    try:
+        files.check_regular(Path(file))
+    except OSError as error:
+        words = f"{error.strerror}; name a file of weights, or set it to true or false"
+        raise InputError(f"model.pretrained: {file}: {words}") from None
     advice = "name a file that safetensors (.safetensors) or torch has saved"
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -14,6 +14,7 @@ import numpy as np
 
 from dkd import scenario
 from dkd.methods import BASES
+from dkd.report import results_file
 
 
 class Step(NamedTuple):
@@ -138,10 +139,9 @@ def _step(number: int, protocol: str, results: Path | None, trained: Path | None
     metrics = counts = shown = None
     training = []
     if results:
-        metrics = _json(results / "metrics.json")["protocols"][protocol]
+        metrics = results_file.read_metrics(results / "metrics.json", protocol)["protocols"][protocol]
         if (results / "confusion.npz").is_file():
-            with np.load(results / "confusion.npz") as file:
-                counts = file[protocol]
+            counts = results_file.read_counts(results, protocol, len(metrics["per_class"]))
     if trained:
         with (trained / "train.csv").open(newline="", encoding="utf-8") as file:
             training = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

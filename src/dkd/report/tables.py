@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from dkd import metrics, scenario
-from dkd.report import statistics
+from dkd.report import results_file, statistics
 
 MEASURED = ("all", "base", "new", "harmonic", "pixel_accuracy", "average_over_steps", "forgetting")
 HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting")
@@ -26,7 +26,7 @@ def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Pa
     """
     steps, classes, final = [], [], {}
     for run in runs:
-        per_step = [json.loads(path.read_text(encoding="utf-8")) for path in found[run["name"]]]
+        per_step = [results_file.read_metrics(path, run["protocol"]) for path in found[run["name"]]]
         headline = [content["protocols"][run["protocol"]] for content in per_step]
         final[run["name"]] = {**{key: headline[-1][key] for key in HEADLINE[:4]}, **_over_steps(headline)}
         who = {key: run[key] for key in ("name", "dataset", "setting", "method", "seed")}

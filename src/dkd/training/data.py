@@ -18,6 +18,7 @@ from dkd.data import classes, transforms
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.cache import ImageCache
+from dkd.data.classes import Encoding
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
 from dkd.training import exemplars
@@ -31,6 +32,8 @@ class Sample(NamedTuple):
     """Seeds its crops; a replayed image has another id than the same image in the task of its step."""
     image: Path
     mask: Path
+    encoding: Encoding
+    """How the mask stores labels."""
     table: np.ndarray
     """(256,) uint8: from stored values of the mask to ids."""
     visible: tuple[int, ...]
@@ -47,6 +50,7 @@ class Task(NamedTuple):
     """Labels of the classes learned up to this step."""
     sizes: tuple[int, ...]
     """Classes per step up to this one."""
+    setting: str
     samples: list[Sample]
     """The training images of the step."""
 
@@ -67,8 +71,9 @@ def read_task(inputs: Inputs, step: int) -> Task:
     labels = tasks_file.visible_labels(content["setting"], order, sizes)
     ids, visible = classes.value_to_id(table.stored, order, labels, rest=0), classes.ids_of(order, labels)
     rows = _rows(steps[-1]["train"], table, inputs)
-    samples = [Sample(row.id, inputs.data / row.image, inputs.data / row.mask, ids, visible) for row in rows]
-    return Task(content["dataset"], table.class_names, order, sizes, samples)
+    data, encoding = inputs.data, table.encoding
+    samples = [Sample(row.id, data / row.image, data / row.mask, encoding, ids, visible) for row in rows]
+    return Task(content["dataset"], table.class_names, order, sizes, content["setting"], samples)
 
 
 def read_replayed(folder: Path, replay: str | None, inputs: Inputs, task: Task) -> list[Sample]:
@@ -80,7 +85,7 @@ def read_replayed(folder: Path, replay: str | None, inputs: Inputs, task: Task) 
     order, samples = task.order, []
     kept = exemplars.read(folder, content, len(task.sizes) - 1)
     for exemplar, row in zip(kept, _rows([each.id for each in kept], table, inputs), strict=True):
-        mask, stored = inputs.data / row.mask, table.stored
+        mask, stored, encoding = inputs.data / row.mask, table.stored, table.encoding
         if replay == "current":
             labels = task.new
         elif replay == "stored":
@@ -89,10 +94,11 @@ def read_replayed(folder: Path, replay: str | None, inputs: Inputs, task: Task) 
         elif replay == "pseudo":
             labels = order[: -len(task.new)]
             mask, stored = folder / exemplars.MASKS / f"{row.id}.png", {}
+            encoding = Encoding(frozenset(classes.known_values({}, len(table.class_names))), {})
         else:
             raise InputError(f"replay: expected current, stored or pseudo, got {replay!r}")
         ids, visible = classes.value_to_id(stored, order, labels, rest=0), classes.ids_of(order, labels)
-        samples.append(Sample(f"{row.id} again", inputs.data / row.image, mask, ids, visible))
+        samples.append(Sample(f"{row.id} again", inputs.data / row.image, mask, encoding, ids, visible))
     return samples
 
 
@@ -109,7 +115,7 @@ class Samples(Dataset):
 
     def __init__(self, samples: list[Sample], recipe: Recipe, step: int, cache: int):
         self.samples, self.recipe, self.step = samples, recipe, step
-        self.files = ImageCache([(sample.image, sample.mask) for sample in samples], cache)
+        self.files = ImageCache([(sample.image, sample.mask, sample.encoding) for sample in samples], cache)
         self.first, self.last = min(min(x.visible) for x in samples), max(max(x.visible) for x in samples)
         """First and last id that is labelled in any image."""
         self.uniform = len({sample.visible for sample in samples}) == 1

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, seeds
+from dkd import checkpoint, devices, files, seeds
 from dkd.data import classes, reader, transforms
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
@@ -112,8 +112,8 @@ def build(
         own = content["steps"][: origin[id] + 1]
         order = [label for each in own for label in each["classes"]]
         visible = tasks_file.visible_labels(content["setting"], order, [len(each["classes"]) for each in own])
-        mask = classes.value_to_visible_label(table.stored, visible)[reader.read_mask(data / rows[id].mask)]
-        image = reader.read_image(data / rows[id].image)
+        image, values = reader.read_pair(data / rows[id].image, data / rows[id].mask, table.encoding)
+        mask = classes.value_to_visible_label(table.stored, visible)[values]
         size = f"{image.shape[1]} x {image.shape[0]}"
         with devices.explained(f"{data / rows[id].image} at once, {size}; choose on a CPU, or make it smaller"):
             predicted = known[_confident(model, image, selection.confidence, accelerator.device)]
@@ -129,7 +129,9 @@ def build(
         raise InputError(f"{tasks}: none of {len(candidates)} candidates for step {step} shows a class learned so far")
     (out / MASKS).mkdir()
     for exemplar in chosen:
-        Image.fromarray(completed(exemplar.id)).save(out / MASKS / f"{exemplar.id}.png")
+        path = out / MASKS / f"{exemplar.id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(completed(exemplar.id)).save(path)
     listed = [exemplar._asdict() for exemplar in chosen]
     (out / FILE).write_text(json.dumps({"step": step, "exemplars": listed}, indent=1) + "\n", encoding="utf-8")
     return {**devices.cost(accelerator.device), "images": len(candidates), "exemplars": len(chosen)}
@@ -143,6 +145,7 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
     """
     file = folder / FILE
     try:
+        files.check_regular(file)
         content = json.loads(file.read_text(encoding="utf-8"))
         own, exemplars = content["step"], []
         for each in content["exemplars"]:

@@ -29,7 +29,7 @@ from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
 from dkd.model import sync
-from dkd.training import resume, signals
+from dkd.training import divergence, resume, signals
 from dkd.training.data import Batches, Samples, Task, micro_batch, read_replayed, read_task
 from dkd.training.log import Progress, tensorboard_curves, write_history
 from dkd.training.networks import build_networks, set_mode
@@ -60,10 +60,12 @@ def train(
     `memory`: exemplars of earlier steps (`dkd.training.exemplars`) to replay, or None. Where `runtime.work` is given,
     the state of the unfinished training is kept there and the next call continues from it. Returns the cost: device,
     images, iterations, peak memory in bytes, seconds. Raises InputError where the step can't be trained with these
-    values, or a loss is not finite.
+    values, or a loss is not finite or explodes.
     """
     methods.check(method)
     accelerator = devices.accelerator(runtime.device, runtime.threads, recipe.precision)
+    if accelerator.device.type == "mps":
+        raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     main, rank, ranks = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
     curves = tensorboard_curves(runtime.tensorboard_dir) if runtime.tensorboard_dir and main else None
     micro = micro_batch(recipe.batch, ranks, runtime.micro_batch)
@@ -92,7 +94,9 @@ def train(
         torch.manual_seed(seeds.derive(recipe.seed, step, rank))
     samples = Samples(task.samples + replayed, recipe, step, runtime.image_cache)
     name = methods.method_name(method.__name__)
-    learned = checkpoint.Step(task.dataset, task.order, task.sizes, task.class_names, name, recipe.seed, student.spec)
+    learned = checkpoint.Step(
+        *(task.dataset, task.order, task.sizes, task.class_names, name, recipe.seed, student.spec, task.setting)
+    )
 
     keeper = None
     if runtime.work is not None:
@@ -138,7 +142,7 @@ def _loader(samples: Samples, micro: int, done: int, workers: int, accelerator: 
         batch_sampler=itertools.islice(batches, done * accelerator.gradient_accumulation_steps, None),
         num_workers=workers,
         pin_memory=accelerator.device.type == "cuda",
-        worker_init_fn=signals.outlive,
+        worker_init_fn=devices.outlive,
     )
 
 
@@ -163,7 +167,7 @@ def iterate(
     """Train `state.student` in place on the micro-batches of `loader` (`Training.losses`).
 
     `keeper` saves the state now and then. Where it has found one, training continues from there, and `loader` has to
-    start there. Raises InputError where a loss is not finite.
+    start there. Raises InputError where a loss is not finite or explodes.
     """
     accelerator, per_epoch = training.accelerator, training.iterations // training.recipe.epochs
     check_every = 1 if accelerator.device.type == "cpu" else CHECK_EVERY
@@ -197,7 +201,8 @@ def iterate(
             epoch, rest = divmod(state.done, per_epoch)
             if state.done % check_every and rest:
                 continue
-            _check_finite(unchecked, list(losses), training.step, per_epoch, keeper)
+            given = divergence.Losses(tuple(losses), unchecked)
+            divergence.check(given, state, (training.step, per_epoch), training.recipe.precision, keeper)
             unchecked.clear()
             if not rest:
                 means = {k: v / per_epoch for k, v in accelerator.reduce(state.sums, reduction="mean").items()}
@@ -223,21 +228,3 @@ def _agree(accelerator: Accelerator, number: int, due: bool) -> tuple[int, bool]
     mine = torch.tensor([[number, due and accelerator.is_main_process]], device=accelerator.device)
     number, due = accelerator.gather(mine).amax(0).tolist()
     return number, bool(due)
-
-
-def _check_finite(
-    unchecked: list[tuple[int, Tensor]], names: list[str], step: int, per_epoch: int, keeper: CheckpointKeeper | None
-) -> None:
-    """`unchecked` holds the iteration and the losses, by `names`, of each micro-batch since the last check."""
-    values = torch.stack([losses for _, losses in unchecked]).cpu()
-    bad = (~values.isfinite()).any(dim=1).nonzero()
-    if not len(bad):
-        return
-    position = int(bad[0])
-    iteration = unchecked[position][0]
-    terms = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values[position].tolist(), strict=True))
-    saved = f"; the state of iteration {keeper.kept} is kept in {keeper.file}" if keeper and keeper.kept else ""
-    raise InputError(
-        f"step {step}, epoch {(iteration - 1) // per_epoch + 1}, iteration {iteration}: loss is not finite ({terms}); "
-        f"lower the learning rate or use fp32{saved}"
-    )

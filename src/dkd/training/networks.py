@@ -31,11 +31,7 @@ def build_networks(
         student.spec["pretrained"] = bool(network["pretrained"])
     else:
         student, learned = checkpoint.load(network)
-        if (learned.order, learned.sizes) != (task.order[: len(learned.order)], task.sizes[:-1]):
-            raise InputError(
-                f"{network}: has learned {learned.order} in steps of {learned.sizes}; the tasks file has "
-                f"{task.order} in steps of {task.sizes}"
-            )
+        _check_previous(network, learned, task)
         if student.softmax != (head == "softmax"):
             name = methods.method_name(method.__name__)
             theirs = "a softmax" if student.softmax else "sigmoids"
@@ -50,6 +46,22 @@ def build_networks(
             teacher.expose(maps)
     student.expose(maps)
     return student.to(memory_format=torch.channels_last), teacher
+
+
+def _check_previous(folder: Path, learned: checkpoint.Step, task: Task) -> None:
+    """Raise InputError unless a checkpoint has learned the steps before this one, by the same names."""
+    for label in learned.order:
+        theirs = task.class_names[label] if label < len(task.class_names) else None
+        if theirs != learned.class_names[label]:
+            raise InputError(
+                f"{folder}: label {label} is {learned.class_names[label]!r}, but {theirs!r} in the index; name a "
+                "checkpoint that was trained on this data set"
+            )
+    if (learned.order, learned.sizes) != (task.order[: len(learned.order)], task.sizes[:-1]):
+        raise InputError(
+            f"{folder}: has learned {learned.order} in steps of {learned.sizes}; the tasks file has {task.order} in "
+            f"steps of {task.sizes}"
+        )
 
 
 def set_mode(network: nn.Module, student: Segmenter, train_norms: bool) -> None:

@@ -26,7 +26,7 @@ def build_optimizer(
         # If the very first step is skipped (fp16 overflow), torch's fused SGD leaves its buffers unset.
         for parameter in (p for group in optimizer.param_groups for p in group["params"]):
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    rising = round(recipe.warmup * iterations)
+    rising = min(round(recipe.warmup * iterations), iterations - 1)
 
     def factor(i: int) -> float:
         if i < rising:

@@ -3,6 +3,11 @@
 from typing import Any, NamedTuple
 
 
+def of_phase(shared: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
+    """The values of a phase of training, `base:` or `increment:`, over those `shared` by both; None is no value."""
+    return {**shared, **{name: value for name, value in phase.items() if value is not None}}
+
+
 class Recipe(NamedTuple):
     """What a step is trained with besides method, network and images; every value is part of the result."""
 

@@ -37,6 +37,8 @@ class State:
     """The records of finished epochs."""
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Sums of the losses over the iterations of the current epoch, by name."""
+    first_loss: float | None = None
+    """The total of the first micro-batch of all."""
 
 
 class CheckpointKeeper:
@@ -107,6 +109,7 @@ def collect(accelerator: Accelerator, state: State) -> dict[str, Any]:
     return {
         "done": state.done,
         "history": state.history,
+        "first_loss": state.first_loss,
         "place": _place(accelerator),
         "model": state.student.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -141,6 +144,7 @@ def restore(content: dict[str, Any], accelerator: Accelerator, state: State) -> 
         )
         sums = {name: sum(rank["sums"][name] for rank in ranks) / len(ranks) for name in ranks[0]["sums"]}
     state.done, state.history = content["done"], content["history"]
+    state.first_loss = content.get("first_loss")
     state.sums = {name: value.to(accelerator.device) for name, value in sums.items()}
 
 

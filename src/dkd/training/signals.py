@@ -6,8 +6,6 @@ import threading
 from types import TracebackType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-GRACE = 20
-"""Seconds that a loader process outlives SIGTERM."""
 
 
 class Deferred:
@@ -36,12 +34,3 @@ class Deferred:
         # A forked process inherits this handler; its parent will end it.
         if os.getpid() == self._process:
             self.number = self.number or number
-
-
-def outlive(*_: object) -> None:
-    """Keep a loader process alive for its parent, which finishes its iteration after a signal.
-
-    SIGINT is ignored, SIGTERM ends the process `GRACE` seconds later.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))

@@ -1,19 +1,13 @@
-"""Finds and reads a user's own images, of any size and in any format that Pillow reads.
-
-Unlike the reader of data sets, it applies the EXIF orientation, since no mask has to match. Knows nothing of networks.
-"""
+"""Finds a user's own images, in any format that Pillow reads, and scales them. Knows nothing of networks."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from dkd.errors import InputError
-
-SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-"""Modes in which Pillow opens images of 16 bits per pixel."""
 
 
 class ImageFile(NamedTuple):
@@ -65,25 +59,6 @@ def _named(found: Sequence[tuple[Path, PurePosixPath]]) -> list[ImageFile]:
     return list(named.values())
 
 
-def read(path: Path) -> np.ndarray:
-    """RGB pixels (H, W, 3) uint8, upright; transparent parts become white, and 16 bits per channel become 8.
-
-    Raises InputError that names the file if it is missing, damaged or not an image.
-    """
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as image:
-            return np.array(_rgb(ImageOps.exif_transpose(image)))
-    except UnidentifiedImageError:
-        raise InputError(f"{path}: not an image") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, SyntaxError, TypeError, EOFError, MemoryError) as error:
-        raise InputError(f"{path}: cannot be decoded ({error or type(error).__name__})") from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
 def scaled(image: np.ndarray, scale: float) -> np.ndarray:
     """RGB pixels (H, W, 3) uint8 with both sides multiplied by `scale` (bilinear)."""
     if scale == 1:
@@ -91,17 +66,3 @@ def scaled(image: np.ndarray, scale: float) -> np.ndarray:
     height, width = image.shape[:2]
     sides = max(1, round(width * scale)), max(1, round(height * scale))
     return np.array(Image.fromarray(image).resize(sides, Image.Resampling.BILINEAR))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in SIXTEEN_BIT:
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("more than 16 bits per pixel")
-        return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined white level; save the image with 8 or 16 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")

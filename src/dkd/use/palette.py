@@ -4,10 +4,9 @@ Data sets of up to eight labels get the palette of Okabe and Ito, which is safe 
 get the palette of the VOC devkit, which other tools use as well.
 """
 
-from dkd.data.classes import VOID
+from dkd.data.classes import VOID, VOID_COLOUR
 
 FEW = (0, 0, 0, 230, 159, 0, 86, 180, 233, 0, 158, 115, 240, 228, 66, 0, 114, 178, 204, 121, 167, 213, 94, 0)
-VOID_COLOUR = (224, 224, 192)
 
 
 def colours(labels: int) -> list[tuple[int, int, int]]:

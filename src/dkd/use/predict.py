@@ -4,6 +4,7 @@ Large images are labelled in overlapping tiles. Knows nothing of data sets, grou
 """
 
 import csv
+import shutil
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dkd import checkpoint, devices, evaluate
-from dkd.data import classes, transforms
+from dkd.data import classes, reader, transforms
 from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.use import images, overlay, palette
@@ -52,7 +53,7 @@ class Predictor:
 
     def __call__(self, image: Path | str | np.ndarray) -> np.ndarray:
         """Labels (H, W) uint8 of an image file, or of RGB pixels (H, W, 3) uint8."""
-        pixels = image if isinstance(image, np.ndarray) else images.read(Path(image))
+        pixels = image if isinstance(image, np.ndarray) else reader.read_image(Path(image))
         height, width = pixels.shape[:2]
         seen = pixels if self.size is None else images.scaled(pixels, self.size / min(height, width))
         labels = self.labels[self._ids(seen)]
@@ -112,7 +113,7 @@ class _Decoded(Dataset):
 
     def __getitem__(self, position: int) -> np.ndarray | str:
         try:
-            return images.read(self.files[position].path)
+            return reader.read_image(self.files[position].path)
         except InputError as error:
             return str(error)
 
@@ -123,12 +124,13 @@ def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: 
     A mask is an 8-bit palette PNG with the size of the upright image; its values are the labels of the data set.
     areas.csv has one row per image and class in it, background included, with the number of pixels and their share
     (0..1). Files that cannot be read are skipped and listed in the outcome. If interrupted, finished images stay and
-    areas.csv lists them. `workers`: processes that decode images.
+    areas.csv lists them; if there are none, `out` is removed. `workers`: processes that decode images.
     """
     started = time.perf_counter()
     rows, broken, pixels = [], [], 0
-    loader = DataLoader(_Decoded(files), batch_size=None, num_workers=workers)
+    loader = DataLoader(_Decoded(files), batch_size=None, num_workers=workers, worker_init_fn=devices.outlive)
     colours = [value for colour in predictor.colours for value in colour]
+    new, finished = not out.exists(), False
     out.mkdir(parents=True, exist_ok=True)
     try:
         decoded = tqdm(loader, unit="image", desc="predict", disable=None, leave=False)
@@ -145,10 +147,18 @@ def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: 
             _save(shown, out / "overlays" / f"{file.name}.jpg")
             rows += _areas(file.path, labels, predictor.names)
             pixels += labels.size
+        finished = True
     finally:
-        with replacing(out / "areas.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as table:
-            csv.writer(table, lineterminator="\n").writerows([HEADER, *rows])
+        if not rows and not finished and new:
+            shutil.rmtree(out, ignore_errors=True)
+        else:
+            _write_areas(rows, out)
     return Outcome(len(files) - len(broken), broken, time.perf_counter() - started, pixels)
+
+
+def _write_areas(rows: list[tuple], out: Path) -> None:
+    with replacing(out / "areas.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as table:
+        csv.writer(table, lineterminator="\n").writerows([HEADER, *rows])
 
 
 def _areas(path: Path, labels: np.ndarray, names: Sequence[str]) -> list[tuple]:

@@ -4,19 +4,17 @@ Knows the layout of their files ({"state_dict": ...}, saved by torch), that is, 
 a file with anything but tensors and plain containers is refused.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
 
-from dkd import checkpoint
+from dkd import checkpoint, files
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
-
-SHOWN = 5
 
 
 def convert(
@@ -37,20 +35,7 @@ def convert(
     """
     found = _renamed(_state(file), len(sizes))
     network = Segmenter({**model, "pretrained": False}, sizes)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    shapes = {name: tuple(value.shape) for name, value in found.items()}
-    different = [name for name in expected if name in shapes and shapes[name] != expected[name]]
-    for problem, names in (
-        ("missing", [name for name in expected if name not in found]),
-        ("unknown", [name for name in found if name not in expected]),
-        ("of another shape", [f"{name} {shapes[name]} instead of {expected[name]}" for name in different]),
-    ):
-        if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            raise InputError(
-                f"{file}: {problem}: {', '.join(names[:SHOWN])}{more}; check data set, scenario, step and backbone"
-            )
-    network.load_state_dict(found)
+    checkpoint.load_weights(network, found, file, "check data set, scenario, step and backbone")
     network.spec = dict(model)
     learned = checkpoint.Step(dataset, tuple(order), tuple(sizes), tuple(class_names), "dkd", 1, dict(model))
     checkpoint.save(network, learned, out)
@@ -58,20 +43,25 @@ def convert(
 
 def _state(file: Path) -> dict[str, Tensor]:
     try:
+        files.check_regular(file)
         file.open("rb").close()
     except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}") from None
+        raise InputError(f"{file}: {error.strerror or error}; name the .pth file that the authors published") from None
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise InputError(
-            f"{file}: refused, as it contains more than tensors and plain containers, or is damaged"
+            f"{file}: refused, as it contains more than tensors and plain containers, or is damaged; download it again"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        raise InputError(f"{file}: not a file saved by torch ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # A damaged file can raise anything in the reader.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{file}: not a file saved by torch ({reason[:200]}); download it again") from None
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{file}: contains no state_dict of tensors")
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise InputError(f"{file}: contains no state_dict of tensors; name the .pth file that the authors published")
     return state
 
 

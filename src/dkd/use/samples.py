@@ -13,8 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from dkd import checkpoint, devices
+from dkd.data import classes, reader
 from dkd.data import index as index_file
-from dkd.data import reader
 from dkd.data import tasks as tasks_file
 from dkd.data.index import Row
 from dkd.data.tasks import Inputs
@@ -59,10 +59,12 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
     from `previous`, measured on test images of the step. Returns the cost: device and peak memory.
     """
     predictor = Predictor(folder, runtime.device, size=None, tile=TILE, threads=runtime.threads)
-    rows = index_file.read(inputs.index).test_rows()
+    table = index_file.read(inputs.index)
+    rows = table.test_rows()
     shown, strips = [], []
     for number, row in enumerate(choose(rows, COUNT)):
-        image, truth = reader.read_image(inputs.data / row.image), reader.read_mask(inputs.data / row.mask)
+        image, values = reader.read_pair(inputs.data / row.image, inputs.data / row.mask, table.encoding)
+        truth = classes.value_to_label(table.stored)[values]
         strips.append([_shrunk(each, predictor) for each in (image, truth, predictor(image))])
         for each, name in zip(strips[-1], (f"{number}.jpg", f"{number}-truth.png", f"{number}-found.png"), strict=True):
             each.save(out / name, quality=85, optimize=True)

@@ -1,13 +1,17 @@
 """What holds for every command: help, exit status, one line for an error, and nothing left behind."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 from typer.main import get_command
 
-from dkd import cli
+from dkd import cli, devices
+from dkd.data import index as index_file
+from dkd.errors import InputError
 from tests.dkd.command import SOURCE, CommandError
 
 from .conftest import SHAPES
@@ -41,6 +45,7 @@ SPLIT = "split none.csv --scenario 4-1 --out x.json".split()
         ([*IMPORT, "--step", "6"], "--step: 15-1 has steps 0..5, no step 6"),
         (IMPORT, "x.pth: No such file"),
         (["explain", "c", "i.jpg", *"--class cat --out o.gif".split()], "--out: 'o.gif' ends neither in .png nor in "),
+        (["index", ".", "--out", "o.json"], "--out: 'o.json' does not end in .csv; rename it"),
         (["report", "none", *"--tasks t --out o".split()], "t: No such file"),
     ],
 )
@@ -57,6 +62,75 @@ def test_nothing_is_overwritten(dkd, files, tmp_path):
     (tmp_path / "base").mkdir()
     with pytest.raises(CommandError, match="base: exists already; remove it or name another folder"):
         dkd("train", *files, "--step", 0, "--out", tmp_path / "base", *SHAPES)
+
+
+def test_inputs_are_not_overwritten(dkd, files, drawn, tmp_path):
+    index = tmp_path / "index.csv"
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(CommandError, match=r"index\.json: is an input of this command and would be overwritten; name"):
+        dkd("split", index, "--scenario", "4,2", "--out", tmp_path / "index.json")
+    order = tmp_path / "order.txt"
+    order.write_text(" ".join("654321"))
+    with pytest.raises(CommandError, match=r"order\.txt: is an input"):
+        dkd("split", index, "--scenario", "4,2", "--order", order, "--out", order)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path != order} == before
+    assert order.read_text() == "6 5 4 3 2 1"
+    root = shutil.copytree(drawn, tmp_path / "data")
+    (root / "kept.csv").write_text("kept")
+    with pytest.raises(CommandError, match=r"kept\.csv: exists already in .*data and would be overwritten"):
+        dkd("index", root, "--out", root / "kept.csv")
+    assert (root / "kept.csv").read_text() == "kept" and not list(root.glob(".dkd-*"))
+
+
+def test_pipes_are_no_input(dkd, files, tmp_path):
+    """Opening one would wait for a writer."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "pipe.json").symlink_to("/dev/zero")
+    split = ["--scenario", "4,2", "--out", tmp_path / "t.json"]
+    for words in (
+        ["split", tmp_path / "pipe.csv", *split],
+        ["split", files[3], *split, "--order", tmp_path / "pipe.csv"],
+        ["report", tmp_path, "--tasks", tmp_path / "pipe.json", "--out", tmp_path / "out"],
+        ["import-checkpoint", tmp_path / "pipe.csv", *IMPORT[2:]],
+    ):
+        with pytest.raises(CommandError, match=r"not a (regular )?file"):
+            dkd(*words)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_and_is_the_exit_status(dkd, drawn, tmp_path, monkeypatch, number):
+    # Ignored where the tests themselves run in the background of a script.
+    before = signal.signal(number, signal.default_int_handler)
+    monkeypatch.setattr(index_file, "write", lambda *_: signal.raise_signal(number))
+    with pytest.raises(CommandError) as caught:
+        dkd("index", drawn, "--out", tmp_path / "index.csv")
+    assert caught.value.code == 128 + number and not list(tmp_path.iterdir())
+    assert signal.signal(number, before) is signal.default_int_handler, "what was there before is put back"
+
+
+def test_ctrl_c_while_modules_are_loaded_is_no_traceback():
+    code = "import sys, types; sys.modules['typer'] = Broken('typer'); import dkd.cli"
+    stub = "class Broken(type(__import__('sys'))):\n    def __getattr__(self, name): raise KeyboardInterrupt\n"
+    env = {**os.environ, "PYTHONPATH": SOURCE}
+    done = subprocess.run([sys.executable, "-c", stub + code], capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize("device", ["cdua", "tpu", "", "cuda:99", "cuda:x"])
+def test_an_unknown_device_is_one_line(device):
+    with pytest.raises(
+        InputError, match=rf"^device '{device}': (unknown device|no .*available); this machine has auto, c"
+    ):
+        devices.accelerator(device, 1)
+
+
+@pytest.mark.parametrize(
+    "words", ["predict c i --out o --workers 500", "predict c i --out o --size 100000", "predict c i --out o --tile 1"]
+)
+def test_a_number_beyond_all_bounds_is_wrong_usage(dkd, words):
+    with pytest.raises(CommandError) as caught:
+        dkd(*words.split())
+    assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("seed", ["-1", "2147483648", "one"])

@@ -75,3 +75,17 @@ def test_exemplars_are_chosen_and_replayed(dkd, files, tmp_path):
     step = ["--step", 1, "--method", "dkd-m", "--previous", base, "--memory", kept]
     dkd("train", *files, *step, *SHAPES, "--out", tmp_path / "later")
     assert (tmp_path / "later" / "model.safetensors").is_file()
+
+
+def test_a_base_of_another_setting_or_with_other_names_is_refused(dkd, files, drawn, tmp_path):
+    base, other = tmp_path / "base", tmp_path / "other.json"
+    dkd("train", *files, "--step", 0, *SHAPES, "--out", base)
+    dkd("split", files[3], "--scenario", "4,2", "--setting", "disjoint", "--out", other)
+    step = ["--step", 1, "--previous", base, *SHAPES, "--out", tmp_path / "later"]
+    with pytest.raises(CommandError, match=r"was trained in the setting overlap, but .*other\.json has disjoint; "):
+        dkd("train", *files[:-1], other, *step)
+    about = tmp_path / "index.json"
+    about.write_text(about.read_text().replace('"square"', '"cube"'))
+    with pytest.raises(CommandError, match="base: label 2 is 'square', but 'cube' in the index; name a checkpoint"):
+        dkd("train", *files, *step)
+    assert not (tmp_path / "later").exists()

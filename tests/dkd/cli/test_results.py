@@ -1,8 +1,11 @@
 """From images to a table, one command after the other."""
 
 import json
+import shutil
 
-from tests.dkd.command import SETTINGS
+import pytest
+
+from tests.dkd.command import SETTINGS, CommandError
 
 from .conftest import SHAPES
 
@@ -21,8 +24,38 @@ def test_from_images_to_a_table(dkd, files, tmp_path, capsys):
     assert (table / "index.html").is_file()
     last = json.loads((results[1] / "metrics.json").read_text())["protocols"]["paper"]
     assert final["all"] == last["all"] and final["forgetting"] is not None
+    refuse_what_is_no_run(dkd, results, files[-1], tmp_path)
     # The same from the checkpoint and the images alone, by the preset of the checkpoint's data set.
     dkd("evaluate", later, *files[:2], "--out", tmp_path / "alone", *SETTINGS)
     assert capsys.readouterr().out.startswith(f"paper: all {last['all']:.2f}, base ")
     assert json.loads((tmp_path / "alone" / "metrics.json").read_text())["protocols"]["paper"] == last
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def refuse_what_is_no_run(dkd, results, tasks, place):
+    """Results in the wrong order or twice, and damaged ones, are one line; nothing is written."""
+    damaged = shutil.copytree(results[1], place / "damaged")
+    content = json.loads((damaged / "metrics.json").read_text())
+
+    def refuse(words, *folders):
+        with pytest.raises(CommandError, match=words) as caught:
+            dkd("report", *folders, "--tasks", tasks, "--out", place / "none")
+        assert "\n" not in str(caught.value) and not (place / "none").exists()
+
+    refuse("later-results: holds the results of step 1, expected step 0; name the results", *reversed(results))
+    refuse("base-results: holds the results of step 0, expected step 1", results[0], *results)
+    (damaged / "confusion.npz").write_bytes(b"PK")
+    refuse("confusion.npz: not readable as counts of paper .*; restore", results[0], damaged)
+    for change, words in (
+        ({"step": "1"}, 'metrics.json: step: expected a number of a step, got "1"'),
+        ({"protocols": {}}, "metrics.json: protocols.paper: missing"),
+        (
+            {"protocols": {"paper": {**content["protocols"]["paper"], "all": 300}}},
+            "protocols.paper: all: expected a pe",
+        ),
+    ):
+        (damaged / "metrics.json").write_text(json.dumps({**content, **change}))
+        refuse(words, results[0], damaged)
+    (damaged / "metrics.json").write_text("{")
+    refuse("metrics.json: not readable as JSON", results[0], damaged)
+    shutil.rmtree(damaged)

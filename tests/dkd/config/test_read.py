@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from dkd.config import read, yaml_file
+from dkd.training.recipe import of_phase
 
 from .conftest import RUN
 
@@ -119,3 +120,25 @@ def test_settings_of_the_command_line_are_read_like_the_file(refused):
     ):
         assert words in refused(read.recipe, "shapes", [setting])
     assert refused(read.recipe, "shape", []) == "unknown preset 'shape'; did you mean 'shapes'?"
+
+
+def test_a_phase_can_have_values_of_train_of_its_own(load, refused):
+    base = {"runs": [{"dataset": "shapes", "scenario": "4-1", "method": "dkd"}]}
+    (run,) = load({**base, "train": {"batch": 16, "crop": 32}, "increment": {"batch": 4}, "base": {"crop": 48}}).runs
+    shared = run.train.model_dump()
+    base_recipe, later = (of_phase(shared, phase.model_dump()) for phase in (run.base, run.increment))
+    assert (base_recipe["batch"], base_recipe["crop"]) == (16, 48) and (later["batch"], later["crop"]) == (4, 32)
+    assert set(later) == set(base_recipe) and None not in later.values()
+    line = refused(load, {**base, "increment": {"scale": [2, 0.5]}})
+    assert line.endswith("increment.scale: the smaller number must come first, got [2, 0.5]")
+
+
+def test_a_run_can_name_a_preset(tmp_path, load, refused):
+    root = tmp_path / "data" / "raw" / "garden"
+    root.mkdir(parents=True)
+    (root / "classes.txt").write_text("none\nrose\ntulip\n")
+    run = {"dataset": "garden", "scenario": "1-1", "method": "dkd"}
+    small = load({"runs": [{**run, "preset": "small"}]}).runs[0]
+    assert small.model == read.recipe("small", [])["model"] != load({"runs": [run]}).runs[0].model
+    line = refused(load, {"runs": [{**run, "preset": "smal"}]})
+    assert line.endswith("runs[0].preset: unknown preset 'smal'; did you mean 'small'?")

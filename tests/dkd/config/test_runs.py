@@ -56,11 +56,12 @@ def test_a_long_name_made_of_parts_is_shortened(tmp_path, load):
     [
         ({"scenario": "4-3"}, ": scenario '4-3' does not fit 6 classes"),
         ({"scenario": "many"}, ": scenario 'many': write A-B"),
-        ({"scenario": [4, 1]}, ": scenario [4, 1] adds up to 5 classes, the data set has 6"),
+        ({"scenario": [4, 1]}, ": scenario [4, 1] adds up to 5 classes, but there are 6 to learn"),
         ({"scenario": []}, ".scenario: empty list"),
         ({"seed": []}, ".seed: empty list"),
         ({"order": 3}, ": order: expected a list of labels or class names, got 3"),
-        ({"order": [1, 2]}, ": class order must name each label 1..6 once"),
+        ({"order": [1, 2, 2]}, ": class order must name classes by their labels, 1..6, each at most once"),
+        ({"order": [1, 2, 3]}, ": scenario '4-1' does not fit 3 classes"),
         ({"order": ["disk", "star"]}, ": order: unknown class 'disk'; did you mean 'disc'?"),
         ({"order": "none"}, ": order 'none': expected default, reversed, seed:N or a readable file (No such file or "),
         (

@@ -39,7 +39,7 @@ def read(root: Path, summary: Summary) -> Made:
     assert len([row for row in table.rows if row.split == "train"]) == summary.train
     assert len([row for row in table.rows if row.split == "val"]) == summary.val
     images = {row.id: reader.read_image(root / row.image) for row in table.rows}
-    return Made(root, summary, names, images, {row.id: reader.read_mask(root / row.mask) for row in table.rows})
+    return Made(root, summary, names, images, {row.id: reader.read_mask(root / row.mask, {}) for row in table.rows})
 
 
 @pytest.fixture

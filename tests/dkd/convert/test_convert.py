@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from dkd.convert import convert, rle
-from dkd.convert.split import divide
 from dkd.convert.write import ids
+from dkd.data.division import divide
 from dkd.errors import InputError
 from tests.dkd.command import run
 from tests.dkd.convert import test_coco, test_labelme

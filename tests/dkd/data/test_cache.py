@@ -14,7 +14,8 @@ from dkd.errors import InputError
 
 @pytest.fixture
 def files(pictures, prepared):
-    return [(pictures / row.image, pictures / row.mask) for row in index.read(prepared.index).of("train")]
+    table = index.read(prepared.index)
+    return [(pictures / row.image, pictures / row.mask, table.encoding) for row in table.of("train")]
 
 
 def test_as_many_stay_as_fit_and_all_are_right(files):
@@ -22,9 +23,9 @@ def test_as_many_stay_as_fit_and_all_are_right(files):
     assert not none.slots and len(all_.slots) == len(all_) == 24
     for found in (none, all_):
         for _ in range(2):
-            for (image, mask), (image_file, mask_file) in zip((found[i] for i in range(24)), files, strict=True):
+            for (image, mask), (image_file, mask_file, _) in zip((found[i] for i in range(24)), files, strict=True):
                 assert np.array_equal(image, reader.read_image(image_file))
-                assert np.array_equal(mask, reader.read_mask(mask_file))
+                assert np.array_equal(mask, reader.read_mask(mask_file, {}))
     many = ImageCache(files * 20, 1)
     # Each takes 4 KiB and a byte: 255 of them fit into 1 MB.
     assert len(many.slots) == 255 and np.array_equal(many[479][0], many[23][0])

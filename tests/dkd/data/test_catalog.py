@@ -24,12 +24,14 @@ def write_lists(root: Path, **ids: str) -> Path:
 
 def test_voc(tmp_path):
     lists = write_lists(tmp_path, trainaug="2008_2\n2007_1\n", val="2009_3\n")
+    for id in ("2008_2", "2007_1", "2009_3"):
+        touch(tmp_path, f"JPEGImages/{id}.jpg", f"SegmentationClassAug/{id}.png")
     assert catalog.list_files("voc", tmp_path) == [
         (id, f"JPEGImages/{id}.jpg", f"SegmentationClassAug/{id}.png", split)
         for id, split in (("2008_2", "train"), ("2007_1", "train"), ("2009_3", "val"))
     ]
     write_lists(tmp_path, val="2007_1\n")
-    with pytest.raises(InputError, match=r"val.txt: '2007_1' is listed twice, or for training and validation"):
+    with pytest.raises(InputError, match=r"val.txt: '2007_1' is listed twice \(also in trainaug.txt\)"):
         catalog.list_files("voc", tmp_path)
     (lists / "trainaug.txt").rename(lists / "train_aug.txt")
     (lists / "val.txt").unlink()
@@ -66,6 +68,7 @@ def test_a_list_in_another_encoding_is_named(pictures, format, name):
     path = pictures / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("caf\u00e9\n", encoding="latin-1")
+    touch(pictures, "JPEGImages/a.jpg", "SegmentationClassAug/a.png", "ImageSets/Segmentation/val.txt")
     with pytest.raises(InputError) as caught:
         catalog.list_files(format, pictures)
     assert str(caught.value) == f"{path}: not UTF-8 text; it lists the ids of images, one per line"

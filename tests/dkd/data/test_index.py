@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkd.data import catalog, index
+from dkd.data import catalog, index, survey
 from dkd.errors import InputError
 from tests.dkd.conftest import build_index
 
@@ -41,27 +41,30 @@ def test_stored_values_of_cityscapes_become_labels(tmp_path):
             Image.new(mode, (6, 4), value if mode == "L" else 0).save(tmp_path / name)
         masks.append(tmp_path / f"{id}.png")
         files.append((id, f"{id}.jpg", f"{id}.png", "train"))
-    options = tmp_path, "city", catalog.FIXED["cityscapes"], files, catalog.STORED["cityscapes"]
-    table = index.build(*options)
+    contents = catalog.Contents(catalog.FIXED["cityscapes"], files, catalog.STORED["cityscapes"], {})
+    table, _ = survey.build(tmp_path, "city", contents, decode=False, split=None)
     assert [row.classes for row in table.rows] == [(1,), (19,)]
     index.write(table, tmp_path, tmp_path / "index.csv")
     assert index.read(tmp_path / "index.csv") == table
     Image.new("L", (6, 4), 19).save(masks[1])
     with pytest.raises(InputError, match=r"b.png: label 19 is outside .* \(0..18, 255 = void\)"):
-        index.build(*options)
+        survey.build(tmp_path, "city", contents, decode=False, split=None)
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda image, mask: image.unlink(), "train_00003.jpg: image is missing"),
+        (lambda image, mask: image.unlink(), "train.txt: line 4: image is missing: no 'train_00003' in "),
         (lambda image, mask: mask.unlink(), "train_00003.png: mask is missing"),
         (lambda image, mask: os.truncate(image, 5), "train_00003.png: image can't be read (not an image)"),
         (lambda image, mask: os.truncate(mask, 60), "train_00003.png: mask can't be"),
-        (lambda image, mask: Image.open(mask).convert("RGB").save(mask), "mask has mode RGB; labels are stored as"),
+        (
+            lambda image, mask: Image.open(mask).convert("RGB").save(mask),
+            "mask is in colours (mode RGB), and none are listed; give each class its",
+        ),
         (
             lambda image, mask: Image.open(mask).crop((0, 0, 32, 20)).save(mask),
-            "mask is 32x20 pixels, its image images/train_00003.png 32x32",
+            "train_00003.png: mask is 32x20 pixels, its image ",
         ),
     ],
 )

@@ -22,6 +22,7 @@ TINY = Index(
         Row("v3", "", "", "val", (3,)),
     ),
     {},
+    {},
 )
 
 
@@ -97,7 +98,7 @@ def test_voc_lists_are_those_of_the_benchmark(golden, shared):
         for line in (shared / "data" / "class_tables" / f"{name}.txt").read_text().splitlines():
             id, *labels = line.split()
             rows.append(Row(id, "", "", split, tuple(map(int, labels))))
-    index = Index("voc2012", ("background", *(f"class {k}" for k in range(1, 21))), tuple(rows), {})
+    index = Index("voc2012", ("background", *(f"class {k}" for k in range(1, 21))), tuple(rows), {}, {})
     known = golden("splits.json")
     found = {}
     for setting, name in {tuple(key.split("/")[1:3]) for key in known}:

@@ -178,7 +178,7 @@ def test_masks_that_are_none(archive, masks, tmp_path):
     write_archive(tmp_path / "other.zip", {"a.png": png(mask(3))})
     refused("contains no file", "voc2012", tmp_path / "new/voc", archive, tmp_path / "other.zip")
     (masks / "2008_000002.png").write_bytes(png(mask(3), "RGB"))
-    words = f"{masks / '2008_000002.png'}: mask has mode RGB"
+    words = f"{masks / '2008_000002.png'}: mask is in colours"
     refused(words, "voc2012", tmp_path / "new/voc", archive, masks)
     assert not list((tmp_path / "new").iterdir())
 

@@ -150,6 +150,17 @@ def test_a_file_that_does_not_fit(weights):
     assert "does not fit 'test_resnet' (size mismatch for conv1.0.weight" in lines[1]
 
 
+def test_weights_of_another_backbone_with_the_same_names_are_refused(weights, tmp_path):
+    _, tensors = weights
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    named, marked = tmp_path / "resnet18d-1234.safetensors", tmp_path / "model.safetensors"
+    save_file(tensors, named)
+    save_file(tensors, marked, {"architecture": "tf_efficientnet_lite0"})
+    for file, other in ((named, "resnet18d"), (marked, "tf_efficientnet_lite0")):
+        with pytest.raises(InputError, match=f"{file.name}: its name or metadata says '{other}', not 'test_resnet'; n"):
+            network("test_resnet", pretrained=str(file))
+
+
 @pytest.mark.parametrize(
     "damage",
     "junk.pth junk.safetensors cut.pth cut.safetensors empty.pth empty.safetensors list.pth none.pth code.pth "

@@ -13,7 +13,8 @@ import torch
 from dkd import checkpoint, devices
 from dkd.errors import InputError
 from dkd.methods import dkd, joint
-from dkd.training import loop, resume, signals
+from dkd.training import divergence, resume, signals
+from dkd.training.resume import State
 from tests.dkd.training.conftest import LONG, Stopped, disturb, learn_bytes, send
 
 pytestmark = pytest.mark.usefixtures("stopping")
@@ -138,27 +139,41 @@ def test_a_full_disk_is_a_warning_and_the_last_good_state_stays(tmp_path, caplog
     assert resume.CheckpointKeeper(tmp_path, 1, []).found["done"] == 7
 
 
-def test_a_loss_that_is_not_finite_names_where_it_was_and_what_is_kept(prepared, alone, tmp_path):
+@pytest.mark.parametrize(
+    ("factor", "words"), [(float("inf"), "is not finite (total inf, mbce "), (1e5, "has exploded, f")]
+)
+def test_a_loss_that_diverges_names_where_it_was_and_what_is_kept(prepared, alone, tmp_path, factor, words):
     state = tmp_path / "state"
     with pytest.raises(Stopped):
         learn_bytes(prepared, tmp_path / "out", disturb(joint, 3, send(2)), work=state)
     with pytest.raises(InputError) as caught:
-        learn_bytes(prepared, tmp_path / "out", disturb(joint, 4, lambda total: total * float("inf")), work=state)
-    words = str(caught.value)
-    assert words.startswith("step 0, epoch 2, iteration 7: loss is not finite (total inf, mbce ")
-    assert words.endswith(f"fp32; the state of iteration 3 is kept in {state}/state.pt")
+        learn_bytes(prepared, tmp_path / "out", disturb(joint, 4, lambda total: total * factor), work=state)
+    line = str(caught.value)
+    assert line.startswith(f"step 0, epoch 2, iteration 7: loss {words}")
+    assert line.endswith(f"lower the learning rate; the state of iteration 3 is kept in {state}/state.pt")
     assert not list((tmp_path / "out").iterdir())
     assert learn_bytes(prepared, tmp_path / "out", work=state)[0] == alone.made
 
 
 def test_losses_that_are_checked_now_and_then_name_their_iteration():
     unchecked = [
-        (3, torch.tensor([1.0, 1.0])),
-        (4, torch.tensor([float("nan"), 2.0])),
-        (5, torch.full((2,), torch.nan)),
+        (3, torch.tensor([2.0, 1.0])),
+        (4, torch.tensor([1999.0, 2.0])),
+        (5, torch.tensor([-2001.0, 3.0])),
+        (6, torch.full((2,), torch.nan)),
     ]
-    with pytest.raises(InputError, match=r"epoch 2, iteration 4: loss is not finite \(total nan, mbce 2\)"):
-        loop._check_finite(unchecked, ["total", "mbce"], 0, 3, None)
+    with pytest.raises(
+        InputError, match=r"epoch 2, iteration 5: loss has exploded, from 2 at the start \(total -2001, m"
+    ):
+        check(unchecked)
+    unchecked[2] = (5, torch.tensor([1.0, float("inf")]))
+    with pytest.raises(InputError, match=r"iteration 5: loss is not finite \(total 1, mbce inf\); .* or use fp32$"):
+        check(unchecked)
+
+
+def check(unchecked):
+    losses = divergence.Losses(("total", "mbce"), unchecked)
+    divergence.check(losses, State(None, None, None), (0, 3), "bf16", None)
 
 
 def test_too_little_memory_says_what_to_lower(prepared, tmp_path):

@@ -38,7 +38,7 @@ def photos(drawn, tmp_path):
 
 def prepare(base, root, out):
     out.mkdir()
-    return extend.prepare(base, root, catalog.class_names("folder", root), catalog.list_files("folder", root), {}, out)
+    return extend.prepare(base, root, catalog.contents("folder", root, None, listed=True), None, out)
 
 
 def test_new_classes_are_appended_and_both_kinds_can_be_evaluated(base, drawn, photos, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """Images of any size are labelled as the network predicts, and the files that are written agree with that."""
 
 import csv
+import os
+import signal
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +16,7 @@ from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import palette, predict
 from dkd.use.images import ImageFile
-from tests.dkd.command import run
+from tests.dkd.command import CommandError, run
 
 from .conftest import save
 
@@ -90,7 +92,7 @@ def test_the_command_writes_masks_overlays_and_areas_and_lists_unreadable_files(
     (photos / "bad.jpg").write_bytes(b"\xff\xd8 half an image")
     (photos / "notes.txt").write_text("notes")
     words = "predict", learned, photos, "--out", out, "--device", "cpu"
-    with pytest.raises(AssertionError, match=r"bad\.jpg: not an image\ndkd: 1 of 3 "):
+    with pytest.raises(AssertionError, match=r"bad\.jpg: image can't be read \(not an image\)\ndkd: 1 of 3 "):
         run(monkeypatch, *words)
     assert capsys.readouterr().out.startswith("2 ")
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
@@ -111,6 +113,35 @@ def test_the_command_writes_masks_overlays_and_areas_and_lists_unreadable_files(
         assert shown.height > 40, "the legend is below the image"
     with pytest.raises(AssertionError, match="out: exists already"):
         run(monkeypatch, *words)
+
+
+@pytest.mark.parametrize("finished", [0, 2])
+def test_a_stopped_prediction_lists_what_is_done(learned, tmp_path, monkeypatch, finished):
+    for name in "abc":
+        Image.fromarray(noise(20, 30)).save(tmp_path / f"{name}.png")
+    original, left = evaluate.predict, [signal.SIGTERM, *[0] * finished]
+
+    def stopped(model, batch):
+        if number := left.pop():
+            signal.raise_signal(number)
+        return original(model, batch)
+
+    monkeypatch.setattr(evaluate, "predict", stopped)
+    with pytest.raises(CommandError) as caught:
+        run(monkeypatch, "predict", learned, *(tmp_path / f"{name}.png" for name in "abc"), "--out", tmp_path / "out")
+    assert caught.value.code == 143
+    if finished:
+        rows = (tmp_path / "out" / "areas.csv").read_text().splitlines()[1:]
+        assert {row.split(",")[0] for row in rows} == {str(tmp_path / "a.png"), str(tmp_path / "b.png")}
+        assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "b.png"]
+    else:
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_pipe_is_no_image(learned, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png: is not a regular file"):
+        predictor(learned)(tmp_path / "pipe.png")
 
 
 def test_masks_do_not_depend_on_the_number_of_workers(learned, tmp_path):

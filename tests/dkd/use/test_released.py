@@ -65,6 +65,13 @@ def test_other_files_are_refused_and_never_executed(tmp_path, capfd):
         "wrong": ({"state_dict": wrong}, r"of another shape: heads.0.weight \(3, 8, 1, 1\) instead of \(2, 8, 1, 1\)"),
         "empty": ({"state_dict": {}}, r"missing: backbone.conv1.0.weight, .* and \d+ more; check"),
         "none": ({"weights": 1}, "contains no state_dict of tensors"),
+        "list": ([1, 2], "contains no state_dict of tensors"),
+        "names": ({"state_dict": {1: torch.zeros(1)}}, "contains no state_dict of tensors"),
+        "half": (
+            {"state_dict": {**state, "cls.1.bias": torch.zeros(2).half()}},
+            "of another type: heads.0.bias float16 instead of float32",
+        ),
+        "infinite": ({"state_dict": {**state, "cls.1.bias": torch.full((2,), torch.inf)}}, "not finite: heads.0.bias"),
         "code": (
             {"state_dict": state, "extra": Harm()},
             "refused, as it contains more than tensors and plain",
@@ -79,7 +86,8 @@ def test_other_files_are_refused_and_never_executed(tmp_path, capfd):
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps(Harm(), protocol=2))
     (tmp_path / "text.pth").write_text("no weights")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "fewer.pth").read_bytes()[:5000])
-    for name in ("pickle", "text", "cut"):
+    (tmp_path / "zero.pth").write_bytes(b"")
+    for name in ("pickle", "text", "cut", "zero"):
         with pytest.raises(InputError, match=rf"{name}.pth: (refused|not a file saved by torch)") as caught:
             convert(tmp_path / f"{name}.pth", tmp_path / name)
         assert "\n" not in str(caught.value)

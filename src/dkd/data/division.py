@@ -1,4 +1,4 @@
-"""Divides pictures between training and validation. Knows nothing of files."""
+"""Divides the images of a data set between training and validation. Knows nothing of files."""
 
 from collections.abc import Collection, Mapping
 
