@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from snakemake.io import PeriodicityDetector
 
+from dkd import scenario
 from dkd.config import read
 from dkd.errors import InputError
 from pipeline import plan as plans
@@ -212,13 +213,13 @@ def test_a_folder_that_nobody_planned_is_refused(build):
     ],
 )
 def test_scenarios_have_short_names(sizes, name):
-    assert plans._scope(sizes) == plans._scope(tuple(sizes)) == name
+    assert scenario.folder_name(sizes) == scenario.folder_name(tuple(sizes)) == name
 
 
 def test_scenarios_of_many_different_sizes_are_named_by_a_digest():
     sizes = [1, 2] * 20
-    assert re.fullmatch(r"1\+2\+1\+\.\.\.40-[0-9a-f]{8}", plans._scope(sizes))
-    assert plans._scope(sizes) != plans._scope([*sizes[:-2], 2, 1])
+    assert re.fullmatch(r"1\+2\+1\+\.\.\.40-[0-9a-f]{8}", scenario.folder_name(sizes))
+    assert scenario.folder_name(sizes) != scenario.folder_name([*sizes[:-2], 2, 1])
 
 
 def scenarios():
@@ -245,7 +246,7 @@ def scenarios():
 
 
 def test_no_two_scenarios_share_a_name():
-    assert len({plans._scope(sizes) for sizes in scenarios()}) == len(scenarios()) > 1000
+    assert len({scenario.folder_name(sizes) for sizes in scenarios()}) == len(scenarios()) > 1000
 
 
 def unfit(place):
@@ -257,7 +258,10 @@ def unfit(place):
 
 def test_names_of_scenarios_fit_file_systems_and_snakemake():
     for sizes in scenarios():
-        for place in (f"own/overlap/{plans._scope(sizes)}", f"own/overlap/{plans._scope(sizes)}/dkd-s0"):
+        for place in (
+            f"own/overlap/{scenario.folder_name(sizes)}",
+            f"own/overlap/{scenario.folder_name(sizes)}/dkd-s0",
+        ):
             assert not unfit(place), place
     assert unfit(f"own/overlap/{'+1' * 20}") and unfit("1" * 255)
 
@@ -266,7 +270,7 @@ def test_names_of_scenarios_fit_file_systems_and_snakemake():
 @given(some.data())
 def test_any_scenario_has_a_name_that_fits_and_is_its_own(data):
     sizes = data.draw(some.lists(some.sampled_from([1, 2, 5, 11, 100, 120]), min_size=1, max_size=253))
-    assert not unfit(f"own/overlap/{plans._scope(sizes)}")
+    assert not unfit(f"own/overlap/{scenario.folder_name(sizes)}")
     other, place = list(sizes), data.draw(some.integers(0, len(sizes) - 1))
     match data.draw(some.sampled_from(["change", "add", "remove", "swap"])):
         case "change":
@@ -277,7 +281,7 @@ def test_any_scenario_has_a_name_that_fits_and_is_its_own(data):
             del other[place]
         case "swap":
             other[place], other[0] = other[0], other[place]
-    assert other == sizes or plans._scope(other) != plans._scope(sizes)
+    assert other == sizes or scenario.folder_name(other) != scenario.folder_name(sizes)
 
 
 @pytest.mark.parametrize(
