@@ -368,11 +368,11 @@ def test_a_job_says_why_it_makes_a_node_again(workplace, job, capsys):
         (InputError("too few pictures"), "dkd: too few pictures"),
         (
             OSError(errno.ENOSPC, "No space left on device", "model"),
-            "dkd: model: No space left on device; free some space and start again",
+            "dkd: model: No space left on device; free some space there and start again",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "dkd: .dkd/scratch: No space left on device; free some space and start again",
+            "dkd: .dkd/scratch: No space left on device; free some space there and start again",
         ),
         (OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"), "dkd: a -> b: Invalid cross-device link"),
     ],
