@@ -21,5 +21,5 @@ def one_line(error: Exception, place: Path | None) -> str:
         words = f"{where}: " if where else ""
         words += error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            words += "; free some space and start again"
+            words += f"; free some space{' there' if where else ''} and start again"
     return f"dkd: {' '.join(words.split())}"

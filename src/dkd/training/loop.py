@@ -64,8 +64,6 @@ def train(
     """
     methods.check(method)
     accelerator = devices.accelerator(runtime.device, runtime.threads, recipe.precision)
-    if accelerator.device.type == "mps":
-        raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     main, rank, ranks = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
     curves = tensorboard_curves(runtime.tensorboard_dir) if runtime.tensorboard_dir and main else None
     micro = micro_batch(recipe.batch, ranks, runtime.micro_batch)
@@ -105,9 +103,7 @@ def train(
         keeper = CheckpointKeeper(runtime.work, runtime.save_minutes, identity)
     done = keeper.found["done"] if keeper and keeper.found else 0
     loader = _loader(samples, micro, done, runtime.workers, accelerator)
-    _announce(step, task, len(replayed), recipe.epochs, iterations)
-    if done:
-        log.info("continues after iteration %d of %d, from %s", done, iterations, keeper.file)
+    _announce(step, task, len(replayed), recipe.epochs, iterations, keeper)
     started = time.perf_counter()
     training = Training(accelerator, method, teacher, recipe, step, iterations, samples.first, {})
     progress = Progress(step, recipe.epochs, iterations, recipe.batch, main=main, curves=curves)
@@ -146,10 +142,14 @@ def _loader(samples: Samples, micro: int, done: int, workers: int, accelerator: 
     )
 
 
-def _announce(step: int, task: Task, replayed: int, epochs: int, iterations: int) -> None:
+def _announce(
+    step: int, task: Task, replayed: int, epochs: int, iterations: int, keeper: CheckpointKeeper | None
+) -> None:
     new = ", ".join(task.class_names[label] for label in task.new)
     images = f"{len(task.samples) + replayed} images" + (f", {replayed} of them replayed" if replayed else "")
     log.info("step %d (%s): %s, %d epochs of %d iterations", step, new, images, epochs, iterations // epochs)
+    if keeper and keeper.found:
+        log.info("continues after iteration %d of %d, from %s", keeper.found["done"], iterations, keeper.file)
 
 
 def _digest(path: Path) -> str:

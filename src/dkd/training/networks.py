@@ -22,8 +22,10 @@ def build_networks(
     """The student, and on `device` the teacher if the method needs one.
 
     `network`: at the base the values of `model:`, later the checkpoint of the step before. Raises InputError where that
-    has learned other classes, or has other classifiers than the method's.
+    has learned other classes or has other classifiers than the method's, or the device has no float64.
     """
+    if device.type == "mps":
+        raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     teacher, head, maps = None, methods.head(method), getattr(method, "MAPS", ())
     if isinstance(network, dict):
         student = Segmenter({**network, "head": "softmax"} if head == "softmax" else network, task.sizes)
