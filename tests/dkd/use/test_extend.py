@@ -13,6 +13,7 @@ from dkd.data import catalog, classes, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.use import extend
 from tests.dkd.command import SETTINGS, run
+from tests.dkd.conftest import SPEC
 
 from .conftest import network, save
 from .test_released import convert, published
@@ -118,3 +119,17 @@ def test_a_released_network_can_be_extended(photos, tmp_path, monkeypatch):
     assert learned.class_names == (*shapes.SHAPES, "comet") and learned.dataset == "x"
     before, after = model.state_dict(), extended.state_dict()
     assert before.keys() < after.keys() and not torch.equal(after["last_conv.0.weight"], before["last_conv.0.weight"])
+
+
+def test_a_network_with_a_softmax_is_extended_by_methods_with_a_softmax(photos, tmp_path, monkeypatch):
+    folder, spec = tmp_path / "soft", {**SPEC, "head": "softmax"}
+    folder.mkdir()
+    step = checkpoint.Step("shapes", (1, 2, 3, 4), (4,), shapes.SHAPES, "joint-softmax", 0, spec)
+    checkpoint.save(network((4,), spec=spec), step, folder)
+    words = "extend", folder, "--data", photos, *SETTINGS
+    run(monkeypatch, *words, "--method", "mib", "--out", tmp_path / "more")
+    model, learned = checkpoint.load(tmp_path / "more")
+    assert model.sizes == (4, 2) and learned.method == "mib" and model.softmax
+    with pytest.raises(AssertionError, match="trained with a softmax, those of dkd are with sigmoids"):
+        run(monkeypatch, *words, "--out", tmp_path / "no")
+    assert not (tmp_path / "no").exists()
