@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dkd import scenario
-from dkd.config import methods
 from dkd.data import catalog
 from dkd.data.tasks import base_setting
 from dkd.errors import InputError
@@ -65,9 +64,8 @@ class Node:
     def label(self) -> str:
         """A few words for people: "dkd-s0 4+1", "base s0 4", "evaluate dkd-s0 4+1", "index shapes"."""
         *_, scope, who = self.place.split("/")
-        if self.rule in ("base", "increment", "evaluate", "panels"):
-            return f"{who} {scope}" if self.rule == "increment" else f"{self.rule} {who} {scope}"
-        return f"{self.rule} {who}"
+        words = [who] if self.rule == "increment" else [self.rule, who]
+        return " ".join([*words, scope] if self.rule in ("base", "increment", "evaluate", "panels") else words)
 
 
 @dataclass
@@ -131,9 +129,9 @@ def build(config: Any, fresh: bool = False) -> Plan:
     builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
     results, shown, runs = {}, {}, []
     contents = [run.model_dump(mode="json") for run in config.runs]
-    for run, method in zip(contents, method_labels(contents), strict=True):
+    for resolved, run, method in zip(config.runs, contents, method_labels(contents), strict=True):
         name, numbers = run["name"], []
-        for step, (checkpoint, result, panels) in enumerate(builder.steps(run)):
+        for step, (checkpoint, result, panels) in enumerate(builder.steps({**run, "head": resolved.head})):
             results[f"{name}/{step}"] = result
             shown |= {f"{name}/{step}/checkpoint": checkpoint, f"{name}/{step}/panels": panels}
             numbers.append(step)
@@ -186,13 +184,12 @@ class _Builder:
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
         params["recipe"] = of_phase(run["train"], run["base"])
-        params |= {"head": head} if (head := methods.head(run["method"])) != "sigmoid" else {}
-        own = f"{head}-s{seed}" if "head" in params else f"s{seed}"
+        params |= {"head": run["head"]} if run["head"] != "sigmoid" else {}
+        own = f"{run['head']}-s{seed}" if "head" in params else f"s{seed}"
         scope = f"{run['dataset']}/{setting}"
         base = self.add("base", f"{scope}/{first[0]}/{own}", params, {**shared, **weights})
-        whole = f"{scope}/{scenario.folder_name(sizes)}/{run['method']}-s{seed}"
-        place = whole if joint else f"{scope}/{sizes[0]}/{own}"
-        yield self._judged(run, place, 0, {**shared, "checkpoint": base})
+        place = f"{scenario.folder_name(sizes)}/{run['method']}-s{seed}" if joint else f"{sizes[0]}/{own}"
+        yield self._judged(run, f"{scope}/{place}", 0, {**shared, "checkpoint": base})
         if not joint and len(sizes) > 1:
             yield from self._increments(run, {**shared, "tasks": self._split(run, index, sizes)}, base)
 
@@ -210,8 +207,7 @@ class _Builder:
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
             params |= {"recipe": of_phase(run["train"], run["increment"])}
             params |= {"replay": options.replay} if options.memory else {}
-            params |= {"lr_factor": options.lr_factor} if options.lr_factor else {}
-            params |= {"train_norms": True} if options.train_norms else {}
+            params |= {name: getattr(options, name) for name in ("lr_factor", "train_norms") if getattr(options, name)}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 

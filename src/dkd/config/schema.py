@@ -207,6 +207,11 @@ class Run(Section):
     methods: Methods = Methods()
     evaluate: Evaluate = Evaluate()
 
+    @property
+    def head(self) -> str:
+        """`HEAD` of the method: `sigmoid` or `softmax`."""
+        return methods.head(self.method)
+
 
 class Config(Section):
     """All that params.yaml asks for."""

@@ -96,11 +96,7 @@ def train(
         *(task.dataset, task.order, task.sizes, task.class_names, name, recipe.seed, student.spec, task.setting)
     )
 
-    keeper = None
-    if runtime.work is not None:
-        source = None if base else _digest(network / checkpoint.WEIGHTS)
-        identity = [learned, samples.first, recipe, [sample.id for sample in samples.samples], source]
-        keeper = CheckpointKeeper(runtime.work, runtime.save_minutes, identity)
+    keeper = _keeper(runtime, [learned, samples.first, recipe, [each.id for each in samples.samples]], network)
     done = keeper.found["done"] if keeper and keeper.found else 0
     loader = _loader(samples, micro, done, runtime.workers, accelerator)
     _announce(step, task, len(replayed), recipe.epochs, iterations, keeper)
@@ -127,6 +123,14 @@ def train(
         "resumed_at": done,
         "seconds_training": round(seconds, 3),
     }
+
+
+def _keeper(runtime: Runtime, identity: list, network: dict | Path) -> CheckpointKeeper | None:
+    """What keeps the state of a training that is identified by these values and by the weights that it starts from."""
+    if runtime.work is None:
+        return None
+    source = None if isinstance(network, dict) else _digest(network / checkpoint.WEIGHTS)
+    return CheckpointKeeper(runtime.work, runtime.save_minutes, [*identity, source])
 
 
 def _loader(samples: Samples, micro: int, done: int, workers: int, accelerator: Accelerator) -> DataLoader:
