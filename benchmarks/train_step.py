@@ -18,7 +18,7 @@ from dkd.methods import dkd
 from dkd.model.segmenter import Segmenter
 from dkd.training.data import Batches, Samples
 from dkd.training.optim import build_optimizer
-from dkd.training.recipe import Recipe
+from dkd.training.recipe import Recipe, of_phase
 from tests import plain
 
 SPEC = {**config.Model().model_dump(), "pretrained": False}
@@ -34,7 +34,7 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     student.add_head(classes[1], "auxiliary")
     student.eval()
     student, teacher = (model.to(device, memory_format=layout) for model in (student, teacher))
-    values = {**config.Train().model_dump(), **config.Increment(epochs=1, lr=1e-5).model_dump()}
+    values = of_phase(config.Train().model_dump(), config.Increment(epochs=1, lr=1e-5).model_dump())
     recipe = Recipe(
         **values,
         seed=0,
