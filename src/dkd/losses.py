@@ -161,7 +161,7 @@ def auxiliary(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return total / (len(logits) * size[0] * size[1])
 
 
-def decompose(features: Tensor, weight: Tensor, by: str) -> tuple[Tensor, Tensor]:
+def decompose(features: Tensor, weight: Tensor, by: str = "weight") -> tuple[Tensor, Tensor]:
     """Positive and negative evidence of each class: z = z+ + z- + bias (paper: decomposition of a logit).
 
     features (N, D, h, w); weight (K, D) -> z+ and z-, each (N, K, h, w): the sum of the products f_d w_d whose sign is
