@@ -28,7 +28,7 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="If a run is active
 
 @contextmanager
 def _alone(wait: bool) -> Iterator[plan.Plan]:
-    """The plan, while no run is at work in this directory."""
+    """The plan, while no run is active in this directory."""
     with locks.lock(wait)[0]:
         store.prepare()
         yield plan.build(read.load())

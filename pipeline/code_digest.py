@@ -33,7 +33,7 @@ def file_digest(path: Path) -> str:
 
 
 class Code:
-    """The modules of one checkout as they lie on disk when they are first asked for."""
+    """The modules of one checkout as they are on disk when they are first read."""
 
     def __init__(self, root: Path = ROOT):
         self.root = root

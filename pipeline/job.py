@@ -1,7 +1,7 @@
 """python -m pipeline.job DIRECTORY FOLDER/provenance.json: makes one node, and renames it into place as the last act.
 
 Started by Snakemake. Knows the plan of the run, not params.yaml, so that no work can see a param that is not in its
-key. A job that fails or is stopped leaves nothing behind but the state of its training, from which the next goes on.
+key. A job that fails or is stopped leaves nothing behind but the state of its training, which the next one resumes.
 """
 
 import copy
@@ -50,7 +50,7 @@ def make(plan: Plan, folder: str) -> None:
 
 
 def _fault(plan: Plan, node: Node, place: Path) -> str | None:
-    """Why what lies at `place` is not the node that is asked for."""
+    """Why what lies at `place` is not the requested node."""
     return provenance.damage(place, node.key, node.rule in plan.verify) or provenance.replaced_input(plan, node, place)
 
 
@@ -101,7 +101,7 @@ def _heed() -> list[int]:
 
 
 def main() -> int:
-    """Make the node that the command line asks for; exit status 0 done, 1 failed, 128 + signal when stopped."""
+    """Make the node that the command line names; exit status 0 done, 1 failed, 128 + signal when stopped."""
     directory, output = sys.argv[1:]
     heard, node = _heed(), None
     try:

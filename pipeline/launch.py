@@ -1,7 +1,7 @@
 """Runs a stage in several processes that share one piece of work; and where the lines of a job go.
 
 Knows how processes find each other, end together, and tell in one line why; nothing of tensors. `torchrun` would start
-them as well, but killed, it leaves its processes at work; here each ends with the process that started it.
+them as well but, when killed, leaves its processes running; here each ends with the process that started it.
 """
 
 import importlib
@@ -24,7 +24,7 @@ GRACE = 30.0
 
 
 def begin(label: str, path: Path, quiet: bool = False) -> None:
-    """From now on `dkd` and `pipeline` speak to the terminal and, with the time, to a file; `quiet`: of errors only."""
+    """From now on `dkd` and `pipeline` log to the terminal and, with the time, to a file; `quiet`: errors only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     terminal, file = logging.StreamHandler(), logging.FileHandler(path, encoding="utf-8")
     terminal.setFormatter(logging.Formatter(f"{label.replace('%', '%%')}: %(message)s"))

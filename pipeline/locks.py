@@ -1,4 +1,4 @@
-"""Who may work: one run in a directory, its jobs with it, one job on a GPU; by locks that end with their process."""
+"""Locks that end with their process: one run in a directory with its jobs, and one job on a GPU."""
 
 import fcntl
 import json

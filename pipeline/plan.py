@@ -22,7 +22,7 @@ from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
 STAMP, FILE = "provenance.json", Path(".dkd/plan.json")
-"""The last file of every node; the plan of the run that is at work, which its jobs read in place of params.yaml."""
+"""The last file of every node; the plan of the current run, which its jobs read in place of params.yaml."""
 ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
 """Files that the page is made from besides code."""
 
@@ -70,7 +70,7 @@ class Node:
 
 @dataclass
 class Plan:
-    """All nodes of the runs by folder, each after those that it is made from, and what the user asks of this run.
+    """All nodes of the runs by folder, each after those that it is made from, and what the user requests of this run.
 
     `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make anew;
     `verify` the rules whose existing nodes are read byte by byte.
@@ -108,7 +108,7 @@ class Plan:
 
 
 def load() -> Plan:
-    """The plan of the run that is at work, or of the last one. Raises InputError where there was none."""
+    """The plan of the current run, or of the last one. Raises InputError where there was none."""
     try:
         content = json.loads(FILE.read_text(encoding="utf-8"))
     except (OSError, ValueError):

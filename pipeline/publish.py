@@ -42,7 +42,7 @@ def publish(plan: Plan) -> bool:
 
 
 def write_page(plan: Plan, out: Path) -> None:
-    """Write the page of what there is by now, with the reasons of what failed in the last run, into `out`."""
+    """Write the page of the results so far, with the reasons for what failed in the last run, into `out`."""
     [node], reasons = plan.of("page"), failures(plan)
     inputs = {name: Path(source.path) for name, source in node.inputs.items()}
     failed = {name: reasons[source.path] for name, source in node.inputs.items() if source.path in reasons}

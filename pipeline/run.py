@@ -1,4 +1,4 @@
-"""A run of the workflow by Snakemake: which files it asks for, and what is done where it starts, succeeds or fails.
+"""A run of the workflow by Snakemake: which files it requests, and what is done when it starts, succeeds or fails.
 
 Knows Snakemake's `workflow` object; nothing of how a node is made. Until `start`, nothing is written.
 """
@@ -61,7 +61,7 @@ class Run:
             # Nothing is made, but there is a run, which publishes in the end.
             again += [node.stamp for node in plan.of("page")]
         self.workflow.dag.forcefiles.update(again)
-        # Its record of file times is for nobody: in a dry run it would be written, be it on a read-only mount.
+        # Its record of file times is not needed; a dry run would write it, even on a read-only mount.
         self.workflow.persistence.iocache_path = self.workflow.snakemake_tmp_dir
         return found
 
@@ -89,7 +89,7 @@ class Run:
     def _start(self) -> None:
         self._lock, before = locks.lock(wait=not self.config.get("no_wait"))
         if before != self._seen:
-            # Another run has been at work since this one looked: what there is to do can be something else by now.
+            # Another run was active since this one looked, so there may be other things to do.
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         store.prepare()
         shutil.rmtree(store.FAILED, ignore_errors=True)
@@ -99,7 +99,7 @@ class Run:
             print(f"dkd: {hint}", file=sys.stderr)
 
     def succeed(self) -> None:
-        """Publish what is new, and archive what no run asks for."""
+        """Publish what is new, and archive what no run needs."""
         if publish.publish(self.plan):
             print(Path(self.plan.of("summary")[0].folder, "table.txt").read_text(encoding="utf-8"))
             print(f"tables and figures: {publish.METRICS}/, page: {publish.REPORT}/{publish.PAGE}")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Bring one target of the workflow up to date, then archive what no run asks for: what the stages of dvc.yaml call.
+# Bring one target of the workflow up to date, then archive what no run needs: what the stages of dvc.yaml call.
 # Takes the .venv of this checkout, or of the one around it (DVC's temporary experiments), before what is on PATH.
 set -eu
 folder=$PWD

@@ -1,6 +1,6 @@
 """Where finished nodes lie, move to and come back from; knows nothing of what is in them.
 
-What no run asks for goes to .dkd/archive, what is damaged or was replaced to .dkd/quarantine. From these two, and from
+What no run needs goes to .dkd/archive, what is damaged or was replaced to .dkd/quarantine. From these two, and from
 nowhere else, `collect` deletes. `prepare`, `prune` and `collect` are for whoever holds the lock.
 """
 
@@ -101,7 +101,7 @@ def prune(plan: Plan) -> None:
 def collect(plan: Plan, days: float | None, size: int | None) -> dict[Path, int]:
     """Delete what has lain in the archive or in quarantine for more than `days`, and the oldest beyond `size` bytes.
 
-    So with states of unfinished trainings; what the plan asks for stays. Returns what was deleted, each with the bytes
+    So with states of unfinished trainings; what the plan needs stays. Returns what was deleted, each with the bytes
     that this freed: a file that lies elsewhere too (a hard link, such as those of DVC's cache) frees none.
     """
     kept = {base / folder for base in ARCHIVES for folder in plan.nodes} | {WORK / node.key for node in plan.of()}

@@ -214,7 +214,7 @@ class Run(Section):
 
 
 class Config(Section):
-    """All that params.yaml asks for."""
+    """Everything that params.yaml requests."""
 
     runs: tuple[Run, ...]
     report: Report = Report()

@@ -1,6 +1,6 @@
 """Modeling the background (Cermelli et al., CVPR 2020): unbiased CE + unbiased KD, and a start from the background.
 
-The label background stands for background or any old class; the previous network's background stands for background or
+The label background means background or any old class; the previous network's background means background or
 any new class. New classifiers share the background's probability, so that nothing changes for the old classes.
 """
 

@@ -32,9 +32,9 @@ class Output(NamedTuple):
     background: Tensor | None = None
     """(N, 1, h, w), the background's logit, with a softmax."""
     backbone: Tensor | None = None
-    """(N, C, h, w): the backbone's output, where a method asks for it (`Segmenter.expose`)."""
+    """(N, C, h, w): the backbone's output, if a method requests it (`Segmenter.expose`)."""
     stages: tuple[Tensor, ...] = ()
-    """The outputs of the backbone's stages before their last activation, where a method asks for them."""
+    """The outputs of the backbone's stages before their last activation, if a method requests them."""
 
     @property
     def channels(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Loss terms of the methods whose classes compete in a softmax, and what PLOP's labels are made of.
 
 Channel 0 is the background, channel c the class of id c. `old` counts the channels of the previous network, its
-background among them. Labels (N, H, W) speak of the new classes; 0 is everything else, 255 void. Logits come on the
+background among them. Labels (N, H, W) name the new classes; 0 is everything else, 255 void. Logits come on the
 grid of the features, (N, C, h, w), and are meant at full size (H, W), upsampled bilinearly (`dkd.terms.bands`).
 
 Every term is a mean over all pixels, void ones included, which count as 0. It is computed in float32 at least.
