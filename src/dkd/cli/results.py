@@ -33,6 +33,7 @@ from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
+from dkd.methods import BASES
 
 if TYPE_CHECKING:
     from dkd.checkpoint import Step
@@ -160,8 +161,8 @@ def _check_results(results: list[Path], run: dict[str, Any]) -> None:
                 "steps 0, 1, ... once each, in this order"
             )
         names = list(content["protocols"][run["protocol"]]["per_class"])
-        # `joint` has one step, with all classes.
-        wanted = sum(run["sizes"]) if run["method"] == "joint" else sum(run["sizes"][: step + 1])
+        # `joint` and `joint-softmax` have one step, with all classes.
+        wanted = sum(run["sizes"]) if run["method"] in BASES.values() else sum(run["sizes"][: step + 1])
         if step >= len(run["sizes"]) or len(names) != wanted + 1 or names[: len(learned)] != learned:
             raise InputError(
                 f"{folder}: step {step} has learned {len(names) - 1} classes ({', '.join(names[1:4])}, ...), which is "

@@ -29,6 +29,7 @@ def test_from_images_to_a_table(dkd, files, tmp_path, capsys):
     dkd("evaluate", later, *files[:2], "--out", tmp_path / "alone", *SETTINGS)
     assert capsys.readouterr().out.startswith(f"paper: all {last['all']:.2f}, base ")
     assert json.loads((tmp_path / "alone" / "metrics.json").read_text())["protocols"]["paper"] == last
+    take_all_classes_at_once(dkd, results[1], files[-1], tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -59,3 +60,14 @@ def refuse_what_is_no_run(dkd, results, tasks, place):
     (damaged / "metrics.json").write_text("{")
     refuse("metrics.json: not readable as JSON", results[0], damaged)
     shutil.rmtree(damaged)
+
+
+def take_all_classes_at_once(dkd, result, tasks, place):
+    """The upper bounds have one step with all classes; other methods have not."""
+    whole = shutil.copytree(result, place / "whole")
+    content = json.loads((whole / "metrics.json").read_text())
+    (whole / "metrics.json").write_text(json.dumps({**content, "step": 0}))
+    for method in ("joint", "joint-softmax"):
+        dkd("report", whole, "--tasks", tasks, "--method", method, "--out", place / method)
+    with pytest.raises(CommandError, match="step 0 has learned 6 classes"):
+        dkd("report", whole, "--tasks", tasks, "--method", "dkd", "--out", place / "none")
