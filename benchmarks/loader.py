@@ -35,7 +35,7 @@ RECIPE = Recipe(
     loss_options={},
     head_init="random",
     replay=None,
-    lr_factor=None,
+    rates={},
     train_norms=False,
 )
 ENCODING = Encoding(frozenset(classes.known_values({}, CLASSES + 1)), {})

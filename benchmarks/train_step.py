@@ -41,7 +41,7 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
         loss_options=plain.OPTIONS,
         head_init="auxiliary",
         replay=None,
-        lr_factor=None,
+        rates={},
         train_norms=False,
     )
     optimizer, _ = build_optimizer(student, recipe, 100)

@@ -16,7 +16,7 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
     network = dict(params["model"])
     if "weights" in inputs:
         network["pretrained"] = str(inputs["weights"])
-    options = {"loss_options": {}, "head_init": "random", "replay": None, "lr_factor": None, "train_norms": False}
+    options = {"loss_options": {}, "head_init": "random", "replay": None, "rates": {}, "train_norms": False}
     recipe = Recipe(**params["recipe"], seed=params["seed"], **options)
     method = import_module(module_name(BASES[params.get("head", "sigmoid")]))
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))

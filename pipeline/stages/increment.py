@@ -14,7 +14,7 @@ from pipeline.stages import machine, tables
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Checkpoint and train.csv; inputs: data, index, tasks, previous, for replay also memory."""
     options = {"loss_options": params["weights"], "head_init": params["start"], "replay": params.get("replay")}
-    options |= {"lr_factor": params.get("lr_factor"), "train_norms": params.get("train_norms", False)}
+    options |= {"rates": params.get("rates", {}), "train_norms": params.get("train_norms", False)}
     recipe = Recipe(**params["recipe"], seed=params["seed"], **options)
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
     sources = {"network": inputs["previous"], "memory": inputs.get("memory")}

@@ -137,7 +137,7 @@ def _recipe(sections: dict[str, Section], step: int, seed: int, options: Options
         loss_options=options.loss,
         head_init=options.head_init,
         replay=options.replay,
-        lr_factor=options.lr_factor,
+        rates=options.rates,
         train_norms=options.train_norms,
     )
 

@@ -15,6 +15,9 @@ from dkd.model.segmenter import Segmenter
 from dkd.training.data import Task
 from dkd.training.recipe import Recipe
 
+HEADS = {"sigmoid": "sigmoids", "softmax": "a softmax", "unknown": "sigmoids and an unknown class"}
+"""How an error names the kinds of classifiers."""
+
 
 def build_networks(
     method: ModuleType, recipe: Recipe, network: dict | Path, task: Task, device: torch.device
@@ -28,18 +31,17 @@ def build_networks(
         raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     teacher, head, maps = None, methods.head(method), getattr(method, "MAPS", ())
     if isinstance(network, dict):
-        student = Segmenter({**network, "head": "softmax"} if head == "softmax" else network, task.sizes)
+        student = Segmenter(network if head == "sigmoid" else {**network, "head": head}, task.sizes)
         # The path of a file of weights is no part of what was learned.
         student.spec["pretrained"] = bool(network["pretrained"])
     else:
-        student, learned = checkpoint.load(network)
+        student, learned = checkpoint.load(network, "cpu")
         _check_previous(network, learned, task)
-        if student.softmax != (head == "softmax"):
+        if student.head != head:
             name = methods.method_name(method.__name__)
-            theirs = "a softmax" if student.softmax else "sigmoids"
             raise InputError(
-                f"{network}: its classifiers were trained with {theirs}, those of {name} are with "
-                f"{'a softmax' if head == 'softmax' else 'sigmoids'}; take a base or a method that fits"
+                f"{network}: its classifiers were trained with {HEADS[student.head]}, those of {name} are with "
+                f"{HEADS[head]}; take a base or a method that fits"
             )
         student.add_head(task.sizes[-1], recipe.head_init)
         if method.TEACHER:
