@@ -23,7 +23,7 @@ GRACE = 30.0
 """Seconds in which processes that are asked to stop may save what they have."""
 
 
-def begin(label: str, path: Path, quiet: bool = False) -> None:
+def begin(label: str, path: Path, quiet: bool) -> None:
     """From now on `dkd` and `pipeline` log to the terminal and, with the time, to a file; `quiet`: errors only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     terminal, file = logging.StreamHandler(), logging.FileHandler(path, encoding="utf-8")

@@ -124,7 +124,7 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     return (f"pipeline.stages.{rule}", *([module_name(method)] if method else []))
 
 
-def build(config: Any, fresh: bool = False) -> Plan:
+def build(config: Any, fresh: bool) -> Plan:
     """The plan of a `dkd.config.schema.Config`; `fresh` rereads raw data. InputError where data or code is faulty."""
     builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
     results, shown, runs = {}, {}, []
@@ -150,7 +150,7 @@ class _Builder:
     def __init__(self, runtime: dict[str, Any], fresh: bool):
         self.plan = Plan(runtime)
         self._code_of, self._raw = cache(self._closure), cache(partial(raw_digest.of, fresh=fresh))
-        self._code = code_digest.Code()
+        self._code = code_digest.Code(ROOT)
 
     def _closure(self, *start: str) -> str:
         modules = self._code.closure(start)

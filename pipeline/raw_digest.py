@@ -22,7 +22,7 @@ JUST_WRITTEN = 2.0
 _unsaved: dict[Path, str] = {}
 
 
-def of(root: Path, parts: Iterable[str], fresh: bool = False) -> str:
+def of(root: Path, parts: Iterable[str], fresh: bool) -> str:
     """sha256 over the relative paths and contents of the `parts` (files or folders) of a raw data set under `root`.
 
     Hidden files do not count; where `root` lies does not either. `fresh` reads all files, whatever the cache says.

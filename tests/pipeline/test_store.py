@@ -88,11 +88,11 @@ def test_what_lies_in_the_way_of_a_node_is_set_aside(here):
     for path in (folder, source):
         (path / "splits").mkdir(parents=True)
     # Snakemake makes folders for outputs; they are no files of anybody.
-    store.put(source, folder)
+    store.put(source, folder, store.QUARANTINE)
     assert not store.QUARANTINE.exists()
     (folder / "splits" / "a").write_text("old")
     source.mkdir()
-    store.put(source, folder)
+    store.put(source, folder, store.QUARANTINE)
     assert [path.read_text() for path in store.QUARANTINE.rglob("a")] == ["old"]
     assert folder.is_dir() and not source.exists()
 
