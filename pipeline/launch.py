@@ -78,7 +78,7 @@ def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
 
 
 def _work(rank: int, shared: dict[str, str], rule: str, label: str, log: Path, arguments: tuple, answers: Any) -> None:
-    """One of the processes: do the work, and put its answer or its fault into `answers`."""
+    """One of the processes: do the work, and put its result or its error into `answers`."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
     begin(label, log, quiet=rank > 0)

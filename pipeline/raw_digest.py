@@ -44,8 +44,8 @@ def of(root: Path, parts: Iterable[str], fresh: bool) -> str:
         read = dict(zip(unread, pool.map(lambda name: file_digest(files[name]), unread), strict=True))
     content = {name: read.get(name) or known[name][3] for name in files}
     if unread or known.keys() != files.keys():
-        settled = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
-        _unsaved[cache] = json.dumps({name: [*states[name], content[name]] for name in settled})
+        old = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
+        _unsaved[cache] = json.dumps({name: [*states[name], content[name]] for name in old})
     return digest(content)
 
 

@@ -51,7 +51,7 @@ def states(plan: Plan, everything: bool) -> dict[str, State]:
         elif damage:
             state = State("damaged", damage)
         elif folder in plan.redo:
-            state = State("stale", "it is to be made anew")
+            state = State("stale", "it is to be made again")
         elif reason := provenance.replaced_input(plan, node, place):
             state = State("stale", reason)
         elif again:
@@ -102,7 +102,7 @@ def lines(plan: Plan, found: dict[str, Any]) -> Iterator[str]:
         time = humanfriendly.format_timespan(round(found["estimate"]["seconds"]))
         size = humanfriendly.format_size(found["estimate"]["bytes"])
         rest = f"; unknown for {unknown} nodes" if unknown else ""
-        yield f"about {time} of work and {size}, estimated from like nodes{rest}"
+        yield f"about {time} of work and {size}, estimated from similar nodes{rest}"
 
 
 class Past:

@@ -93,7 +93,7 @@ def _move(folder: Path, target: Path) -> Path:
 
 
 def prune(plan: Plan) -> None:
-    """Move nodes that the plan does not ask for to the archive."""
+    """Move nodes that the plan does not need to the archive."""
     for folder in [path for path in nodes(Path()) if str(path) not in plan.nodes]:
         if is_node(folder):
             shutil.rmtree(ARCHIVE / folder, ignore_errors=True)

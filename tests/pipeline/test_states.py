@@ -126,7 +126,7 @@ def test_an_input_that_came_out_the_same_leaves_all_as_it_was(made):
 
 def test_what_is_to_be_made_anew_is_stale(made):
     found = state(made, STEP, redo=[made.folder(STEP)])
-    assert found == status.State("stale", "it is to be made anew")
+    assert found == status.State("stale", "it is to be made again")
     assert places(made, "open", redo=[made.folder(STEP)]) == MADE_FROM_STEP
     assert places(made, "open", redo=[made.folder(STEP)], everything=False) == MADE_FROM_STEP
 

@@ -60,7 +60,7 @@ def test_prune_leaves_no_empty_folders_and_other_peoples_files(workplace):
 
 
 def test_prune_keeps_one_archived_version_of_each_node(workplace):
-    """The last one, where a node was archived, made anew, and is not asked for again."""
+    """The last one, where a node was archived, made again, and is not needed any more."""
     base = workplace.folder("base/shapes/overlap/4/s0")
     workplace.make()
     other = [{**SHAPES, "seed": 1}]
