@@ -72,7 +72,7 @@ class Node:
 class Plan:
     """All nodes of the runs by folder, each after those that it is made from, and what the user requests of this run.
 
-    `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make anew;
+    `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make again;
     `verify` the rules whose existing nodes are read byte by byte.
     """
 
@@ -124,7 +124,7 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     return (f"pipeline.stages.{rule}", *([module_name(method)] if method else []))
 
 
-def build(config: Any, fresh: bool = False) -> Plan:
+def build(config: Any, fresh: bool) -> Plan:
     """The plan of a `dkd.config.schema.Config`; `fresh` rereads raw data. InputError where data or code is faulty."""
     builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
     results, shown, runs = {}, {}, []
@@ -150,7 +150,7 @@ class _Builder:
     def __init__(self, runtime: dict[str, Any], fresh: bool):
         self.plan = Plan(runtime)
         self._code_of, self._raw = cache(self._closure), cache(partial(raw_digest.of, fresh=fresh))
-        self._code = code_digest.Code()
+        self._code = code_digest.Code(ROOT)
 
     def _closure(self, *start: str) -> str:
         modules = self._code.closure(start)
@@ -189,7 +189,7 @@ class _Builder:
         scope = f"{run['dataset']}/{setting}"
         base = self.add("base", f"{scope}/{first[0]}/{own}", params, {**shared, **weights})
         place = f"{scenario.folder_name(sizes)}/{run['method']}-s{seed}" if joint else f"{sizes[0]}/{own}"
-        yield self._judged(run, f"{scope}/{place}", 0, {**shared, "checkpoint": base})
+        yield self._evaluated(run, f"{scope}/{place}", 0, {**shared, "checkpoint": base})
         if not joint and len(sizes) > 1:
             yield from self._increments(run, {**shared, "tasks": self._split(run, index, sizes)}, base)
 
@@ -209,12 +209,12 @@ class _Builder:
             params |= {"replay": options.replay} if options.memory else {}
             params |= {name: getattr(options, name) for name in ("lr_factor", "train_norms") if getattr(options, name)}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
-            yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
+            yield self._evaluated(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 
-    def _judged(self, run: dict, place: str, step: int, inputs: dict[str, Source], **previous: Source) -> tuple:
+    def _evaluated(self, run: dict, place: str, step: int, inputs: dict[str, Source], **previous: Source) -> tuple:
         # Metrics hold all protocols; which one is the headline is the tables' business.
-        judged = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
-        result = self.add("evaluate", place, {"step": step, "base": run["sizes"][0], **judged}, inputs)
+        given = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
+        result = self.add("evaluate", place, {"step": step, "base": run["sizes"][0], **given}, inputs)
         # What a checkpoint makes of a few pictures lies where the checkpoint does.
         place = self.plan.nodes[inputs["checkpoint"].path].place.split("/", 2)[2]
         return inputs["checkpoint"], result, self.add("panels", place, {"step": step}, {**inputs, **previous})

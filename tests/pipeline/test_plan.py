@@ -28,7 +28,7 @@ def build(tmp_path, monkeypatch):
     def build(*runs, **sections):
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump({"runs": [{**FIRST, **run} for run in runs], **sections}))
-        return plans.build(read.load(path))
+        return plans.build(read.load(path), fresh=False)
 
     return build
 
@@ -335,13 +335,13 @@ def test_every_node_of_a_long_scenario_has_a_place_of_its_own_that_fits(build, f
 def test_stages_see_neither_plan_nor_config():
     for stage in (plans.ROOT / "pipeline" / "stages").glob("*.py"):
         method = {"method": "dkd"}
-        modules = plans.code_digest.Code().closure(plans.entries(stage.stem, method))
+        modules = plans.code_digest.Code(plans.ROOT).closure(plans.entries(stage.stem, method))
         assert not {"dkd.config", "dkd.cli", "pipeline.plan", "pipeline.job"} & modules.keys(), stage
 
 
 def test_a_method_is_not_in_the_code_of_another():
     closure = {
-        name: set(plans.code_digest.Code().closure(plans.entries("increment", {"method": name})))
+        name: set(plans.code_digest.Code(plans.ROOT).closure(plans.entries("increment", {"method": name})))
         for name in ("kd", "dkd")
     }
     assert "dkd.methods.dkd" not in closure["kd"] and "dkd.methods.kd" not in closure["dkd"]
@@ -350,7 +350,7 @@ def test_a_method_is_not_in_the_code_of_another():
 
 def test_the_shipped_params_make_a_plan(monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
-    assert plans.build(read.load("params.yaml")).of("summary")
+    assert plans.build(read.load("params.yaml"), fresh=False).of("summary")
 
 
 def test_replay_has_a_memory_for_each_step(build):
@@ -391,7 +391,7 @@ def test_weights_from_a_file_count_by_content(build, tmp_path):
 
 def test_code_that_makes_results_opens_no_files_of_its_own():
     """Presets and other package data are no part of the digest: only the config reads them, into params."""
-    code = plans.code_digest.Code()
+    code = plans.code_digest.Code(plans.ROOT)
     stages = [path.stem for path in (plans.ROOT / "pipeline" / "stages").glob("[a-z]*.py")]
     methods = [path.stem for path in (plans.ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")]
     modules = {
