@@ -17,7 +17,7 @@ from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import BASES, module_name, sort_options
 from dkd.report.method_labels import method_labels
-from dkd.training.recipe import of_phase
+from dkd.training.recipe import of_step
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
@@ -183,7 +183,7 @@ class _Builder:
             model = {**model, "pretrained": True}
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
-        params["recipe"] = of_phase(run["train"], run["base"])
+        params["recipe"] = of_step(run, 0)
         params |= {"head": run["head"]} if run["head"] != "sigmoid" else {}
         own = f"{run['head']}-s{seed}" if "head" in params else f"s{seed}"
         scope = f"{run['dataset']}/{setting}"
@@ -205,7 +205,7 @@ class _Builder:
                 memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
             params = {"dataset": run["dataset"], "step": step, "sizes": so_far, "order": order[: sum(so_far)]}
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
-            params |= {"recipe": of_phase(run["train"], run["increment"])}
+            params |= {"recipe": of_step(run, step)}
             params |= {"replay": options.replay} if options.memory else {}
             params |= {name: getattr(options, name) for name in ("lr_factor", "train_norms") if getattr(options, name)}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})

@@ -183,6 +183,19 @@ def test_an_increments_param_leaves_step_0_alone(build):
     assert "results/shapes/overlap/4/s0" in {before.nodes[folder].place for folder in folders(before) & folders(after)}
 
 
+def test_a_param_of_a_step_changes_that_step_and_the_later_ones(build):
+    before, after = build({"method": "dkd"}), build({"method": "dkd"}, increment={"steps": {2: {"epochs": 100}}})
+    first, second = ([node.params["recipe"] for node in plan.of("increment")] for plan in (before, after))
+    assert [recipe["epochs"] for recipe in second] == [first[0]["epochs"], 100]
+    assert first[0] == second[0] and first[1] == {**second[1], "epochs": first[1]["epochs"]}
+    new = {after.nodes[folder].place for folder in after.nodes.keys() - before.nodes.keys()}
+    assert {place for place in new if place.startswith("checkpoints/")} == {
+        "checkpoints/increment/shapes/overlap/4+1+1/dkd-s0"
+    }
+    same = build({"method": "dkd"}, increment={"steps": {2: {"epochs": first[0]["epochs"]}}})
+    assert folders(same, "increment") == folders(before, "increment"), "what counts are the values"
+
+
 def test_weights_of_a_method_change_that_method_alone(build):
     runs = {"method": ["kd", "dkd"]}
     before, after = build(runs), build(runs, methods={"kd": {"kd": 1.0}})
