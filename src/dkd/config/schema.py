@@ -120,6 +120,7 @@ class Increment(Base):
 
     lr: Positive = 1e-4
     pos_weight: Positive = 1.0
+    frozen: Annotated[bool | None, Field(description="keeps the backbone unchanged; null: as model.frozen")] = None
     steps: dict[Annotated[str, AfterValidator(_later)], Step] = Field(
         default_factory=dict, description="values of single steps, by their number"
     )

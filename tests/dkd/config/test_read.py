@@ -185,3 +185,9 @@ def test_a_run_can_name_a_preset(tmp_path, load, refused):
     assert small.model == read.recipe("small", [])["model"] != load({"runs": [run]}).runs[0].model
     line = refused(load, {"runs": [{**run, "preset": "smal"}]})
     assert line.endswith("runs[0].preset: unknown preset 'smal'; did you mean 'small'?")
+
+
+def test_a_backbone_may_be_frozen_after_the_base(load):
+    run = load({"runs": [RUN], "increment": {"frozen": True}}).runs[0].model_dump()
+    assert of_step(run, 1)["frozen"] is True and "frozen" not in of_step(run, 0)
+    assert "frozen" not in of_step(load({"runs": [RUN]}).runs[0].model_dump(), 1), "no key of before changes"
