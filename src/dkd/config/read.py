@@ -19,6 +19,7 @@ from dkd.config.base import Layers, Section, shorten, suggest
 from dkd.config.schema import SECTIONS, TOP, Config, Run
 from dkd.data import catalog, classes
 from dkd.errors import InputError
+from dkd.methods import BASES
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -135,6 +136,8 @@ def _resolve(choice: run_list.Choice, top: Layers, folder: Path) -> Run:
         sizes = scenario.step_sizes(item.scenario, len(order))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    if item.method not in BASES.values():
+        run_list.check_steps(sections["increment"], len(sizes) - 1, where)
     return Run.model_construct(
         name=run_list.name(item, sizes, choice.tag),
         **item.model_dump(include={"dataset", "setting", "method", "seed"}),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from dkd import scenario
 from dkd.config import base
 from dkd.config.base import as_json, shorten, suggest
-from dkd.config.schema import LONGEST_NAME, Item, Run
+from dkd.config.schema import LONGEST_NAME, Increment, Item, Run
 from dkd.errors import InputError
 
 MOST_RUNS = 2000
@@ -142,6 +142,14 @@ def name(item: Item, sizes: Sequence[int], tag: str | None) -> str:
     if len(made) <= LONGEST_NAME:
         return made
     return f"{made[:60]}..{hashlib.sha256(made.encode()).hexdigest()[:8]}..{made[-48:]}"
+
+
+def check_steps(increment: Increment, last: int, where: str) -> None:
+    """Raises InputError where `increment.steps` has a step after the `last`; `where` begins the error."""
+    for step in increment.steps:
+        if int(step) > last:
+            number = f"the last is {last}" if last else "there is only the base"
+            raise InputError(f"{where}: increment.steps.{step}: there is no step {step}, {number}; remove it")
 
 
 def check_distinct(runs: list[Run], path: Path) -> None:

@@ -22,7 +22,8 @@ HEADS = {"sigmoid": "sigmoids", "softmax": "a softmax", "unknown": "sigmoids and
 def build_networks(
     method: ModuleType, recipe: Recipe, network: dict | Path, task: Task, device: torch.device
 ) -> tuple[Segmenter, Segmenter | None]:
-    """The student, and on `device` the teacher if the method needs one.
+    """On `device`, the student, and the teacher if the method needs one. A frozen backbone is the same module in both,
+    so that it computes once (`Training.losses`).
 
     `network`: at the base the values of `model:`, later the checkpoint of the step before. Raises InputError where that
     has learned other classes or has other classifiers than the method's, or the device has no float64.
@@ -44,12 +45,18 @@ def build_networks(
                 f"{HEADS[head]}; take a base or a method that fits"
             )
         student.add_head(task.sizes[-1], recipe.head_init)
+        if recipe.frozen is not None:
+            student.spec["frozen"] = recipe.frozen
         if method.TEACHER:
             teacher = checkpoint.load(network, device)[0].requires_grad_(False)
             teacher.to(memory_format=torch.channels_last)
             teacher.expose(maps)
+            still = student.spec.get("frozen") or (recipe.rates.get("backbone") == 0 and not recipe.train_norms)
+            if still and not {"stages", "activated"} & set(maps):
+                teacher.backbone = student.backbone
+                maps = (*maps, "backbone")
     student.expose(maps)
-    return student.to(memory_format=torch.channels_last), teacher
+    return student.to(device, memory_format=torch.channels_last), teacher
 
 
 def _check_previous(folder: Path, learned: checkpoint.Step, task: Task) -> None:

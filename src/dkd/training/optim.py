@@ -52,6 +52,8 @@ def _parameter_groups(model: Segmenter, recipe: Recipe) -> list[dict]:
         "old": [model.auxiliary, *old, *([model.background] if model.background else [])],
         "new": [new, *([model.unknown] if model.unknown else [])],
     }
+    if not later:
+        parts["new"] = [*parts.pop("old"), *parts["new"]]
     still = [module for part, modules in parts.items() if not rates[part] for module in modules]
     if model.spec.get("frozen"):
         still.append(model.backbone)
