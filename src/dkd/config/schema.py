@@ -201,6 +201,7 @@ class Item(Section):
     name: Annotated[str, _name(LONGEST_NAME, "_.+-")] | None = None
     preset: Annotated[str | None, Field(description="by default that with the name of the data set")] = None
     set: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, Any] = Field(default_factory=dict, description="lists of values by key, one run for each value")
 
 
 class Run(Section):

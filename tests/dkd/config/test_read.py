@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dkd.config import read, yaml_file
+from dkd.config import base, read, yaml_file
 from dkd.training.recipe import of_step
 
 from .conftest import RUN
@@ -25,7 +25,7 @@ def test_every_preset_is_read(name):
     sections = read.recipe(name, [])
     for section, values in yaml_file.read_yaml(read.presets()[name]).items():
         dumped = sections[section].model_dump(mode="json")
-        assert read.merge(dumped, values) == dumped, "every value of the preset is in the result"
+        assert base.merge(dumped, values) == dumped, "every value of the preset is in the result"
 
 
 def test_defaults_below_preset_below_top_below_set(load):
