@@ -59,11 +59,6 @@ def _parameter_groups(model: Segmenter, recipe: Recipe) -> list[dict]:
         still.append(model.backbone)
     if later and not recipe.train_norms:
         still += [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    still = [module for part, modules in parts.items() if not rates[part] for module in modules]
-    if model.spec.get("frozen"):
-        still.append(model.backbone)
-    if later and not recipe.train_norms:
-        still += [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     frozen = {parameter for module in still for parameter in module.parameters()}
     for parameter in frozen:
         parameter.requires_grad_(False)
