@@ -62,7 +62,7 @@ def test_old_classes_stay_as_they_were_kept():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({}, "the previous checkpoint keeps no prototypes; train its step with star, or take a base"),
+        ({}, "the previous checkpoint keeps no prototypes; train its step again, with star or as a base"),
         (kept([1, 2], 0) | {"cells": torch.ones(1)}, "the previous checkpoint keeps prototypes of other classes than"),
     ],
 )

@@ -65,7 +65,7 @@ def _old(folder):
 
 def test_a_checkpoint_without_prototypes_is_one_line(prepared, base, tmp_path):
     train_step(prepared, tmp_path / "one", base.folder, dkd, 1, recipe_of(dkd))
-    with pytest.raises(InputError, match=r"^the previous checkpoint keeps no prototypes; train its step with star"):
+    with pytest.raises(InputError, match=r"^the previous checkpoint keeps no prototypes; train its step again"):
         train_step(prepared, tmp_path / "two", tmp_path / "one", star, 2, recipe_of(star))
 
 
