@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dkd import files
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
-MOST_BYTES = 50_000_000
+MOST_BYTES = 500_000_000
 Check = tuple[Callable[[Any], bool], str]
 """Whether a value fits, and the words for what is expected."""
 
@@ -30,9 +30,7 @@ def read(path: Path, remedy: str) -> Any:
         raise InputError(f"{path}: not readable as JSON ({error}); {remedy}") from None
 
 
-def check(
-    content: Any, checks: Mapping[str, Check], where: str, remedy: str, *, optional: Collection[str] = ()
-) -> None:
+def check(content: Any, checks: Mapping[str, Check], where: str, remedy: str, *, optional: Collection[str]) -> None:
     """Raise InputError unless `content` is a map whose keys are those of `checks` and whose values fit.
 
     `where` begins the error; `optional`: keys that may be missing.
@@ -49,12 +47,6 @@ def check(
             raise InputError(f"{where}: {key}: missing; {remedy}")
         if not fits(content[key]):
             raise InputError(f"{where}: {key}: expected {words}, got {shown(content[key])}; {remedy}")
-
-
-def shown(value: Any) -> str:
-    """A value as an error shows it."""
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def text(value: Any) -> bool:

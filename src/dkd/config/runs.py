@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from dkd import scenario
 from dkd.config import base
-from dkd.config.base import as_json, shorten, suggest
+from dkd.config.base import suggest
 from dkd.config.schema import LONGEST_NAME, Increment, Item, Run
-from dkd.errors import InputError
+from dkd.errors import InputError, shorten, shown
 
 MOST_RUNS = 2000
 """Bounds the time and memory that planning takes."""
@@ -59,7 +59,7 @@ def expand(items: list[Any], path: Path) -> Iterator[Choice]:
 def _axes(item: Any, where: str) -> list[list[tuple[Any, str | None]]]:
     """For each key of an item the values it can take, each with its tag."""
     if not isinstance(item, dict):
-        raise InputError(f"{where}: expected a map with the keys {', '.join(Item.model_fields)}; got {as_json(item)}")
+        raise InputError(f"{where}: expected a map with the keys {', '.join(Item.model_fields)}; got {shown(item)}")
     axes = []
     for key, value in item.items():
         # [7, 1, 1] is one scenario, [3, 1, 2] and [cat, dog] one order; only lists of such values are choices.
@@ -118,7 +118,7 @@ def class_order(order: Any, names: Sequence[str], labels: Sequence[int], folder:
 
 def _labels(order: Any, names: Sequence[str]) -> list[int]:
     if not isinstance(order, list):
-        raise InputError(f"order: expected a list of labels or class names, got {as_json(order)}")
+        raise InputError(f"order: expected a list of labels or class names, got {shown(order)}")
     labels = []
     for entry in order:
         if type(entry) is int:

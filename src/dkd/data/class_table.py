@@ -4,7 +4,6 @@ Knows nothing of pixels. Shared by the folder layout and by the conversion of ex
 """
 
 import re
-import reprlib
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 from dkd import files
 from dkd.data.classes import MAX_CLASSES, VOID, VOID_COLOUR
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
 BACKGROUND = ("background", "_background_")
 IGNORED = ("void", "ignore", "ignored", "__ignore__")
@@ -50,7 +49,7 @@ def check_name(value: object, where: str) -> str:
     found = value.strip() if isinstance(value, str) else ""
     # Control characters, halves of characters, ends of lines and paragraphs.
     if not found or any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in found):
-        raise InputError(f"{where}: {reprlib.repr(value)} is no name; give it one, on one line")
+        raise InputError(f"{where}: {shown(value)} is no name; give it one, on one line")
     return found
 
 
@@ -94,7 +93,7 @@ def read_colours(path: Path) -> dict[int, str]:
         where = f"{path}: line {number}"
         match = pattern.fullmatch(line)
         if match is None:
-            raise InputError(f"{where}: {reprlib.repr(line)} is not {form}; give the class its colour")
+            raise InputError(f"{where}: {shown(line)} is not {form}; give the class its colour")
         _add(found, check_name(match[1], where), match.groups()[1:], where)
     return found
 
