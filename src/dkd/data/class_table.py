@@ -12,6 +12,7 @@ from typing import NamedTuple
 from dkd import files
 from dkd.data.classes import MAX_CLASSES, VOID, VOID_COLOUR
 from dkd.errors import InputError, shown
+from dkd.json_file import LONGEST_TEXT
 
 BACKGROUND = ("background", "_background_")
 IGNORED = ("void", "ignore", "ignored", "__ignore__")
@@ -69,6 +70,7 @@ def labels(names: Iterable[str], where: object) -> tuple[list[str], dict[str, in
         else:
             table[name] = len(classes)
             classes.append(name)
+    _check_length(classes, where)
     if len(classes) == 1:
         raise InputError(f"{where}: no class in it; a data set needs one at least")
     if len(classes) - 1 > MAX_CLASSES:
@@ -149,10 +151,16 @@ def _class_list(path: Path) -> tuple[tuple[str, ...], dict[int, int]]:
                 colours[_add(owners, match[1], match.groups()[1:], where)] = label
     for number, name in enumerate(names, 1):
         check_name(name, f"{path}: line {number}")
+    _check_length(names, path)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"{path}: class name {repeated[0]!r} occurs more than once")
     return tuple(names), colours
+
+
+def _check_length(names: Iterable[str], where: object) -> None:
+    if long := [name for name in names if len(name) > LONGEST_TEXT]:
+        raise InputError(f"{where}: class name {shown(long[0])} has more than {LONGEST_TEXT} characters; shorten it")
 
 
 def _add(found: dict[int, str], name: str, parts: tuple[str, ...], where: str) -> int:

@@ -7,12 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from typer.main import get_command
 
-from dkd import cli, devices
+from dkd import cli
 from dkd.data import index as index_file
-from dkd.errors import InputError
 from tests.dkd.command import SOURCE, CommandError
+from tests.dkd.use.conftest import save
 
 from .conftest import SHAPES
 
@@ -116,12 +117,23 @@ def test_ctrl_c_while_modules_are_loaded_is_no_traceback():
     assert (done.returncode, done.stderr) == (130, "")
 
 
-@pytest.mark.parametrize("device", ["cdua", "tpu", "", "cuda:99", "cuda:x"])
-def test_an_unknown_device_is_one_line(device):
-    with pytest.raises(
-        InputError, match=rf"^device '{device}': (unknown device|no .*available); this machine has auto, c"
-    ):
-        devices.accelerator(device, 1)
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has an MPS device")
+@pytest.mark.parametrize("device", ["cdua", "mps", "cuda:99"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "memory", "extend", "predict", "explain"])
+def test_every_command_refuses_a_device_that_is_not_there(dkd, files, drawn, tmp_path, verb, device):
+    network, image = save(tmp_path / "network", (1, 2, 3, 4), (4,)), drawn / "images" / "train_00000.png"
+    words = {
+        "train": [*files, "--step", 0, "--preset", "shapes", "--out", tmp_path / "out"],
+        "evaluate": [network, *files, "--out", tmp_path / "out"],
+        "memory": [network, *files, "--step", 1, "--out", tmp_path / "out"],
+        "extend": [network, "--data", drawn, "--preset", "shapes", "--out", tmp_path / "out"],
+        "predict": [network, image, "--out", tmp_path / "out"],
+        "explain": [network, image, "--class", "disc", "--out", tmp_path / "out.png"],
+    }
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(CommandError, match=rf"^dkd: device '{device}': .*; this machine has auto, cpu"):
+        dkd(verb, *words[verb], "--device", device)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
