@@ -105,7 +105,7 @@ def class_order(order: Any, names: Sequence[str], labels: Sequence[int], folder:
             if path.exists() and not path.is_file():
                 # Reading a pipe would wait for a writer.
                 raise OSError(errno.EINVAL, "not a file")
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"order {shorten(repr(order))}: expected default, reversed, seed:N or a readable file "
