@@ -70,6 +70,22 @@ def validated(model: type[Section], content: dict[str, Any], layers: Layers) -> 
         raise InputError(_one_line(model, error.errors(), layers)) from None
 
 
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """The map in which `path` ("increment.lr") leads to a value."""
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def merge(below: dict, above: dict) -> dict:
+    """`above` laid over `below`: maps are merged, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
 def reason(error: dict[str, Any]) -> str:
     """Words of a pydantic error, without its place and value."""
     return f"{error['msg'][0].lower()}{error['msg'][1:]}"

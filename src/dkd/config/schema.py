@@ -120,6 +120,7 @@ class Increment(Base):
 
     lr: Positive = 1e-4
     pos_weight: Positive = 1.0
+    frozen: Annotated[bool | None, Field(description="keeps the backbone unchanged; null: as model.frozen")] = None
     steps: dict[Annotated[str, AfterValidator(_later)], Step] = Field(
         default_factory=dict, description="values of single steps, by their number"
     )
@@ -200,6 +201,7 @@ class Item(Section):
     name: Annotated[str, _name(LONGEST_NAME, "_.+-")] | None = None
     preset: Annotated[str | None, Field(description="by default that with the name of the data set")] = None
     set: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, Any] = Field(default_factory=dict, description="lists of values by key, one run for each value")
 
 
 class Run(Section):

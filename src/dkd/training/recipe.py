@@ -60,12 +60,14 @@ class Recipe(NamedTuple):
     """In later steps all parts learn at this many times `lr`, with weight decay; None: as `lr` and `head_lr` say."""
     train_norms: bool
     """Whether batch norms are trained in later steps, as at the base."""
+    frozen: bool | None
+    """Whether the backbone is kept unchanged in this step; None: as in the step before."""
 
 
 def build(values: dict[str, Any], seed: int, options: Options) -> Recipe:
     """The recipe of a step: `values` as `of_step` gives them, and the options of its method."""
     return Recipe(
-        **values,
+        **{"frozen": None, **values},
         seed=seed,
         loss_options=options.loss,
         head_init=options.head_init,

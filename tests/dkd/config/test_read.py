@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dkd.config import read, yaml_file
+from dkd.config import base, read, yaml_file
 from dkd.training.recipe import of_step
 
 from .conftest import RUN
@@ -27,7 +27,7 @@ def test_every_preset_is_read(name):
     sections = read.recipe(name, [])
     for section, values in yaml_file.read_yaml(read.presets()[name]).items():
         dumped = sections[section].model_dump(mode="json")
-        assert read.merge(dumped, values) == dumped, "every value of the preset is in the result"
+        assert base.merge(dumped, values) == dumped, "every value of the preset is in the result"
 
 
 def test_defaults_below_preset_below_top_below_set(load):
@@ -202,3 +202,9 @@ def test_a_run_can_name_a_preset(tmp_path, load, refused):
     assert small.model == read.recipe("small", [])["model"] != load({"runs": [run]}).runs[0].model
     line = refused(load, {"runs": [{**run, "preset": "smal"}]})
     assert line.endswith("runs[0].preset: unknown preset 'smal'; did you mean 'small'?")
+
+
+def test_a_backbone_may_be_frozen_after_the_base(load):
+    run = load({"runs": [RUN], "increment": {"frozen": True}}).runs[0].model_dump()
+    assert of_step(run, 1)["frozen"] is True and "frozen" not in of_step(run, 0)
+    assert "frozen" not in of_step(load({"runs": [RUN]}).runs[0].model_dump(), 1), "no key of before changes"
