@@ -48,7 +48,7 @@ def machine(monkeypatch, cuda=0, mps=False):
 def test_a_device_that_is_not_there_is_one_line(device, cuda, mps, line, monkeypatch):
     machine(monkeypatch, cuda, mps)
     with pytest.raises(InputError) as caught:
-        devices.accelerator(device, 1)
+        devices.accelerator(device, 1, "fp32")
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
 
 

@@ -42,7 +42,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path | str, device: str, *, size: int | None, tile: int, threads: int):
-        self.device = devices.accelerator(device, threads).device
+        self.device = devices.accelerator(device, threads, "fp32").device
         self.model, step = checkpoint.load(Path(folder), self.device)
         self.names = step.class_names
         """Class names by label; 0 is background."""

@@ -24,5 +24,5 @@ def save(folder: Path, order: tuple[int, ...], sizes: tuple[int, ...], seed: int
     """The checkpoint of such a network, which has learned labels of the data set shapes in this order."""
     folder.mkdir()
     step = checkpoint.Step("shapes", order, sizes, shapes.SHAPES, "dkd", 0, SPEC)
-    checkpoint.save(network(sizes, seed), step, folder)
+    checkpoint.save(network(sizes, seed), step, {}, folder)
     return folder

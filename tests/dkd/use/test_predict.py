@@ -54,7 +54,7 @@ def test_labels_are_those_of_the_data_set_at_full_size(learned, height, width):
     image = noise(height, width)
     labels = predictor(learned)(image)
     assert labels.shape == (height, width) and labels.dtype == np.uint8
-    model, _ = checkpoint.load(learned)
+    model, _ = checkpoint.load(learned, "cpu")
     ids = evaluate.predict(model, transforms.normalise(transforms.channels_first(image))[None])[0].numpy()
     assert (labels == np.array([0, *ORDER])[ids]).all()
     assert predictor(learned).names == shapes.SHAPES
