@@ -10,15 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.data import shapes, transforms
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
-from dkd.use import palette, predict
+from dkd.use import evidence, palette, predict
 from dkd.use.images import ImageFile
 from tests.dkd.command import CommandError, run
+from tests.dkd.conftest import SPEC
 
-from .conftest import save
+from .conftest import network, save
 
 ORDER = (3, 1, 6)
 
@@ -40,9 +41,9 @@ def noise(height, width, seed=0):
 @pytest.fixture
 def seen(monkeypatch):
     """Shapes of the batches that the network is given."""
-    shapes, original = [], evaluate.predict
+    shapes, original = [], evaluation.predict
     monkeypatch.setattr(
-        evaluate, "predict", lambda model, batch: shapes.append(tuple(batch.shape)) or original(model, batch)
+        evaluation, "predict", lambda model, batch: shapes.append(tuple(batch.shape)) or original(model, batch)
     )
     return shapes
 
@@ -53,7 +54,7 @@ def test_labels_are_those_of_the_data_set_at_full_size(learned, height, width):
     labels = predictor(learned)(image)
     assert labels.shape == (height, width) and labels.dtype == np.uint8
     model, _ = checkpoint.load(learned)
-    ids = evaluate.predict(model, transforms.normalise(transforms.channels_first(image))[None])[0].numpy()
+    ids = evaluation.predict(model, transforms.normalise(transforms.channels_first(image))[None])[0].numpy()
     assert (labels == np.array([0, *ORDER])[ids]).all()
     assert predictor(learned).names == shapes.SHAPES
 
@@ -75,7 +76,7 @@ def test_large_images_are_labelled_in_tiles(learned, seen, monkeypatch):
     predictor(learned, tile=96)(image)
     assert len(seen) == 3 * 2 and set(seen) == {(1, 3, 96, 96)}
     # Where each pixel is decided by itself, tiles and the whole image agree.
-    monkeypatch.setattr(evaluate, "predict", lambda model, batch: (batch.mean(1) > 0).to(torch.uint8))
+    monkeypatch.setattr(evaluation, "predict", lambda model, batch: (batch.mean(1) > 0).to(torch.uint8))
     assert (predictor(learned, tile=64)(image) == predictor(learned)(image)).all()
 
 
@@ -119,14 +120,14 @@ def test_the_command_writes_masks_overlays_and_areas_and_lists_unreadable_files(
 def test_a_stopped_prediction_lists_what_is_done(learned, tmp_path, monkeypatch, finished):
     for name in "abc":
         Image.fromarray(noise(20, 30)).save(tmp_path / f"{name}.png")
-    original, left = evaluate.predict, [signal.SIGTERM, *[0] * finished]
+    original, left = evaluation.predict, [signal.SIGTERM, *[0] * finished]
 
     def stopped(model, batch):
         if number := left.pop():
             signal.raise_signal(number)
         return original(model, batch)
 
-    monkeypatch.setattr(evaluate, "predict", stopped)
+    monkeypatch.setattr(evaluation, "predict", stopped)
     with pytest.raises(CommandError) as caught:
         run(monkeypatch, "predict", learned, *(tmp_path / f"{name}.png" for name in "abc"), "--out", tmp_path / "out")
     assert caught.value.code == 143
@@ -174,3 +175,63 @@ def test_too_little_memory_is_one_line(learned, monkeypatch):
     monkeypatch.setattr(Segmenter, "forward", full)
     with pytest.raises(InputError, match=r"^out of memory: 64 x 50 pixels at once; use smaller tiles, or a CPU$"):
         predictor(learned, tile=64)(noise(50, 100))
+
+
+def test_several_images_give_what_each_gives_alone(learned, seen):
+    predict = predictor(learned)
+    first, second, other = noise(40, 50, 0), noise(40, 50, 1), noise(20, 30, 2)
+    alone = [predict(image) for image in (first, other, second)]
+    seen.clear()
+    together = predict([first, Image.fromarray(other), torch.from_numpy(second).movedim(-1, 0)])
+    assert seen == [(2, 3, 40, 50), (1, 3, 20, 30)], "images of one size pass the network together"
+    # The sums of a convolution can come in another order: a pixel in a thousand may stand on the border.
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.shape == theirs.shape and (ours == theirs).mean() > 0.999
+    stacked = predict(np.stack([first, second]))
+    assert stacked.shape == (2, 40, 50) and (stacked == np.stack(together[::2])).all()
+    assert predict([]) == [] and predict([first])[0].shape == (40, 50)
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+def test_scores_are_probabilities_that_decide(tmp_path, head):
+    spec = {**SPEC, "head": head} if head == "softmax" else SPEC
+    model = network((2, 1), spec=spec)
+    (tmp_path / "net").mkdir()
+    step = checkpoint.Step("shapes", ORDER, (2, 1), shapes.SHAPES, "dkd", 0, spec)
+    checkpoint.save(model, step, tmp_path / "net")
+    predict, image = predictor(tmp_path / "net"), noise(40, 50)
+    scores, labels = predict.scores(image), predict(image)
+    assert predict.learned == ("triangle", "disc", "star")
+    assert scores.shape == (3, 40, 50) and scores.dtype == np.float32 and 0 <= scores.min() <= scores.max() <= 1
+    best = np.array(ORDER)[scores.argmax(0)]
+    if head == "sigmoid":
+        assert np.array_equal(labels, np.where(scores.max(0) > 0.5, best, 0))
+    else:
+        rest = 1 - scores.sum(0)
+        assert rest.min() > -1e-5
+        assert np.array_equal(labels, np.where(scores.max(0) > rest, best, 0))
+    assert predict.scores([image, image[:20]])[1].shape == (3, 20, 50)
+
+
+def test_evidence_adds_up_and_is_that_of_explain(learned):
+    predict, image = predictor(learned), noise(40, 50)
+    bias = torch.cat([head.bias for head in predict.model.heads])[2].item()
+    found = predict.evidence(image, "star")
+    assert (found.positive >= 0).all() and (found.negative <= 0).all() and found.logit.shape == (40, 50)
+    assert np.allclose(found.positive + found.negative + bias, found.logit, atol=1e-4)
+    assert np.array_equal(np.stack(found), evidence.maps(predict.model, image, 2).terms)
+    assert np.allclose(1 / (1 + np.exp(-found.logit)), predict.scores(image)[2], atol=1e-6)
+    with pytest.raises(InputError, match="has not learned 'ring', only triangle, disc, star"):
+        predict.evidence(image, "ring")
+
+
+def test_maps_have_the_size_of_the_image_whatever_the_network_sees(learned, seen):
+    scaled = predictor(learned, size=32, tile=64)
+    assert scaled.scores(noise(64, 200)).shape == (3, 64, 200)
+    assert scaled.evidence(noise(64, 200), "disc").positive.shape == (64, 200)
+    tiled = predictor(learned, tile=64)
+    assert np.array_equal(tiled(noise(90, 150)), labels_of(tiled.scores(noise(90, 150))))
+
+
+def labels_of(scores):
+    return np.where(scores.max(0) > 0.5, np.array(ORDER)[scores.argmax(0)], 0)
