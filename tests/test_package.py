@@ -37,7 +37,8 @@ def test_the_page_on_python_is_true(place):
 
 def test_names_and_types_agree():
     stub = ast.parse((ROOT / "src" / "dkd" / "__init__.pyi").read_text())
-    typed = {alias.asname: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    typed = {alias.asname: node.module for node in imports for alias in node.names}
     assert sorted(typed) == dkd.__all__ and set(dkd.__all__) <= set(dir(dkd))
     assert {name: getattr(dkd, name).__module__ for name in dkd.__all__} == typed
     assert (ROOT / "src" / "dkd" / "py.typed").is_file()

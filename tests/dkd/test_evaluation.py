@@ -25,7 +25,7 @@ def untrained(folder, names, sizes):
     folder.mkdir()
     torch.manual_seed(0)
     learned = checkpoint.Step("x", tuple(range(1, sum(sizes) + 1)), tuple(sizes), tuple(names), "dkd", 0, SPEC)
-    checkpoint.save(Segmenter(SPEC, sizes), learned, folder)
+    checkpoint.save(Segmenter(SPEC, sizes), learned, {}, folder)
     return folder
 
 

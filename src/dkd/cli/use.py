@@ -80,7 +80,7 @@ def explain(
     if out.suffix not in (".png", ".svg"):
         raise InputError(f"--out: {out.name!r} ends neither in .png nor in .svg; rename it")
     pixels = resized(reader.read_image(image), size)
-    figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads).device)
+    figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads, "fp32").device)
     with scratch(out, folder=False, inputs=[image, checkpoint, previous]) as place:
         save(figure, place)
 

@@ -92,7 +92,7 @@ def build(
     Raises InputError where these do not belong together, or there is nothing to keep.
     """
     data, index, tasks = inputs
-    accelerator = devices.accelerator(runtime.device, runtime.threads)
+    accelerator = devices.accelerator(runtime.device, runtime.threads, "fp32")
     model, learned = checkpoint.load(folder, accelerator.device)
     table, content = index_file.read(index), tasks_file.read(tasks)
     if not 1 <= step < len(content["steps"]):
@@ -176,7 +176,7 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
 def _confident(model: Segmenter, image: np.ndarray, confidence: float, device: torch.device) -> np.ndarray:
     """Ids (H, W) of one image: the class of the highest probability where that exceeds `confidence`, else 0."""
     output = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
-    if output.background is None:
+    if model.head != "softmax":
         scores = upsample(output.scores, output.size)[0].sigmoid_()
     else:
         scores = upsample(output.channels, output.size)[0].softmax(0)[1:]

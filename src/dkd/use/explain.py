@@ -1,7 +1,8 @@
 """Figure of the evidence for a class at every pixel (`dkd.use.evidence`), and of its change since an earlier step.
 
 The terms exist for every classifier that is linear; where the classes share a softmax they do not decide alone, since a
-logit counts by its distance to the others (background's among them). Knows nothing of methods or training.
+logit counts by its distance to the others (background's among them). Neither do they with an unknown class: the highest
+of all sigmoids decides. Knows nothing of methods or training.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,12 @@ from dkd.use import figure, images
 from dkd.use.evidence import TERMS, Maps, channel, maps
 
 SIGMOID = "positive evidence (z+), negative evidence (z-) and logit"
-SOFTMAX = f"{SIGMOID}, which decides by its distance to the logits of background and other classes"
+WORDS = {
+    "sigmoid": SIGMOID,
+    "softmax": f"{SIGMOID}, which decides by its distance to the logits of background and other classes",
+    "unknown": f"{SIGMOID}, which decides where it is above those of background and other classes",
+}
+"""What the figure shows, by the head of the network."""
 LARGEST = 1024
 """Longest side in pixels of an explained image, which the network sees in one piece."""
 GAINED, LOST, KEPT = "#0072b2", "#d55e00", "#009e73"
@@ -33,14 +39,14 @@ def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, d
     `previous` is the checkpoint of an earlier step, or None. Raises InputError if a checkpoint has not learned the
     class.
     """
-    found, softmax = [], False
+    found, head = [], ""
     for place in [folder] if previous is None else [previous, folder]:
         model, step = checkpoint.load(place, device)
         number = len(step.sizes) - 1
         words = f"step {number}, {step.method}" if number else "step 0"
         found.append((words, maps(model, image, channel(step, name, place))))
-        softmax = model.softmax
-    return _draw(image, name, SOFTMAX if softmax else SIGMOID, found)
+        head = model.head
+    return _draw(image, name, WORDS[head], found)
 
 
 def resized(image: np.ndarray, shorter: int | None) -> np.ndarray:

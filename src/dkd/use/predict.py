@@ -62,7 +62,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path | str, device: str, *, size: int | None, tile: int, threads: int):
-        self.device = devices.accelerator(device, threads).device
+        self.device = devices.accelerator(device, threads, "fp32").device
         self.folder = Path(folder)
         self.model, self.step = checkpoint.load(self.folder, self.device)
         self.names = self.step.class_names
@@ -89,7 +89,8 @@ class Predictor:
     def scores(self, images):
         """Probability of each learned class at each pixel, (K, H, W) float32, in the order of `learned`.
 
-        The classes have a sigmoid each, or a softmax that they share with background (which has the rest).
+        The classes have a sigmoid each, or a softmax that they share with background, which has the rest. Without a
+        softmax and an unknown class, pixels where no score exceeds 0.5 are background.
         """
         return self._each(images, self._probabilities, lambda scores: scores)
 
@@ -113,9 +114,9 @@ class Predictor:
 
     def _probabilities(self, batch: Tensor) -> Tensor:
         output = self.model(batch)
-        if output.background is None:
-            return upsample(output.scores, output.size).sigmoid_()
-        return upsample(output.channels, output.size).softmax(1)[:, 1:]
+        if self.model.head == "softmax":
+            return upsample(output.channels, output.size).softmax(1)[:, 1:]
+        return upsample(output.scores, output.size).sigmoid()
 
     @torch.no_grad()
     def _each(self, images, compute: Callable[[Tensor], Tensor], finish: Callable[[np.ndarray], Any]) -> Any:

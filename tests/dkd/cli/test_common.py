@@ -121,7 +121,7 @@ def test_an_unknown_device_is_one_line(device):
     with pytest.raises(
         InputError, match=rf"^device '{device}': (unknown device|no .*available); this machine has auto, c"
     ):
-        devices.accelerator(device, 1)
+        devices.accelerator(device, 1, "fp32")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def network(name, stride=16, **changes):
 
 def fit_base(prepared, out, model, recipe=RECIPE):
     train_base(prepared, out, recipe, model)
-    return checkpoint.load(out)
+    return checkpoint.load(out, "cpu")
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_pretrained_weights_see_the_mean_and_deviation_they_were_made_with(prepa
     assert torch.equal(trained.factor, model.factor) and torch.equal(trained.shift, model.shift)
     content = step._asdict() | {"model": {**SPEC, "pretrained": True}}
     (tmp_path / "base" / "step.json").write_text(json.dumps(content))
-    assert checkpoint.load(tmp_path / "base")[0].factor is None
+    assert checkpoint.load(tmp_path / "base", "cpu")[0].factor is None
 
 
 def test_weights_made_with_the_mean_of_imagenet_see_images_as_they_are(tmp_path):

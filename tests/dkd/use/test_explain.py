@@ -40,7 +40,7 @@ def test_with_a_softmax_the_highest_logit_decides_and_the_figure_says_so(tmp_pat
             head.bias -= torch.cat([next(means) for _ in head.bias])
         output = model(pixels)
     folder.mkdir()
-    checkpoint.save(model, checkpoint.Step("shapes", (3, 1, 6), (2, 1), shapes.SHAPES, "mib", 0, spec), folder)
+    checkpoint.save(model, checkpoint.Step("shapes", (3, 1, 6), (2, 1), shapes.SHAPES, "mib", 0, spec), {}, folder)
     winner = plain.upsample(output.channels, output.size)[0].argmax(0)
     assert len(winner.unique()) > 2
     biases = torch.cat([head.bias for head in model.heads]).tolist()[1:]

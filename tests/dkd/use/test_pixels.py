@@ -48,7 +48,7 @@ def test_files_are_read_and_images_are_turned_upright(tmp_path):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (IMAGE.astype(np.int64), r"^array of int64: pixels are uint8 \(0\.\.255\) or floating-point \(0\.\.1\); convert"),
+        (IMAGE.astype(np.int64), r"^array of int64: pixels are uint8 \(0\.\.255\) or floating-point \(0\.\.1\);"),
         (IMAGE > 9, "^array of bool: pixels are"),
         (IMAGE.astype(np.float32), r"^array of float32: holds \d\.\.25\d, but floating-point pixels are 0\.\.1"),
         (torch.full((3, 4, 4), -2.0), r"^tensor of float32: holds -2\.\.-2, but .* not normalised"),

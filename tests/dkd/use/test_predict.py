@@ -19,7 +19,7 @@ from dkd.use.images import ImageFile
 from tests.dkd.command import CommandError, run
 from tests.dkd.conftest import SPEC
 
-from .conftest import network, save
+from .conftest import save
 
 ORDER = (3, 1, 6)
 
@@ -53,7 +53,7 @@ def test_labels_are_those_of_the_data_set_at_full_size(learned, height, width):
     image = noise(height, width)
     labels = predictor(learned)(image)
     assert labels.shape == (height, width) and labels.dtype == np.uint8
-    model, _ = checkpoint.load(learned)
+    model, _ = checkpoint.load(learned, "cpu")
     ids = evaluation.predict(model, transforms.normalise(transforms.channels_first(image))[None])[0].numpy()
     assert (labels == np.array([0, *ORDER])[ids]).all()
     assert predictor(learned).names == shapes.SHAPES
@@ -192,24 +192,21 @@ def test_several_images_give_what_each_gives_alone(learned, seen):
     assert predict([]) == [] and predict([first])[0].shape == (40, 50)
 
 
-@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("head", ["sigmoid", "softmax", "unknown"])
 def test_scores_are_probabilities_that_decide(tmp_path, head):
-    spec = {**SPEC, "head": head} if head == "softmax" else SPEC
-    model = network((2, 1), spec=spec)
-    (tmp_path / "net").mkdir()
-    step = checkpoint.Step("shapes", ORDER, (2, 1), shapes.SHAPES, "dkd", 0, spec)
-    checkpoint.save(model, step, tmp_path / "net")
-    predict, image = predictor(tmp_path / "net"), noise(40, 50)
+    predict = predictor(save(tmp_path / "net", ORDER, (2, 1), spec={**SPEC, "head": head}))
+    image = noise(40, 50)
     scores, labels = predict.scores(image), predict(image)
     assert predict.learned == ("triangle", "disc", "star")
     assert scores.shape == (3, 40, 50) and scores.dtype == np.float32 and 0 <= scores.min() <= scores.max() <= 1
     best = np.array(ORDER)[scores.argmax(0)]
     if head == "sigmoid":
         assert np.array_equal(labels, np.where(scores.max(0) > 0.5, best, 0))
-    else:
+    elif head == "softmax":
         rest = 1 - scores.sum(0)
-        assert rest.min() > -1e-5
-        assert np.array_equal(labels, np.where(scores.max(0) > rest, best, 0))
+        assert rest.min() > -1e-5 and np.array_equal(labels, np.where(scores.max(0) > rest, best, 0))
+    else:
+        assert (labels != 0).any() and np.array_equal(labels[labels != 0], best[labels != 0])
     assert predict.scores([image, image[:20]])[1].shape == (3, 20, 50)
 
 
