@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dkd import evaluate
+from dkd import evaluation
 from dkd.data import cache, reader, transforms
 from dkd.data.index import Row
 from dkd.training.data import read_task
@@ -74,7 +74,7 @@ def odd(tmp_path_factory):
 def test_all_see_the_same_pixels(odd, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        evaluate, "predict", lambda _, batch: seen.append(batch[0]) or torch.zeros_like(batch[:, 0]).int()
+        evaluation, "predict", lambda _, batch: seen.append(batch[0]) or torch.zeros_like(batch[:, 0]).int()
     )
     predictor = predict.Predictor(save(tmp_path / "network", (1,), (1,)), "cpu", size=None, tile=1024, threads=1)
     samples = read_task(odd, 0).samples
@@ -84,7 +84,7 @@ def test_all_see_the_same_pixels(odd, tmp_path, monkeypatch):
         image, mask = files[number]
         assert image.shape == (SIDE, SIDE, 3) and image.dtype == np.uint8 and image.std() > 9
         row = Row("x", *(path.relative_to(odd.data).as_posix() for path in (sample.image, sample.mask)), "val", (1,))
-        [(_, whole, labels)] = evaluate.EvalViews(odd.data, [row], sample.encoding, SIDE)[0]
+        [(_, whole, labels)] = evaluation.EvalViews(odd.data, [row], sample.encoding, SIDE)[0]
         assert torch.equal(whole, transforms.channels_first(image)) and np.array_equal(labels, mask), sample.image
         predictor(sample.image)
         assert torch.equal(seen.pop(), transforms.normalise(transforms.channels_first(image))), sample.image
