@@ -8,7 +8,7 @@ import pytest
 from dkd.data import catalog, index, shapes, survey, tasks
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.evaluate import Scoring
+from dkd.evaluation import Scoring
 from dkd.methods import joint
 from dkd.training.loop import train
 from dkd.training.recipe import Recipe

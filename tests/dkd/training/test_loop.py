@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.methods import dkd, finetune, joint, kd
 from dkd.model.segmenter import Segmenter
@@ -164,7 +164,7 @@ def test_a_permuted_order_gives_the_metrics_of_relabelled_masks(drawn, tmp_path)
         out.mkdir()
         inputs = prepare(root, out, order=labels)
         trained = base_of(inputs, out / "base")
-        evaluate.evaluate(trained.folder, 0, SCORING, inputs, RUNTIME, out)
+        evaluation.evaluate(trained.folder, 0, SCORING, inputs, RUNTIME, out)
         found.append((trained.tensors, json.loads((out / "metrics.json").read_text())))
     assert same(found[0][0], found[1][0]) and found[0][1] == found[1][1]
     assert list(found[0][1]["protocols"]["paper"]["per_class"]) == ["background", "triangle", "star", "disc", "ring"]

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.methods import dkd, joint_unknown, ssul, star
 from tests.dkd.conftest import RUNTIME, SCORING, train_step
@@ -29,7 +29,7 @@ def history_of(folder):
 
 
 def scores_of(folder, prepared, tmp_path):
-    evaluate.evaluate(folder, 2, SCORING, prepared, RUNTIME, tmp_path)
+    evaluation.evaluate(folder, 2, SCORING, prepared, RUNTIME, tmp_path)
     return json.loads((tmp_path / "metrics.json").read_text())["protocols"]["paper"]
 
 

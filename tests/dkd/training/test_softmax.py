@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.methods import dkd, ilt, joint_softmax, lwf, lwf_mc, mib, plop, rcil_terms
 from dkd.model.segmenter import Segmenter
@@ -47,7 +47,7 @@ def test_two_steps_train_everything_and_are_evaluated(prepared, soft_base, tmp_p
         previous = out
     model, learned = checkpoint.load(previous, "cpu")
     assert model.sizes == learned.sizes == (4, 1, 1) and learned.model["head"] == "softmax"
-    evaluate.evaluate(previous, 2, SCORING, prepared, RUNTIME, tmp_path)
+    evaluation.evaluate(previous, 2, SCORING, prepared, RUNTIME, tmp_path)
     found = json.loads((tmp_path / "metrics.json").read_text())["protocols"]["paper"]
     assert len(found["per_class"]) == 7 and 0 < found["all"] <= 100
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter, upsample
 from dkd.use import released
@@ -137,5 +137,5 @@ def test_the_released_network_gives_its_published_logits_and_labels(golden, tmp_
     assert logits.std().item() == pytest.approx(known["std"], rel=1e-5)
     for channel, row, column, value in known["points"]:
         assert logits[0, channel, row, column].item() == pytest.approx(value, rel=1e-4)
-    labels = evaluate.predict(model, image)[0].numpy()
+    labels = evaluation.predict(model, image)[0].numpy()
     assert hashlib.sha256(labels.tobytes()).hexdigest() == known["pred_sha256"]
