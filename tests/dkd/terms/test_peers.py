@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dkd import losses
-from dkd.evaluate import decide
+from dkd.evaluation import decide
 from dkd.losses import Target
 from dkd.model import starts
 from dkd.model.segmenter import Output
