@@ -17,8 +17,8 @@ from torch import Tensor
 
 from dkd import files, json_file
 from dkd.data import classes
-from dkd.errors import InputError
-from dkd.json_file import listed, shown, text, whole
+from dkd.errors import InputError, shown
+from dkd.json_file import listed, text, whole
 from dkd.model import spec
 from dkd.model.segmenter import Segmenter
 

@@ -26,13 +26,13 @@ from dkd.cli.common import (
     scratch,
     share,
 )
-from dkd.cli.stopping import temporary_folder
 from dkd.config import read, schema
 from dkd.data import catalog, survey
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
+from dkd.files import temporary_folder
 from dkd.methods import BASES
 
 if TYPE_CHECKING:

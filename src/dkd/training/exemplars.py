@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from dkd import checkpoint, devices, files, seeds
 from dkd.data import classes, reader, transforms
-from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
@@ -94,7 +93,7 @@ def build(
     data, index, tasks = inputs
     accelerator = devices.accelerator(runtime.device, runtime.threads, "fp32")
     model, learned = checkpoint.load(folder, accelerator.device)
-    table, content = index_file.read(index), tasks_file.read(tasks)
+    table, content = tasks_file.read_both(inputs)
     if not 1 <= step < len(content["steps"]):
         raise InputError(f"{tasks}: has steps 0..{len(content['steps']) - 1}; step {step} has nothing to replay")
     if len(learned.sizes) != step:

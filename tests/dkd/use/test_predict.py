@@ -3,6 +3,8 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +18,7 @@ from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import evidence, palette, predict
 from dkd.use.images import ImageFile
-from tests.dkd.command import CommandError, run
+from tests.dkd.command import SOURCE, CommandError, run
 from tests.dkd.conftest import SPEC
 
 from .conftest import save
@@ -137,6 +139,36 @@ def test_a_stopped_prediction_lists_what_is_done(learned, tmp_path, monkeypatch,
         assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "b.png"]
     else:
         assert not (tmp_path / "out").exists()
+
+
+INTERRUPTED = """
+import os, signal
+from dkd import cli, evaluation
+original, calls = evaluation.predict, []
+def predict(model, batch):
+    calls.append(1)
+    if len(calls) == 3:
+        os.killpg(0, signal.SIGINT)
+    return original(model, batch)
+evaluation.predict = predict
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli.main()
+"""
+
+
+def test_ctrl_c_stops_all_processes_that_load_images(learned, tmp_path):
+    """A terminal sends the signal to each of them."""
+    (tmp_path / "photos").mkdir()
+    for number in range(9):
+        Image.fromarray(noise(20, 30)).save(tmp_path / "photos" / f"{number}.png")
+    words = ["predict", learned, tmp_path / "photos", "--out", tmp_path / "out", "--workers", "2", "--device", "cpu"]
+    command = [sys.executable, "-c", INTERRUPTED, *map(str, words)]
+    env = {**os.environ, "PYTHONPATH": SOURCE}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, start_new_session=True)
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["0.png", "1.png"]
+    assert len((tmp_path / "out" / "areas.csv").read_text().splitlines()) > 2
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "out"}
 
 
 def test_a_pipe_is_no_image(learned, tmp_path):
