@@ -1,0 +1,175 @@
+"""A real Slurm of two nodes on this machine, as root, without systemd, control groups or a data base."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import psutil
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
+PLACE = Path("/etc/slurm")
+"""Where the programs look: the job step of Snakemake's executor drops SLURM_CONF from the environment of its srun."""
+NAME = "dkdtests"
+NODES = ("node1", "node2")
+MEMORY = 4000
+"""MB of each node."""
+CONFIG = """
+ClusterName={name}
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={place}/munge.socket
+CredType=cred/munge
+SlurmctldPort={ports[0]}
+StateSaveLocation={place}/state
+SlurmctldPidFile={place}/slurmctld.pid
+SlurmdPidFile={place}/%n.pid
+SlurmdSpoolDir={place}/spool-%n
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+SwitchType=switch/none
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+MinJobAge=3600
+KillWait=30
+SlurmdTimeout=10
+ReturnToService=2
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory={memory} Gres=gpu:1
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory={memory} Gres=gpu:1
+PartitionName=main Nodes=node1,node2 Default=YES MaxTime=60 State=UP OverSubscribe=NO
+PartitionName=short Nodes=node1,node2 MaxTime=1 State=UP OverSubscribe=NO
+"""
+GPUS = """
+AutoDetect=off
+NodeName=node1 Name=gpu File={place}/gpu0
+NodeName=node2 Name=gpu File={place}/gpu1
+"""
+
+
+def until(condition, otherwise, seconds=240):
+    """Wait for a condition and return what it is; fail after some minutes."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, otherwise()
+        time.sleep(0.1)
+    return found
+
+
+class Slurm:
+    """The daemons, each a child of this process."""
+
+    def __init__(self, place):
+        self.place, self.daemons, self._stack = place, {}, ExitStack()
+
+    def __enter__(self):
+        if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+            raise RuntimeError(f"Slurm is not installed ({', '.join(missing)}); `make cluster-test` installs it (Debian)")
+        if os.geteuid():
+            raise RuntimeError("two nodes of Slurm on one machine need root")
+        with self._stack:
+            self._configure()
+            self._start("munged", "munged", "--foreground", "--force", *self._munge())
+            until((self.place / "munge.socket").exists, lambda: self.log("munged"))
+            self._start("slurmctld", "slurmctld", "-D")
+            for node in NODES:
+                self.boot(node)
+            until(lambda: self.states() == {"idle"}, self.report, 60)
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def _configure(self):
+        here = PLACE / "slurm.conf"
+        if here.exists() and f"ClusterName={NAME}\n" not in here.read_text():
+            raise RuntimeError(f"{here} is that of a real cluster; the tests would replace it")
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
+            (self.place / name).mkdir(parents=True)
+        (self.place / "munge.key").write_bytes(secrets.token_bytes(128))
+        (self.place / "munge.key").chmod(0o600)
+        for number in range(len(NODES)):
+            # A GPU has to be a device: here, one more /dev/null.
+            os.mknod(self.place / f"gpu{number}", 0o20666, os.makedev(1, 3))
+        with ExitStack() as held:
+            free = [held.enter_context(socket.socket()) for _ in range(3)]
+            for each in free:
+                each.bind(("127.0.0.1", 0))
+            ports = [each.getsockname()[1] for each in free]
+        facts = {"name": NAME, "host": socket.gethostname().split(".")[0], "place": self.place, "memory": MEMORY}
+        files = {"slurm.conf": CONFIG.format(**facts, ports=ports), "gres.conf": GPUS.format(place=self.place)}
+        for name, text in {**files, "cgroup.conf": "CgroupPlugin=cgroup/v1\n"}.items():
+            (self.place / name).write_text(text.lstrip())
+            (PLACE / name).unlink(missing_ok=True)
+            (PLACE / name).symlink_to(self.place / name)
+            self._stack.callback((PLACE / name).unlink, missing_ok=True)
+
+    def _munge(self):
+        yield from (f"--{name}={self.place}/munge.{name.partition('-')[0]}" for name in ("key-file", "socket"))
+        yield from (f"--{name}={self.place}/munged.{name.partition('-')[0]}" for name in ("pid-file", "seed-file"))
+        yield f"--log-file={self.place}/munged.log"
+
+    def _start(self, name, *command):
+        with (self.place / f"{name}.out").open("a") as out:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        if name not in self.daemons:
+            self._stack.callback(self._stop, name)
+        self.daemons[name] = process
+
+    def _stop(self, name):
+        process = self.daemons[name]
+        if process.poll() is None:
+            process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+    def boot(self, node):
+        """Start the daemon of a node."""
+        self._start(node, "slurmd", "-D", "-N", node)
+
+    def kill(self, node):
+        """What a node that goes down does: its daemon and all that it runs are gone at once."""
+        self.daemons[node].kill()
+        self.daemons[node].wait()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("SLURMD_NODENAME") == node:
+                    above = [each for each in process.parents() if each.name() == "slurmstepd"]
+                    for each in (*above, process):
+                        each.kill()
+
+    def log(self, name):
+        return (self.place / f"{name}.out").read_text(errors="replace")[-3000:]
+
+    def states(self):
+        done = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], capture_output=True, text=True)
+        return set(done.stdout.split())
+
+    def report(self):
+        """What the daemons say, for a test that fails."""
+        queue = subprocess.run(["squeue", "-a", "-t", "all"], capture_output=True, text=True).stdout
+        return "\n".join([queue, *(f"{name}: {self.log(name)}" for name in self.daemons)])
+
+    def jobs(self, *options, form="%i"):
+        """The jobs that are waiting or at work, one string each; `options` of squeue."""
+        return self.call("squeue", "-h", "-o", form, *options).splitlines()
+
+    def call(self, *command):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
