@@ -37,6 +37,7 @@ RECIPE = Recipe(
     replay=None,
     lr_factor=None,
     train_norms=False,
+    frozen=None,
 )
 ENCODING = Encoding(frozenset(classes.known_values({}, CLASSES + 1)), {})
 TABLE = classes.label_to_id(range(1, CLASSES + 1), range(16, CLASSES + 1), rest=0)

@@ -25,7 +25,7 @@ PICTURE, CLASS = "images/val_00094.png", "cross"
 
 def main() -> None:
     """Figures of the report, one class explained for two methods, and one labelled image."""
-    plan = plans.build(read.load(ROOT / "params.yaml"))
+    plan = plans.build(read.load(ROOT / "params.yaml"), fresh=False)
     folders = {node.place: ROOT / node.folder for node in plan.nodes.values()}
     base = folders["checkpoints/base/shapes/overlap/4/s0"]
     picture = folders["data/made/shapes"] / PICTURE

@@ -61,7 +61,7 @@ def lay_out(place: Path, runs: int) -> None:
 def make(place: Path) -> None:
     """Write every node of the plan with its provenance and one small file."""
     os.chdir(place)
-    plan = plans.build(read.load())
+    plan = plans.build(read.load(), fresh=False)
     digests: dict[str, str] = {}
     for node in plan.nodes.values():
         folder = Path(node.folder)
@@ -100,7 +100,7 @@ def planned(place: Path) -> tuple[float, int]:
     """Seconds from params.yaml to all keys, and the number of nodes."""
     os.chdir(place)
     started = time.monotonic()
-    plan = plans.build(read.load())
+    plan = plans.build(read.load(), fresh=False)
     return time.monotonic() - started, len(plan.nodes)
 
 

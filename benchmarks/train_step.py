@@ -14,11 +14,12 @@ from dkd import devices
 from dkd.config import schema as config
 from dkd.data import transforms
 from dkd.losses import Target
-from dkd.methods import dkd
+from dkd.methods import dkd, sort_options
 from dkd.model.segmenter import Segmenter
 from dkd.training.data import Batches, Samples
 from dkd.training.optim import build_optimizer
-from dkd.training.recipe import Recipe, of_phase
+from dkd.training.recipe import build as build_recipe
+from dkd.training.recipe import of_step
 from tests import plain
 
 SPEC = {**config.Model().model_dump(), "pretrained": False}
@@ -34,16 +35,8 @@ def build(classes: tuple[int, int], batch: int, size: int, fast: bool, half: boo
     student.add_head(classes[1], "auxiliary")
     student.eval()
     student, teacher = (model.to(device, memory_format=layout) for model in (student, teacher))
-    values = of_phase(config.Train().model_dump(), config.Increment(epochs=1, lr=1e-5).model_dump())
-    recipe = Recipe(
-        **values,
-        seed=0,
-        loss_options=plain.OPTIONS,
-        head_init="auxiliary",
-        replay=None,
-        lr_factor=None,
-        train_norms=False,
-    )
+    sections = {"train": config.Train().model_dump(), "increment": config.Increment(epochs=1, lr=1e-5).model_dump()}
+    recipe = build_recipe(of_step(sections, 1), 0, sort_options({**plain.OPTIONS, "start": "auxiliary"}))
     optimizer, _ = build_optimizer(student, recipe, 100)
     if not fast:
         groups = [{k: group[k] for k in ("params", "lr", "weight_decay")} for group in optimizer.param_groups]

@@ -31,7 +31,7 @@ def _alone(wait: bool) -> Iterator[plan.Plan]:
     """The plan, while no run is active in this directory."""
     with locks.lock(wait)[0]:
         store.prepare()
-        yield plan.build(read.load())
+        yield plan.build(read.load(), fresh=False)
         raw_digest.save()
 
 
@@ -107,7 +107,7 @@ def page(out: Annotated[Path, typer.Argument(help="Folder to write it to.")]) ->
     """Write the page with the results so far; it lists what is missing."""
     if out.exists():
         raise InputError(f"{out}: exists already; remove it or name another folder")
-    current = plan.build(read.load())
+    current = plan.build(read.load(), fresh=False)
     out.mkdir(parents=True)
     publish.write_page(current, out)
     print(out / publish.PAGE)

@@ -61,7 +61,7 @@ def _take_over(plan: Plan, node: Node, folder: Path, record: dict[str, Any], now
         changed = {"key": node.key, "inputs": provenance.inputs(plan, node), "code": plan.code[node.code]}
         adopted = [*record.get("adopted", []), {**before, "when": now}]
         provenance.write(scratch, {**record, **changed, "adopted": adopted})
-        store.put(scratch, Path(node.folder))
+        store.put(scratch, Path(node.folder), store.QUARANTINE)
 
 
 def _link(source: str, target: str) -> None:

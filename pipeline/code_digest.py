@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from dkd.errors import InputError
-from pipeline import ROOT
 
 SOURCES = {"dkd": Path("src"), "pipeline": Path()}
 
@@ -35,7 +34,7 @@ def file_digest(path: Path) -> str:
 class Code:
     """The modules of one checkout as they are on disk when they are first read."""
 
-    def __init__(self, root: Path = ROOT):
+    def __init__(self, root: Path):
         self.root = root
         self._module = cache(self._read)
 

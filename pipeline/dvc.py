@@ -13,11 +13,12 @@ from pipeline.plan import Plan
 from pipeline.rules import FOLDERS
 
 
-def check_deps(plan: Plan, file: Path = Path("dvc.yaml")) -> None:
+def check_deps(plan: Plan) -> None:
     """Raise InputError that says what to add to dvc.yaml where a change of raw data would go unnoticed.
 
     DVC looks at its stages' `deps` only, and follows no link in them.
     """
+    file = Path("dvc.yaml")
     deps = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]["data"]["deps"]
     watched = [Path(dep if isinstance(dep, str) else next(iter(dep))).resolve() for dep in deps]
     for node in plan.of("index"):

@@ -17,7 +17,7 @@ from typing import Any
 
 from dkd.errors import InputError, one_line
 from dkd.files import flush, replacing
-from pipeline import code_digest, launch, locks, provenance, store
+from pipeline import ROOT, code_digest, launch, locks, provenance, store
 from pipeline import plan as plans
 from pipeline.plan import Node, Plan
 from pipeline.rules import RULES
@@ -32,7 +32,7 @@ def make(plan: Plan, folder: str) -> None:
     if not redo and (place := store.find(folder)):
         if not (reason := _fault(plan, node, place)):
             if place != target:
-                store.put(place, target)
+                store.put(place, target, store.QUARANTINE)
             log.info("unchanged" if place == target else "restored from the archive")
             return
         log.info("made again: %s%s", reason, f"; the old one goes to {store.QUARANTINE}" if place == target else "")
@@ -78,7 +78,7 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
 
 
 def _check_code(node: Node) -> None:
-    if code_digest.digest(code_digest.Code().closure(plans.entries(node.rule, node.params))) != node.code:
+    if code_digest.digest(code_digest.Code(ROOT).closure(plans.entries(node.rule, node.params))) != node.code:
         raise InputError(f"{node.label}: code changed since the run started; start again")
 
 
@@ -109,7 +109,7 @@ def main() -> int:
         current = plans.load()
         with locks.join():
             node = current.node(str(Path(output).parent))
-            launch.begin(node.label, node.log)
+            launch.begin(node.label, node.log, quiet=False)
             make(current, node.folder)
     except BaseException as error:
         if heard:

@@ -23,7 +23,7 @@ GRACE = 30.0
 """Seconds in which processes that are asked to stop may save what they have."""
 
 
-def begin(label: str, path: Path, quiet: bool = False) -> None:
+def begin(label: str, path: Path, quiet: bool) -> None:
     """From now on `dkd` and `pipeline` log to the terminal and, with the time, to a file; `quiet`: errors only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     terminal, file = logging.StreamHandler(), logging.FileHandler(path, encoding="utf-8")
@@ -78,7 +78,7 @@ def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
 
 
 def _work(rank: int, shared: dict[str, str], rule: str, label: str, log: Path, arguments: tuple, answers: Any) -> None:
-    """One of the processes: do the work, and put its answer or its fault into `answers`."""
+    """One of the processes: do the work, and put its result or its error into `answers`."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
     begin(label, log, quiet=rank > 0)

@@ -18,11 +18,12 @@ from dkd.errors import InputError
 FOLDER = Path(".dkd/lock")
 RUN, JOBS = FOLDER / "run", FOLDER / "jobs"
 """The first says who holds it, or did so last (`holder`)."""
+ALONE = fcntl.LOCK_EX | fcntl.LOCK_NB
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 log = logging.getLogger("dkd.locks")
 
 
-def flock(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> tuple[IO[str], bool]:
+def flock(path: Path, kind: int) -> tuple[IO[str], bool]:
     """A file, and whether it could be locked; it is until it is closed. InputError where there are no locks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+", encoding="utf-8")
@@ -36,15 +37,15 @@ def flock(path: Path, kind: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> tuple[IO[str
     return file, True
 
 
-def lock(wait: bool = True) -> tuple[IO[str], dict[str, Any] | None]:
+def lock(wait: bool) -> tuple[IO[str], dict[str, Any] | None]:
     """The lock of this directory, held until the file is closed; who held it before. InputError instead of a wait."""
-    file, free = flock(RUN)
+    file, free = flock(RUN, ALONE)
     if not free:
         who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
         _wait(file, f"another run{who} is at work in this directory", wait)
     before = holder()
     sign(time.time())
-    jobs, free = flock(JOBS)
+    jobs, free = flock(JOBS, ALONE)
     with jobs:
         if not free:
             _wait(jobs, "jobs of an earlier run have not ended yet", wait)
@@ -117,7 +118,7 @@ def take_gpus(names: list[str], number: int) -> ExitStack:
         held: list[str] = []
         for name in names:
             if len(held) < number:
-                file, free = flock(FOLDER / f"gpu-{platform.node()}-{name.replace('/', '_')}")
+                file, free = flock(FOLDER / f"gpu-{platform.node()}-{name.replace('/', '_')}", ALONE)
                 stack.enter_context(file)
                 held += [name] if free else []
         if len(held) == number:

@@ -17,7 +17,7 @@ from dkd.errors import InputError
 from dkd.files import replacing
 from dkd.methods import BASES, module_name, sort_options
 from dkd.report.method_labels import method_labels
-from dkd.training.recipe import of_phase
+from dkd.training.recipe import of_step
 from pipeline import ROOT, code_digest, raw_digest
 from pipeline.rules import RULES
 
@@ -72,7 +72,7 @@ class Node:
 class Plan:
     """All nodes of the runs by folder, each after those that it is made from, and what the user requests of this run.
 
-    `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make anew;
+    `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make again;
     `verify` the rules whose existing nodes are read byte by byte.
     """
 
@@ -124,7 +124,7 @@ def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
     return (f"pipeline.stages.{rule}", *([module_name(method)] if method else []))
 
 
-def build(config: Any, fresh: bool = False) -> Plan:
+def build(config: Any, fresh: bool) -> Plan:
     """The plan of a `dkd.config.schema.Config`; `fresh` rereads raw data. InputError where data or code is faulty."""
     builder = _Builder(config.runtime.model_dump(mode="json"), fresh)
     results, shown, runs = {}, {}, []
@@ -150,7 +150,7 @@ class _Builder:
     def __init__(self, runtime: dict[str, Any], fresh: bool):
         self.plan = Plan(runtime)
         self._code_of, self._raw = cache(self._closure), cache(partial(raw_digest.of, fresh=fresh))
-        self._code = code_digest.Code()
+        self._code = code_digest.Code(ROOT)
 
     def _closure(self, *start: str) -> str:
         modules = self._code.closure(start)
@@ -183,13 +183,13 @@ class _Builder:
             model = {**model, "pretrained": True}
             weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
-        params["recipe"] = of_phase(run["train"], run["base"])
+        params["recipe"] = of_step(run, 0)
         params |= {"head": run["head"]} if run["head"] != "sigmoid" else {}
         own = f"{run['head']}-s{seed}" if "head" in params else f"s{seed}"
         scope = f"{run['dataset']}/{setting}"
         base = self.add("base", f"{scope}/{first[0]}/{own}", params, {**shared, **weights})
         place = f"{scenario.folder_name(sizes)}/{run['method']}-s{seed}" if joint else f"{sizes[0]}/{own}"
-        yield self._judged(run, f"{scope}/{place}", 0, {**shared, "checkpoint": base})
+        yield self._evaluated(run, f"{scope}/{place}", 0, {**shared, "checkpoint": base})
         if not joint and len(sizes) > 1:
             yield from self._increments(run, {**shared, "tasks": self._split(run, index, sizes)}, base)
 
@@ -205,16 +205,16 @@ class _Builder:
                 memory = {"memory": self.add("memory", place, params, {**shared, "checkpoint": previous, **memory})}
             params = {"dataset": run["dataset"], "step": step, "sizes": so_far, "order": order[: sum(so_far)]}
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
-            params |= {"recipe": of_phase(run["train"], run["increment"])}
+            params |= {"recipe": of_step(run, step)}
             params |= {"replay": options.replay} if options.memory else {}
             params |= {name: getattr(options, name) for name in ("lr_factor", "train_norms") if getattr(options, name)}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
-            yield self._judged(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
+            yield self._evaluated(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 
-    def _judged(self, run: dict, place: str, step: int, inputs: dict[str, Source], **previous: Source) -> tuple:
+    def _evaluated(self, run: dict, place: str, step: int, inputs: dict[str, Source], **previous: Source) -> tuple:
         # Metrics hold all protocols; which one is the headline is the tables' business.
-        judged = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
-        result = self.add("evaluate", place, {"step": step, "base": run["sizes"][0], **judged}, inputs)
+        given = {name: value for name, value in run["evaluate"].items() if name != "protocol"}
+        result = self.add("evaluate", place, {"step": step, "base": run["sizes"][0], **given}, inputs)
         # What a checkpoint makes of a few pictures lies where the checkpoint does.
         place = self.plan.nodes[inputs["checkpoint"].path].place.split("/", 2)[2]
         return inputs["checkpoint"], result, self.add("panels", place, {"step": step}, {**inputs, **previous})

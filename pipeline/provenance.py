@@ -50,7 +50,7 @@ def latest(record: dict[str, Any]) -> str:
     return record["adopted"][-1]["when"] if record.get("adopted") else record.get("finished", "")
 
 
-def damage(folder: Path, key: str, verify: bool = False) -> str | None:
+def damage(folder: Path, key: str, verify: bool) -> str | None:
     """Why a folder does not hold the node that it should; None where it does. Content is compared with `verify`."""
     record = read(folder)
     if record is None or record["key"] != key:

@@ -22,7 +22,7 @@ JUST_WRITTEN = 2.0
 _unsaved: dict[Path, str] = {}
 
 
-def of(root: Path, parts: Iterable[str], fresh: bool = False) -> str:
+def of(root: Path, parts: Iterable[str], fresh: bool) -> str:
     """sha256 over the relative paths and contents of the `parts` (files or folders) of a raw data set under `root`.
 
     Hidden files do not count; where `root` lies does not either. `fresh` reads all files, whatever the cache says.
@@ -44,8 +44,8 @@ def of(root: Path, parts: Iterable[str], fresh: bool = False) -> str:
         read = dict(zip(unread, pool.map(lambda name: file_digest(files[name]), unread), strict=True))
     content = {name: read.get(name) or known[name][3] for name in files}
     if unread or known.keys() != files.keys():
-        settled = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
-        _unsaved[cache] = json.dumps({name: [*states[name], content[name]] for name in settled})
+        old = [name for name in files if states[name][1] / 1e9 < started - JUST_WRITTEN]
+        _unsaved[cache] = json.dumps({name: [*states[name], content[name]] for name in old})
     return digest(content)
 
 

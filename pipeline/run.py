@@ -36,7 +36,7 @@ class Run:
             # As many jobs at once as have GPUs of their own; --resources says otherwise.
             workflow.global_resources["gpu"] = len(self.devices)
         self.environment = _plain(f"{ROOT}/pipeline/environment.yaml")
-        # Snakemake refuses to make anew what is write-protected, as links into DVC's cache are. A rename may do so.
+        # Snakemake refuses to make again what is write-protected, as links into DVC's cache are. A rename may do so.
         Job.check_protected_output = _allow
 
     def _build(self) -> plans.Plan:

@@ -33,7 +33,7 @@ class State(NamedTuple):
     reason: str = ""
 
 
-def states(plan: Plan, everything: bool = True) -> dict[str, State]:
+def states(plan: Plan, everything: bool) -> dict[str, State]:
     """The state of every node, by folder.
 
     `everything`: the run makes all that is missing; else only what its targets need, so that a good node stays good
@@ -51,7 +51,7 @@ def states(plan: Plan, everything: bool = True) -> dict[str, State]:
         elif damage:
             state = State("damaged", damage)
         elif folder in plan.redo:
-            state = State("stale", "it is to be made anew")
+            state = State("stale", "it is to be made again")
         elif reason := provenance.replaced_input(plan, node, place):
             state = State("stale", reason)
         elif again:
@@ -65,7 +65,7 @@ def states(plan: Plan, everything: bool = True) -> dict[str, State]:
 def look(plan: Plan) -> dict[str, Any]:
     """What `status --json` prints: how each node stands and why, and what the next run will make, at what cost."""
     past, nodes = Past(plan), []
-    for folder, (name, reason) in states(plan).items():
+    for folder, (name, reason) in states(plan, everything=True).items():
         reasons = past.reasons(plan.nodes[folder]) if name == "missing" else [f"{name}: {reason}"] if reason else []
         nodes.append({"folder": folder, "rule": plan.nodes[folder].rule, "state": name, "reasons": reasons})
     number = Counter(each["state"] for each in nodes)
@@ -102,7 +102,7 @@ def lines(plan: Plan, found: dict[str, Any]) -> Iterator[str]:
         time = humanfriendly.format_timespan(round(found["estimate"]["seconds"]))
         size = humanfriendly.format_size(found["estimate"]["bytes"])
         rest = f"; unknown for {unknown} nodes" if unknown else ""
-        yield f"about {time} of work and {size}, estimated from like nodes{rest}"
+        yield f"about {time} of work and {size}, estimated from similar nodes{rest}"
 
 
 class Past:
@@ -131,7 +131,7 @@ class Past:
 
     def params(self, node: Node, record: dict[str, Any]) -> list[str]:
         """Which params differ from those of a record."""
-        old, new = _flat(record["params"]), _flat(json.loads(json.dumps(node.params)))
+        old, new = _flat(record["params"], ""), _flat(json.loads(json.dumps(node.params)), "")
         changed = {key: (_short(old.get(key)), _short(new.get(key))) for key in _changed(old, new)}
         return [f"params changed: {key}: {before} -> {now}" for key, (before, now) in changed.items()]
 
@@ -154,7 +154,7 @@ class Past:
         return (seconds / len(records), size / len(records)) if records else None
 
 
-def _flat(params: Any, above: str = "") -> dict[str, Any]:
+def _flat(params: Any, above: str) -> dict[str, Any]:
     """Params by dotted key."""
     if not isinstance(params, dict) or not params:
         return {above[:-1]: params}

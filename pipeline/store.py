@@ -49,7 +49,7 @@ def find(folder: str) -> Path | None:
     return next(filter(is_node, (Path(folder), *(archive / folder for archive in ARCHIVES))), None)
 
 
-def nodes(base: Path = Path()) -> Iterator[Path]:
+def nodes(base: Path) -> Iterator[Path]:
     """The folders of all nodes that lie under `base`: the working directory, an archive or a quarantine."""
     for top in FOLDERS:
         for name, folders, _ in os.walk(base / top):
@@ -61,7 +61,7 @@ def prepare() -> None:
     """Delete scratch of killed jobs and states of finished trainings; make all folders that DVC records."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
     begun = {path.name: path for path in WORK.glob("*")}
-    for folder in filter(is_node, nodes() if begun else ()):
+    for folder in filter(is_node, nodes(Path()) if begun else ()):
         if left := begun.get(folder.name[-12:]):
             shutil.rmtree(left, ignore_errors=True)
     for top in map(Path, FOLDERS):
@@ -70,7 +70,7 @@ def prepare() -> None:
             (top / ".gitignore").touch(exist_ok=False)
 
 
-def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
+def put(source: Path, folder: Path, aside: Path) -> None:
     """Rename a finished node into place; files that lie there are moved to `aside`."""
     if any(path.is_file() for path in folder.rglob("*")):
         set_aside(folder, aside)
@@ -79,10 +79,13 @@ def put(source: Path, folder: Path, aside: Path = QUARANTINE) -> None:
     source.rename(folder)
 
 
-def set_aside(folder: Path, aside: Path = QUARANTINE, name: str | None = None) -> Path:
-    """Move a node to `aside`, under a name that nothing restores unless one is given; where it lies then."""
+def set_aside(folder: Path, aside: Path) -> Path:
+    """Move a node to `aside`, under a name that nothing restores; where it lies then."""
     base = next(filter(folder.is_relative_to, ARCHIVES), Path())
-    target = aside / (name or f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
+    return _move(folder, aside / f"{folder.relative_to(base)}-{uuid.uuid4().hex[:6]}")
+
+
+def _move(folder: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
     os.utime(target)  # `gc` counts from now
@@ -90,11 +93,11 @@ def set_aside(folder: Path, aside: Path = QUARANTINE, name: str | None = None) -
 
 
 def prune(plan: Plan) -> None:
-    """Move nodes that the plan does not ask for to the archive."""
-    for folder in [path for path in nodes() if str(path) not in plan.nodes]:
+    """Move nodes that the plan does not need to the archive."""
+    for folder in [path for path in nodes(Path()) if str(path) not in plan.nodes]:
         if is_node(folder):
             shutil.rmtree(ARCHIVE / folder, ignore_errors=True)
-            set_aside(folder, ARCHIVE, str(folder))
+            _move(folder, ARCHIVE / folder)
         drop_empty(folder)
 
 
@@ -107,7 +110,7 @@ def collect(plan: Plan, days: float | None, size: int | None) -> dict[Path, int]
     kept = {base / folder for base in ARCHIVES for folder in plan.nodes} | {WORK / node.key for node in plan.of()}
     aside = [path for base in (*ARCHIVES, *QUARANTINES) for path in nodes(base)]
     since = {path: path.stat().st_mtime for path in (*aside, *WORK.glob("*")) if path not in kept}
-    sizes = {path: _size(path) for path in sorted(since, key=since.__getitem__)}
+    sizes = {path: _size(path, alone=False) for path in sorted(since, key=since.__getitem__)}
     held, gone = sum(sizes.values()), {}
     for path in sizes:
         if (days is not None and time.time() - since[path] > days * DAY) or (size is not None and held > size):
@@ -120,7 +123,7 @@ def collect(plan: Plan, days: float | None, size: int | None) -> dict[Path, int]
     return gone
 
 
-def _size(path: Path, alone: bool = False) -> int:
+def _size(path: Path, alone: bool) -> int:
     """Bytes of the files in a folder; with `alone`, of those that lie nowhere else."""
     files = [file.lstat() for file in path.rglob("*") if not file.is_dir()]
     return sum(file.st_size for file in files if file.st_nlink == 1 or not alone)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.methods import BASES, module_name
+from dkd.methods import BASES, module_name, sort_options
 from dkd.training.loop import train
-from dkd.training.recipe import Recipe
+from dkd.training.recipe import build
 from pipeline.stages import machine, tables
 
 
@@ -16,8 +16,7 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
     network = dict(params["model"])
     if "weights" in inputs:
         network["pretrained"] = str(inputs["weights"])
-    options = {"loss_options": {}, "head_init": "random", "replay": None, "lr_factor": None, "train_norms": False}
-    recipe = Recipe(**params["recipe"], seed=params["seed"], **options)
+    recipe = build(params["recipe"], params["seed"], sort_options({}))
     method = import_module(module_name(BASES[params.get("head", "sigmoid")]))
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
     return train(method, 0, recipe, *given, network=network, memory=None, out=out)

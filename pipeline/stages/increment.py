@@ -5,17 +5,16 @@ from pathlib import Path
 
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.methods import module_name
+from dkd.methods import module_name, sort_options
 from dkd.training.loop import train
-from dkd.training.recipe import Recipe
+from dkd.training.recipe import build
 from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Checkpoint and train.csv; inputs: data, index, tasks, previous, for replay also memory."""
-    options = {"loss_options": params["weights"], "head_init": params["start"], "replay": params.get("replay")}
-    options |= {"lr_factor": params.get("lr_factor"), "train_norms": params.get("train_norms", False)}
-    recipe = Recipe(**params["recipe"], seed=params["seed"], **options)
+    others = {name: params[name] for name in ("start", "replay", "lr_factor", "train_norms") if name in params}
+    recipe = build(params["recipe"], params["seed"], sort_options({**params["weights"], **others}))
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
     sources = {"network": inputs["previous"], "memory": inputs.get("memory")}
     return train(import_module(module_name(params["method"])), params["step"], recipe, *given, **sources, out=out)

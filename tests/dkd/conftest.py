@@ -42,7 +42,9 @@ VALUES = {
     "precision": "fp32",
 }
 """What params.yaml says of a base's training."""
-RECIPE = Recipe(**VALUES, seed=0, loss_options={}, head_init="random", replay=None, lr_factor=None, train_norms=False)
+RECIPE = Recipe(
+    **VALUES, seed=0, loss_options={}, head_init="random", replay=None, lr_factor=None, train_norms=False, frozen=None
+)
 LATER = RECIPE._replace(lr=0.001, loss_options=plain.OPTIONS)
 """Of a step by `dkd`."""
 RUNTIME = Runtime(

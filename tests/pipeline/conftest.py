@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dkd.config import read
-from pipeline import ROOT, code_digest, job, provenance, raw_digest
+from pipeline import ROOT, job, provenance, raw_digest
 from pipeline import plan as plans
 from pipeline.rules import RULES
 
@@ -44,7 +44,7 @@ class Workplace:
 
     def params(self, **content):
         (self.path / "params.yaml").write_text(yaml.safe_dump(content))
-        self.plan = plans.build(read.load(self.path / "params.yaml"))
+        self.plan = plans.build(read.load(self.path / "params.yaml"), fresh=False)
 
     def edit(self, name, old, new):
         """Replace words in a module of a copy of the project, which is the code from now on; plan again."""
@@ -52,11 +52,12 @@ class Workplace:
         if not copy.exists():
             for top in ("src", "pipeline"):
                 shutil.copytree(ROOT / top, copy / top, ignore=shutil.ignore_patterns("__pycache__"))
-            self.monkeypatch.setattr(code_digest.Code.__init__, "__defaults__", (copy,))
+            for module in ("plan", "job"):
+                self.monkeypatch.setattr(f"pipeline.{module}.ROOT", copy)
         path = copy / name
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-        self.plan = plans.build(read.load(self.path / "params.yaml"))
+        self.plan = plans.build(read.load(self.path / "params.yaml"), fresh=False)
 
     def stage(self, rule, run):
         module = ModuleType(f"pipeline.stages.{rule}")

@@ -41,7 +41,8 @@ def run(workplace):
 
 
 def good(plan):
-    return {state.name for state in status.states(replace(plan, verify=list(RULES))).values()} == {"present"}
+    found = status.states(replace(plan, verify=list(RULES)), everything=True)
+    return {state.name for state in found.values()} == {"present"}
 
 
 def test_a_chain_of_nodes_is_kept_under_its_new_keys(edited):

@@ -95,7 +95,7 @@ def test_what_was_made_anew_leaves_old_ones_that_go_though_the_plan_asks_for_the
 
 def test_damaged_folders_go_too_and_nothing_else(archive):
     node = Path(archive.folder("made/shapes"))
-    store.set_aside(node)
+    store.set_aside(node, store.QUARANTINE)
     [aside] = store.QUARANTINE.glob("data/made/shapes-*")
     notes = store.QUARANTINE / "notes.txt"
     notes.write_text("mine")

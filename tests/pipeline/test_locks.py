@@ -11,7 +11,7 @@ from pipeline import locks
 
 RUN = """
 from pipeline import locks
-held, before = locks.lock()
+held, before = locks.lock(wait=True)
 print(before and before["pid"], flush=True)
 input()
 """
@@ -103,7 +103,7 @@ def test_a_file_system_without_locks_is_named_in_one_line(monkeypatch):
     with pytest.raises(
         InputError, match=r"^\.dkd/lock/run: no locks on this file system \(.+\); work on one that supports flock"
     ):
-        locks.lock()
+        locks.lock(wait=True)
 
 
 def test_none_is_taken_on_a_cpu(monkeypatch):

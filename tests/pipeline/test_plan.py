@@ -28,7 +28,7 @@ def build(tmp_path, monkeypatch):
     def build(*runs, **sections):
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump({"runs": [{**FIRST, **run} for run in runs], **sections}))
-        return plans.build(read.load(path))
+        return plans.build(read.load(path), fresh=False)
 
     return build
 
@@ -183,6 +183,19 @@ def test_an_increments_param_leaves_step_0_alone(build):
     assert "results/shapes/overlap/4/s0" in {before.nodes[folder].place for folder in folders(before) & folders(after)}
 
 
+def test_a_param_of_a_step_changes_that_step_and_the_later_ones(build):
+    before, after = build({"method": "dkd"}), build({"method": "dkd"}, increment={"steps": {2: {"epochs": 100}}})
+    first, second = ([node.params["recipe"] for node in plan.of("increment")] for plan in (before, after))
+    assert [recipe["epochs"] for recipe in second] == [first[0]["epochs"], 100]
+    assert first[0] == second[0] and first[1] == {**second[1], "epochs": first[1]["epochs"]}
+    new = {after.nodes[folder].place for folder in after.nodes.keys() - before.nodes.keys()}
+    assert {place for place in new if place.startswith("checkpoints/")} == {
+        "checkpoints/increment/shapes/overlap/4+1+1/dkd-s0"
+    }
+    same = build({"method": "dkd"}, increment={"steps": {2: {"epochs": first[0]["epochs"]}}})
+    assert folders(same, "increment") == folders(before, "increment"), "what counts are the values"
+
+
 def test_weights_of_a_method_change_that_method_alone(build):
     runs = {"method": ["kd", "dkd"]}
     before, after = build(runs), build(runs, methods={"kd": {"kd": 1.0}})
@@ -322,13 +335,13 @@ def test_every_node_of_a_long_scenario_has_a_place_of_its_own_that_fits(build, f
 def test_stages_see_neither_plan_nor_config():
     for stage in (plans.ROOT / "pipeline" / "stages").glob("*.py"):
         method = {"method": "dkd"}
-        modules = plans.code_digest.Code().closure(plans.entries(stage.stem, method))
+        modules = plans.code_digest.Code(plans.ROOT).closure(plans.entries(stage.stem, method))
         assert not {"dkd.config", "dkd.cli", "pipeline.plan", "pipeline.job"} & modules.keys(), stage
 
 
 def test_a_method_is_not_in_the_code_of_another():
     closure = {
-        name: set(plans.code_digest.Code().closure(plans.entries("increment", {"method": name})))
+        name: set(plans.code_digest.Code(plans.ROOT).closure(plans.entries("increment", {"method": name})))
         for name in ("kd", "dkd")
     }
     assert "dkd.methods.dkd" not in closure["kd"] and "dkd.methods.kd" not in closure["dkd"]
@@ -337,7 +350,7 @@ def test_a_method_is_not_in_the_code_of_another():
 
 def test_the_shipped_params_make_a_plan(monkeypatch):
     monkeypatch.chdir(Path(__file__).parents[2])
-    assert plans.build(read.load("params.yaml")).of("summary")
+    assert plans.build(read.load("params.yaml"), fresh=False).of("summary")
 
 
 def test_replay_has_a_memory_for_each_step(build):
@@ -378,7 +391,7 @@ def test_weights_from_a_file_count_by_content(build, tmp_path):
 
 def test_code_that_makes_results_opens_no_files_of_its_own():
     """Presets and other package data are no part of the digest: only the config reads them, into params."""
-    code = plans.code_digest.Code()
+    code = plans.code_digest.Code(plans.ROOT)
     stages = [path.stem for path in (plans.ROOT / "pipeline" / "stages").glob("[a-z]*.py")]
     methods = [path.stem for path in (plans.ROOT / "src" / "dkd" / "methods").glob("[a-z]*.py")]
     modules = {

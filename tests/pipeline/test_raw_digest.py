@@ -23,16 +23,16 @@ PARTS = ("classes.txt", "images")
 
 
 def test_raw_data_is_its_content_wherever_it_lies(pictures):
-    before = raw_digest.of(pictures, PARTS)
+    before = raw_digest.of(pictures, PARTS, fresh=False)
     (pictures / "notes.txt").write_text("no part of the data set")
     (pictures / "images" / ".hidden").write_text("nor is this")
     moved = pictures.rename(pictures.with_name("elsewhere"))
-    assert raw_digest.of(moved, reversed(PARTS)) == before
+    assert raw_digest.of(moved, reversed(PARTS), fresh=False) == before
 
 
 @pytest.mark.parametrize("change", ["content", "name", "more", "fewer", "swapped"])
 def test_a_change_of_raw_data_is_seen(pictures, change):
-    before = raw_digest.of(pictures, PARTS)
+    before = raw_digest.of(pictures, PARTS, fresh=False)
     a, b = pictures / "images" / "a.png", pictures / "images" / "b.png"
     if change == "content":
         a.write_bytes(b"c")
@@ -44,7 +44,7 @@ def test_a_change_of_raw_data_is_seen(pictures, change):
         a.unlink()
     else:
         a.write_bytes(b"b"), b.write_bytes(b"a")
-    assert raw_digest.of(pictures, PARTS) != before
+    assert raw_digest.of(pictures, PARTS, fresh=False) != before
 
 
 def test_unchanged_files_are_read_once(pictures, monkeypatch):
@@ -53,22 +53,22 @@ def test_unchanged_files_are_read_once(pictures, monkeypatch):
     read = []
     digest = raw_digest.file_digest
     monkeypatch.setattr(raw_digest, "file_digest", lambda path: read.append(path.name) or digest(path))
-    first = raw_digest.of(pictures, PARTS)
+    first = raw_digest.of(pictures, PARTS, fresh=False)
     assert sorted(read) == ["a.png", "b.png", "classes.txt"]
     raw_digest.save()
     os.utime(pictures / "images" / "a.png", (2, 2))
     read.clear()
-    assert raw_digest.of(pictures, PARTS) == first
+    assert raw_digest.of(pictures, PARTS, fresh=False) == first
     assert read == ["a.png"]
     raw_digest.save()
-    raw_digest.of(pictures, PARTS)
+    raw_digest.of(pictures, PARTS, fresh=False)
     assert read == ["a.png"]
     assert raw_digest.of(pictures, PARTS, fresh=True) == first
     assert len(read) == 4
 
 
 def test_reading_writes_nothing_until_it_is_saved(pictures):
-    raw_digest.of(pictures, PARTS)
+    raw_digest.of(pictures, PARTS, fresh=False)
     assert not raw_digest.CACHE.exists()
     raw_digest.save()
     [cache] = raw_digest.CACHE.iterdir()
@@ -83,7 +83,7 @@ def test_a_file_that_was_just_written_is_read_again(pictures):
         os.utime(path, (1, 1))
     later = time.time() + 1000
     os.utime(pictures / "images" / "a.png", (later, later))
-    raw_digest.of(pictures, PARTS)
+    raw_digest.of(pictures, PARTS, fresh=False)
     raw_digest.save()
     [cache] = raw_digest.CACHE.iterdir()
     assert json.loads(cache.read_text()).keys() == {"classes.txt", "images/b.png"}
@@ -92,10 +92,10 @@ def test_a_file_that_was_just_written_is_read_again(pictures):
 def test_a_file_that_is_gone_leaves_the_cache(pictures):
     for path in pictures.rglob("*.*"):
         os.utime(path, (1, 1))
-    raw_digest.of(pictures, PARTS)
+    raw_digest.of(pictures, PARTS, fresh=False)
     raw_digest.save()
     (pictures / "images" / "b.png").unlink()
-    raw_digest.of(pictures, PARTS)
+    raw_digest.of(pictures, PARTS, fresh=False)
     raw_digest.save()
     [cache] = raw_digest.CACHE.iterdir()
     assert json.loads(cache.read_text()).keys() == {"classes.txt", "images/a.png"}
@@ -103,15 +103,15 @@ def test_a_file_that_is_gone_leaves_the_cache(pictures):
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"images/a.png": 3}', '{"images/a.png": [1, 2, 3, null]}'])
 def test_a_spoilt_cache_is_ignored(pictures, content):
-    before = raw_digest.of(pictures, PARTS)
+    before = raw_digest.of(pictures, PARTS, fresh=False)
     raw_digest.save()
     [cache] = raw_digest.CACHE.glob("*")
     cache.write_text(content)
-    assert raw_digest.of(pictures, PARTS) == before
+    assert raw_digest.of(pictures, PARTS, fresh=False) == before
 
 
 def test_missing_raw_data_is_named(pictures):
     with pytest.raises(InputError, match=r"not found at nowhere: put it there, or set data\.root"):
-        raw_digest.of(pictures.relative_to(pictures.parent).with_name("nowhere"), PARTS)
+        raw_digest.of(pictures.relative_to(pictures.parent).with_name("nowhere"), PARTS, fresh=False)
     with pytest.raises(InputError, match="raw has no masks: the data set is incomplete"):
-        raw_digest.of(pictures, ("masks",))
+        raw_digest.of(pictures, ("masks",), fresh=False)

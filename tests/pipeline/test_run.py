@@ -170,7 +170,7 @@ def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
 
     monkeypatch.setattr(run.os, "execv", execute)
     current = begin()
-    locks.lock()[0].close()
+    locks.lock(wait=True)[0].close()
     with pytest.raises(SystemExit) as caught:
         current.start()
     assert caught.value.code == (sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -29,7 +29,7 @@ def test_every_method_from_images_to_the_page(tmp_path, monkeypatch):
     names = list(methods.options())
     runs = [{"dataset": "shapes", "scenario": "4-1", "method": names, "seed": 0}]
     Path("params.yaml").write_text(yaml.safe_dump({"runs": runs, **PARAMS}))
-    plan = plans.build(read.load("params.yaml"))
+    plan = plans.build(read.load("params.yaml"), fresh=False)
     for node in plan.nodes.values():
         out, work = Path(node.folder), Path("work", node.key)
         out.mkdir(parents=True)

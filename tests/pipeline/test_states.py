@@ -48,7 +48,7 @@ def train_again(workplace, text="trained again, and a little different"):
 
 
 def test_before_the_first_run_everything_is_missing(workplace):
-    assert set(status.states(workplace.plan).values()) == {status.State("missing")}
+    assert set(status.states(workplace.plan, everything=True).values()) == {status.State("missing")}
 
 
 @pytest.mark.parametrize("everything", [True, False])
@@ -63,13 +63,13 @@ def test_what_lies_in_an_archive_is_archived(made, archive):
     store.prune(made.plan)
     if archive != store.ARCHIVE:
         store.ARCHIVE.rename(archive)
-    found = status.states(first)
+    found = status.states(first, everything=True)
     assert {first.node(folder).rule for folder, each in found.items() if each.name == "present"} == DATA
     assert {each.name for each in found.values()} == {"present", "archived"}
     # What was damaged there is of no use.
     [base] = first.of("base")
     Path(archive, base.folder, "step.json").unlink()
-    assert status.states(first)[base.folder] == status.State("missing")
+    assert status.states(first, everything=True)[base.folder] == status.State("missing")
 
 
 def test_damage_is_found_by_size_and_with_verify_by_content(made):
@@ -126,7 +126,7 @@ def test_an_input_that_came_out_the_same_leaves_all_as_it_was(made):
 
 def test_what_is_to_be_made_anew_is_stale(made):
     found = state(made, STEP, redo=[made.folder(STEP)])
-    assert found == status.State("stale", "it is to be made anew")
+    assert found == status.State("stale", "it is to be made again")
     assert places(made, "open", redo=[made.folder(STEP)]) == MADE_FROM_STEP
     assert places(made, "open", redo=[made.folder(STEP)], everything=False) == MADE_FROM_STEP
 

@@ -60,7 +60,7 @@ def test_prune_leaves_no_empty_folders_and_other_peoples_files(workplace):
 
 
 def test_prune_keeps_one_archived_version_of_each_node(workplace):
-    """The last one, where a node was archived, made anew, and is not asked for again."""
+    """The last one, where a node was archived, made again, and is not needed any more."""
     base = workplace.folder("base/shapes/overlap/4/s0")
     workplace.make()
     other = [{**SHAPES, "seed": 1}]
@@ -88,11 +88,11 @@ def test_what_lies_in_the_way_of_a_node_is_set_aside(here):
     for path in (folder, source):
         (path / "splits").mkdir(parents=True)
     # Snakemake makes folders for outputs; they are no files of anybody.
-    store.put(source, folder)
+    store.put(source, folder, store.QUARANTINE)
     assert not store.QUARANTINE.exists()
     (folder / "splits" / "a").write_text("old")
     source.mkdir()
-    store.put(source, folder)
+    store.put(source, folder, store.QUARANTINE)
     assert [path.read_text() for path in store.QUARANTINE.rglob("a")] == ["old"]
     assert folder.is_dir() and not source.exists()
 

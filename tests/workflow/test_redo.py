@@ -1,4 +1,4 @@
-"""How one has nodes made anew that are there and good."""
+"""Making nodes again that are there and good."""
 
 import pytest
 

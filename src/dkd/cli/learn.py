@@ -31,7 +31,7 @@ from dkd.cli.common import (
     scratch,
     share,
 )
-from dkd.config import methods, read, schema
+from dkd.config import methods, read, runs, schema
 from dkd.config.base import Section, suggest
 from dkd.data import catalog
 from dkd.data import tasks as tasks_file
@@ -91,6 +91,7 @@ def train(
         raise InputError(f"--memory: step {step} of the method {method} replays no exemplars; leave the option out")
     if previous is not None:
         _check_setting(previous, step, tasks)
+        runs.check_steps(sections["increment"], len(tasks_file.read(tasks)["steps"]) - 1, "--set")
     network = previous or sections["model"].model_dump(mode="json")
     with _unfinished(out) as (place, work):
         train_step(
@@ -128,18 +129,10 @@ def _check_setting(previous: Path, step: int, tasks: Path) -> None:
 
 def _recipe(sections: dict[str, Section], step: int, seed: int, options: Options) -> "Recipe":
     """The recipe of a step: sections of params.yaml, and the options of its method."""
-    from dkd.training.recipe import Recipe, of_phase
+    from dkd.training.recipe import build, of_step
 
-    values = of_phase(sections["train"].model_dump(), sections["increment" if step else "base"].model_dump())
-    return Recipe(
-        **values,
-        seed=seed,
-        loss_options=options.loss,
-        head_init=options.head_init,
-        replay=options.replay,
-        lr_factor=options.lr_factor,
-        train_norms=options.train_norms,
-    )
+    values = {name: sections[name].model_dump() for name in ("train", "base", "increment")}
+    return build(of_step(values, step), seed, options)
 
 
 @contextmanager
@@ -220,6 +213,7 @@ def extend(
     contents = data_set(format, data, sections["data"])
     with _unfinished(out) as (place, work):
         inputs, step = prepare(checkpoint, data, contents, share(sections["data"]), place)
+        runs.check_steps(sections["increment"], step, "--set")
         train_step(
             import_module(module_name(method)),
             step,

@@ -6,7 +6,7 @@ Does not know which sections there are.
 import difflib
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -80,6 +80,22 @@ def validated(model: type[Section], content: dict[str, Any], layers: Layers) -> 
         raise InputError(_one_line(model, error.errors(), layers)) from None
 
 
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """The map in which `path` ("increment.lr") leads to a value."""
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def merge(below: dict, above: dict) -> dict:
+    """`above` laid over `below`: maps are merged, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
 def reason(error: dict[str, Any]) -> str:
     """Words of a pydantic error, without its place and value."""
     return f"{error['msg'][0].lower()}{error['msg'][1:]}"
@@ -88,12 +104,13 @@ def reason(error: dict[str, Any]) -> str:
 def _one_line(model: type[Section], errors: list[dict], layers: Layers) -> str:
     # An unknown key is often a misspelt one, which is also missing then.
     error = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-    loc = error["loc"]
+    loc = tuple(part for part in error["loc"] if part != "[key]")
     where = next((prefix for prefix, tree in layers if _holds(tree, loc)), layers[-1][0])
     path = f"{where}{'.'.join(map(str, loc))}".rstrip(".")
     if error["type"] == "extra_forbidden":
         for part in loc[:-1]:
-            model = model.model_fields[part].annotation
+            # The key of a map is a name; what follows belongs to the map's values.
+            model = model.model_fields[part].annotation if hasattr(model, "model_fields") else get_args(model)[1]
         return f"{path}: unknown key; {suggest(loc[-1], model.model_fields)}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if error["type"] == "missing":
@@ -106,6 +123,8 @@ def _holds(tree: Any, path: tuple) -> bool:
     """Whether a layer gives the value at `path`, or has something other than a map on the way there."""
     for part in path:
         if not isinstance(tree, dict):
-            break
-        tree = tree.get(part)
-    return tree is not None
+            return tree is not None
+        if part not in tree:
+            return False
+        tree = tree[part]
+    return tree is not None or bool(path)

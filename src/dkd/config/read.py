@@ -1,8 +1,8 @@
 """Reads params.yaml, presets and settings of the command line into the sections of `dkd.config.schema`.
 
-A value is taken from the strongest layer that gives it: the run's `set:`, then the top level of params.yaml, then the
-preset that the run names or that has the name of its data set, then the defaults. Maps are merged key by key;
-everything else, lists too, is replaced.
+A value is taken from the strongest layer that gives it: the run's `sweep:` and `set:`, then the top level of
+params.yaml, then the preset that the run names or that has the name of its data set, then the defaults. Maps are merged
+key by key; everything else, lists too, is replaced.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from dkd.config.base import Layers, Section, shorten, suggest
 from dkd.config.schema import SECTIONS, TOP, Config, Run
 from dkd.data import catalog, classes
 from dkd.errors import InputError
+from dkd.methods import BASES
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -55,7 +56,7 @@ def recipe(preset: str | None, settings: list[str]) -> dict[str, Section]:
         raise InputError(f"unknown preset {preset!r}; {suggest(preset, presets())}")
     chosen: dict[str, Any] = {}
     for setting in settings:
-        chosen = merge(chosen, _setting(setting))
+        chosen = base.merge(chosen, _setting(setting))
     for key in chosen:
         if key not in SECTIONS:
             raise InputError(f"{key}: unknown section; {suggest(key, SECTIONS)}")
@@ -68,27 +69,15 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
 
 
-def merge(below: dict, above: dict) -> dict:
-    """`above` laid over `below`: maps are merged, everything else is replaced."""
-    merged = dict(below)
-    for key, value in above.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if nested else value
-    return merged
-
-
 def _setting(setting: str) -> dict[str, Any]:
     path, equals, value = setting.partition("=")
     if not equals or not path or path.count(".") > 5:
         raise InputError(f"{shorten(repr(setting))}: expected section.key=value")
     try:
-        tree = yaml_file.parse(value)
+        return base.nested(path, yaml_file.parse(value))
     except yaml.YAMLError as error:
         reason = f" ({yaml_file.reason(error)})" if isinstance(error, yaml.MarkedYAMLError) else ""
         raise InputError(f"{shorten(repr(setting))}: {shorten(repr(value))} is not a YAML value{reason}") from None
-    for part in reversed(path.split(".")):
-        tree = {part: tree}
-    return tree
 
 
 @cache
@@ -101,7 +90,7 @@ def _preset(name: str | None) -> Layers:
 def _sections(layers: Layers) -> dict[str, Section]:
     # `Methods` is empty where a method's file is faulty; this raises the error.
     methods.options()
-    content = reduce(merge, (tree for _, tree in reversed(layers)))
+    content = reduce(base.merge, (tree for _, tree in reversed(layers)))
     return {
         key: base.validated(
             model, content.get(key, {}), [(f"{prefix}{key}.", tree.get(key)) for prefix, tree in layers]
@@ -112,10 +101,12 @@ def _sections(layers: Layers) -> dict[str, Section]:
 
 def _resolve(choice: run_list.Choice, top: Layers, folder: Path) -> Run:
     item, where = choice.item, choice.where
-    for key in item.set:
-        if key not in SECTIONS:
-            raise InputError(f"{where}.set.{key}: unknown key; {suggest(key, SECTIONS)}")
-    base.check_maps(item.set, f"{where}.set.")
+    own = [(f"{where}.sweep.", item.sweep), (f"{where}.set.", item.set)]
+    for prefix, tree in own:
+        for key in tree:
+            if key not in SECTIONS:
+                raise InputError(f"{prefix}{key}: unknown key; {suggest(key, SECTIONS)}")
+        base.check_maps(tree, prefix)
     if item.method not in methods.options():
         raise InputError(
             f"{where}.method: unknown method {shorten(repr(item.method))}; {suggest(item.method, methods.options())}"
@@ -125,7 +116,7 @@ def _resolve(choice: run_list.Choice, top: Layers, folder: Path) -> Run:
             f"{where}.preset: unknown preset {shorten(repr(item.preset))}; {suggest(item.preset, presets())}"
         )
     # Sections first, so that a wrong type is reported before anything is read from the data set.
-    sections = _sections([(f"{where}.set.", item.set), *top, *_preset(item.preset or item.dataset)])
+    sections = _sections([*own, *top, *_preset(item.preset or item.dataset)])
     sections |= _located(sections, item.dataset, where, folder)
     data = sections["data"]
     names = catalog.class_names(data.format, Path(data.root) if data.root else None)
@@ -135,6 +126,8 @@ def _resolve(choice: run_list.Choice, top: Layers, folder: Path) -> Run:
         sizes = scenario.step_sizes(item.scenario, len(order))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+    if item.method not in BASES.values():
+        run_list.check_steps(sections["increment"], len(sizes) - 1, where)
     return Run.model_construct(
         name=run_list.name(item, sizes, choice.tag),
         **item.model_dump(include={"dataset", "setting", "method", "seed"}),

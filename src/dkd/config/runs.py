@@ -10,13 +10,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dkd import scenario
 from dkd.config import base
 from dkd.config.base import as_json, shorten, suggest
-from dkd.config.schema import LONGEST_NAME, Item, Run
+from dkd.config.schema import LONGEST_NAME, Increment, Item, Run
 from dkd.errors import InputError
 
 MOST_RUNS = 2000
@@ -28,7 +29,7 @@ class Choice(NamedTuple):
 
     item: Item
     tag: str | None
-    """What distinguishes its class order in the run's name, if the item lists several."""
+    """What distinguishes it in the run's name: its class order, if the item lists several, and values of a sweep."""
     where: str
     """File and item, as errors name them."""
 
@@ -36,7 +37,7 @@ class Choice(NamedTuple):
 def expand(items: list[Any], path: Path) -> Iterator[Choice]:
     """All combinations of all items, in order; raises InputError for a faulty item, or for more than MOST_RUNS."""
     axes = [_axes(item, f"{path}: runs[{i}]") for i, item in enumerate(items)]
-    numbers = [math.prod(map(len, each)) for each in axes]
+    numbers = [_number(each) for each in axes]
     if sum(numbers) > MOST_RUNS:
         most = numbers.index(max(numbers))
         raise InputError(
@@ -50,18 +51,41 @@ def expand(items: list[Any], path: Path) -> Iterator[Choice]:
                 f"{where}.name: {shorten(repr(item['name']))} would name {numbers[i]:,} runs; leave it out where keys "
                 "have lists"
             )
-        for values in itertools.product(*each):
-            given = {key: value for key, (value, _) in zip(item, values, strict=True)}
-            tag = next((tag for _, tag in values if tag), None)
-            yield Choice(base.validated(Item, given, [(f"{where}.", given)]), tag, where)
+        swept = each.pop("sweep", {})
+        for values in itertools.product(*each.values()):
+            single = dict(zip(each, values, strict=True))
+            method = single.get("method", ("", None))[0]
+            for more in itertools.product(*_relevant(swept, method).values()):
+                tree = reduce(base.merge, (value for value, _ in more), {})
+                given = {key: value for key, (value, _) in single.items()} | ({"sweep": tree} if tree else {})
+                tags = [tag for _, tag in (*single.values(), *more) if tag]
+                yield Choice(base.validated(Item, given, [(f"{where}.", given)]), "_".join(tags) or None, where)
 
 
-def _axes(item: Any, where: str) -> list[list[tuple[Any, str | None]]]:
-    """For each key of an item the values it can take, each with its tag."""
+def _relevant(swept: dict[str, list], method: Any) -> dict[str, list]:
+    """The axes of a sweep without those of other methods' options."""
+    return {
+        key: values for key, values in swept.items() if not key.startswith("methods.") or key.split(".")[1] == method
+    }
+
+
+def _number(axes: dict[str, Any]) -> int:
+    """How many runs the axes of an item give."""
+    swept = axes.get("sweep", {})
+    others = math.prod(len(values) for key, values in axes.items() if key not in ("sweep", "method"))
+    methods = [value for value, _ in axes.get("method", [("", None)])]
+    return others * sum(math.prod(map(len, _relevant(swept, method).values())) for method in methods)
+
+
+def _axes(item: Any, where: str) -> dict[str, Any]:
+    """For each key of an item the values it can take, each with its tag; for `sweep` such a map."""
     if not isinstance(item, dict):
         raise InputError(f"{where}: expected a map with the keys {', '.join(Item.model_fields)}; got {as_json(item)}")
-    axes = []
+    axes: dict[str, Any] = {}
     for key, value in item.items():
+        if key == "sweep":
+            axes[key] = _swept(value, f"{where}.{key}")
+            continue
         # [7, 1, 1] is one scenario, [3, 1, 2] and [cat, dog] one order; only lists of such values are choices.
         choices = isinstance(value, list) and key != "set"
         if choices and key == "scenario":
@@ -72,7 +96,21 @@ def _axes(item: Any, where: str) -> list[list[tuple[Any, str | None]]]:
             raise InputError(f"{where}.{key}: empty list")
         tagged = key == "order" and choices and len(value) > 1
         values = value if choices else [value]
-        axes.append([(x, _tag(x, number) if tagged else None) for number, x in enumerate(values, start=1)])
+        axes[key] = [(x, _tag(x, number) if tagged else None) for number, x in enumerate(values, start=1)]
+    return axes
+
+
+def _swept(sweep: Any, where: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
+    """The axes of `sweep: {increment.lr: [0.001, 0.002]}`: each value as a map, with its tag "lr-0.001"."""
+    if not isinstance(sweep, dict):
+        raise InputError(f"{where}: expected a map from keys (increment.lr) to lists of values; got {as_json(sweep)}")
+    axes = {}
+    for key, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(f"{where}.{key}: expected a list of values; got {as_json(values)}")
+        words = [f"{key.rpartition('.')[2]}-{as_json(value)}" for value in values]
+        tags = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words]
+        axes[key] = [(base.nested(key, value), tag) for value, tag in zip(values, tags, strict=True)]
     return axes
 
 
@@ -142,6 +180,14 @@ def name(item: Item, sizes: Sequence[int], tag: str | None) -> str:
     if len(made) <= LONGEST_NAME:
         return made
     return f"{made[:60]}..{hashlib.sha256(made.encode()).hexdigest()[:8]}..{made[-48:]}"
+
+
+def check_steps(increment: Increment, last: int, where: str) -> None:
+    """Raises InputError where `increment.steps` has a step after the `last`; `where` begins the error."""
+    for step in increment.steps:
+        if int(step) > last:
+            number = f"the last is {last}" if last else "there is only the base"
+            raise InputError(f"{where}: increment.steps.{step}: there is no step {step}, {number}; remove it")
 
 
 def check_distinct(runs: list[Run], path: Path) -> None:

@@ -105,11 +105,25 @@ class Base(Overrides):
     pos_weight: Positive = 2.0
 
 
+def _later(step: str) -> str:
+    if not re.fullmatch("[1-9][0-9]{0,3}", step):
+        raise PydanticCustomError("step", "expected the number of a step after the base: 1, 2, ...")
+    return step
+
+
+Step = create_model("Step", __base__=Section, **{name: _optional(field) for name, field in Base.model_fields.items()})
+"""Keys of `train:` and `increment:` that a single step has of its own; null: that of `increment:` or `train:`."""
+
+
 class Increment(Base):
     """Recipe of every later step; weight decay applies to the new classifier only."""
 
     lr: Positive = 1e-4
     pos_weight: Positive = 1.0
+    frozen: Annotated[bool | None, Field(description="keeps the backbone unchanged; null: as model.frozen")] = None
+    steps: dict[Annotated[str, AfterValidator(_later)], Step] = Field(
+        default_factory=dict, description="values of single steps, by their number"
+    )
 
 
 Methods = methods.section()
@@ -187,6 +201,7 @@ class Item(Section):
     name: Annotated[str, _name(LONGEST_NAME, "_.+-")] | None = None
     preset: Annotated[str | None, Field(description="by default that with the name of the data set")] = None
     set: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, Any] = Field(default_factory=dict, description="lists of values by key, one run for each value")
 
 
 class Run(Section):

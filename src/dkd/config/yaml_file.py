@@ -109,6 +109,9 @@ class _Values:
                 merged = self._merged(value_node)
                 continue
             key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+            if type(key) is int:
+                # A number of a step, or a class whose name is a number; on the command line it is text as well.
+                key = str(key)
             if not isinstance(key, str) or len(key) > LONGEST_KEY:
                 shown = _shorten(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a list or map"
                 raise _fault(f"{shown} cannot be a key; keys are strings of at most {LONGEST_KEY} characters", key_node)

@@ -130,11 +130,15 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """Images (N, 3, H, W), normalised (`transforms.normalise`), of any size -> Output."""
-        size = tuple(images.shape[-2:])
-        if self.factor is not None:
-            images = images * self.factor + self.shift
         self._stages.clear()
-        maps = backbone.features(self.backbone, self._fitted(images))
+        scaled = images if self.factor is None else images * self.factor + self.shift
+        return self.decode(backbone.features(self.backbone, self._fitted(scaled)), tuple(images.shape[-2:]))
+
+    def decode(self, maps: Tensor, size: tuple[int, int]) -> Output:
+        """The backbone's output (N, C, h, w) for images of `size` (H, W) -> Output.
+
+        A step that keeps the backbone frozen has one for the network and its teacher.
+        """
         features = self.last_conv(self.aspp(maps))
         logits, weights = [head(features) for head in self.heads], [head.weight.flatten(1) for head in self.heads]
         output = Output(features, tuple(logits), self.auxiliary(features.detach()), tuple(weights), size)

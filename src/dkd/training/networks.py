@@ -19,7 +19,8 @@ from dkd.training.recipe import Recipe
 def build_networks(
     method: ModuleType, recipe: Recipe, network: dict | Path, task: Task, device: torch.device
 ) -> tuple[Segmenter, Segmenter | None]:
-    """The student, and on `device` the teacher if the method needs one.
+    """The student, and on `device` the teacher if the method needs one. A frozen backbone is the same module in both,
+    so that it computes once (`Training.losses`).
 
     `network`: at the base the values of `model:`, later the checkpoint of the step before. Raises InputError where that
     has learned other classes or has other classifiers than the method's, or the device has no float64.
@@ -42,10 +43,15 @@ def build_networks(
                 f"{'a softmax' if head == 'softmax' else 'sigmoids'}; take a base or a method that fits"
             )
         student.add_head(task.sizes[-1], recipe.head_init)
+        if recipe.frozen is not None:
+            student.spec["frozen"] = recipe.frozen
         if method.TEACHER:
             teacher = checkpoint.load(network, device)[0].requires_grad_(False)
             teacher.to(memory_format=torch.channels_last)
             teacher.expose(maps)
+            if student.spec.get("frozen") and "stages" not in maps:
+                teacher.backbone = student.backbone
+                maps = (*maps, "backbone")
     student.expose(maps)
     return student.to(memory_format=torch.channels_last), teacher
 

@@ -42,11 +42,18 @@ class Training(NamedTuple):
         with self.accelerator.autocast():
             output = network(images)
             with torch.no_grad():
-                teacher_output = self.teacher(images) if self.teacher is not None else None
+                teacher_output = self._teach(self.accelerator.unwrap_model(network), images, output)
         with torch.autocast(images.device.type, enabled=False):
             options = {**self.recipe.loss_options, **self.prepared}
             total, terms = self.method.loss(output, teacher_output, target, **options)
         return {"total": total, **terms}
+
+    def _teach(self, student: Segmenter, images: Tensor, output: Output) -> Output | None:
+        if self.teacher is None:
+            return None
+        if self.teacher.backbone is student.backbone:
+            return self.teacher.decode(output.backbone, output.size)
+        return self.teacher(images)
 
     def placed(self, images: Tensor, labels: Tensor, *visible: Tensor) -> tuple[Tensor, Target]:
         """Normalised images and their labels on the device."""

@@ -2,10 +2,19 @@
 
 from typing import Any, NamedTuple
 
+from dkd.methods import Options
 
-def of_phase(shared: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
-    """The values of a phase of training, `base:` or `increment:`, over those `shared` by both; None is no value."""
-    return {**shared, **{name: value for name, value in phase.items() if value is not None}}
+
+def of_step(sections: dict[str, dict[str, Any]], step: int) -> dict[str, Any]:
+    """The values that a step is trained with, of the sections `train`, `base` and `increment` of params.yaml.
+
+    Those of `increment.steps` for this step take precedence over those of its phase, and these over `train`; None is
+    no value.
+    """
+    phase = dict(sections["increment" if step else "base"])
+    own = phase.pop("steps", {}).get(str(step), {})
+    given = {name: value for values in (phase, own) for name, value in values.items() if value is not None}
+    return {**sections["train"], **given}
 
 
 class Recipe(NamedTuple):
@@ -51,3 +60,18 @@ class Recipe(NamedTuple):
     """In later steps all parts learn at this many times `lr`, with weight decay; None: as `lr` and `head_lr` say."""
     train_norms: bool
     """Whether batch norms are trained in later steps, as at the base."""
+    frozen: bool | None
+    """Whether the backbone is kept unchanged in this step; None: as in the step before."""
+
+
+def build(values: dict[str, Any], seed: int, options: Options) -> Recipe:
+    """The recipe of a step: `values` as `of_step` gives them, and the options of its method."""
+    return Recipe(
+        **{"frozen": None, **values},
+        seed=seed,
+        loss_options=options.loss,
+        head_init=options.head_init,
+        replay=options.replay,
+        lr_factor=options.lr_factor,
+        train_norms=options.train_norms,
+    )

@@ -64,6 +64,17 @@ def test_torchrun_trains_in_two_processes_and_evaluates_in_three(dkd, files, tmp
         assert (tmp_path / "results" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+def test_a_step_is_trained_with_values_of_its_own(dkd, files, tmp_path):
+    base = tmp_path / "base"
+    dkd("train", *files, "--step", 0, "--out", base, *SHAPES)
+    later = ["train", *files, "--step", 1, "--previous", base, *SHAPES]
+    with pytest.raises(CommandError, match=r"^dkd: --set: increment\.steps\.2: there is no step 2, the last is 1"):
+        dkd(*later, "--set", "increment.steps.2.epochs=3", "--out", tmp_path / "none")
+    dkd(*later, "--set", "increment.steps.1.epochs=3", "--out", tmp_path / "later")
+    rows = (tmp_path / "later" / "train.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3"], "SHAPES say one epoch"
+
+
 def test_exemplars_are_chosen_and_replayed(dkd, files, tmp_path):
     base, kept = tmp_path / "base", tmp_path / "kept"
     dkd("train", *files, "--step", 0, *SHAPES, "--out", base)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dkd.config import read, yaml_file
-from dkd.training.recipe import of_phase
+from dkd.config import base, read, yaml_file
+from dkd.training.recipe import of_step
 
 from .conftest import RUN
 
@@ -25,7 +25,7 @@ def test_every_preset_is_read(name):
     sections = read.recipe(name, [])
     for section, values in yaml_file.read_yaml(read.presets()[name]).items():
         dumped = sections[section].model_dump(mode="json")
-        assert read.merge(dumped, values) == dumped, "every value of the preset is in the result"
+        assert base.merge(dumped, values) == dumped, "every value of the preset is in the result"
 
 
 def test_defaults_below_preset_below_top_below_set(load):
@@ -125,12 +125,55 @@ def test_settings_of_the_command_line_are_read_like_the_file(refused):
 def test_a_phase_can_have_values_of_train_of_its_own(load, refused):
     base = {"runs": [{"dataset": "shapes", "scenario": "4-1", "method": "dkd"}]}
     (run,) = load({**base, "train": {"batch": 16, "crop": 32}, "increment": {"batch": 4}, "base": {"crop": 48}}).runs
-    shared = run.train.model_dump()
-    base_recipe, later = (of_phase(shared, phase.model_dump()) for phase in (run.base, run.increment))
+    base_recipe, later = (of_step(run.model_dump(), step) for step in (0, 1))
     assert (base_recipe["batch"], base_recipe["crop"]) == (16, 48) and (later["batch"], later["crop"]) == (4, 32)
     assert set(later) == set(base_recipe) and None not in later.values()
     line = refused(load, {**base, "increment": {"scale": [2, 0.5]}})
     assert line.endswith("increment.scale: the smaller number must come first, got [2, 0.5]")
+
+
+def test_a_step_can_have_values_of_its_own(load):
+    text = (
+        "runs: [{dataset: shapes, scenario: 4-1, method: dkd, set: {increment: {steps: {2: {epochs: 5}}}}}]\n"
+        "train: {batch: 16, crop: 32}\n"
+        "increment: {epochs: 7, batch: 8, steps: {2: {epochs: 100, batch: 4, crop: null}, '1': {lr: 0.5}}}\n"
+    )
+    (run,) = load(text).runs
+    for dumped in (run.model_dump(), run.model_dump(mode="json")):
+        first, second = (of_step(dumped, step) for step in (1, 2))
+        assert (first["epochs"], first["batch"], first["crop"], first["lr"]) == (7, 8, 32, 0.5)
+        assert (second["epochs"], second["batch"], second["crop"], second["lr"]) == (
+            5,
+            4,
+            32,
+            dumped["increment"]["lr"],
+        )
+        assert set(first) == set(second) == set(of_step(dumped, 0))
+    increment = read.recipe("shapes", ["increment.steps.2.epochs=100", "increment.epochs=3"])["increment"]
+    assert (increment.epochs, increment.steps["2"].epochs, increment.steps["2"].lr) == (3, 100, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ({"3": {"epochs": 9}}, "runs[0]: increment.steps.3: there is no step 3, the last is 2; remove it"),
+        ({"0": {}}, 'increment.steps.0: expected the number of a step after the base: 1, 2, ..., got "0"'),
+        ({"one": {}}, 'increment.steps.one: expected the number of a step after the base: 1, 2, ..., got "one"'),
+        ({"01": {}}, 'increment.steps.01: expected the number of a step after the base: 1, 2, ..., got "01"'),
+        ({"1": {"epoch": 9}}, "increment.steps.1.epoch: unknown key; did you mean 'epochs'?"),
+        ({"1": {"steps": {}}}, "increment.steps.1.steps: unknown key; known: batch, "),
+        ({"1": {"scale": [2, 0.5]}}, "increment.steps.1.scale: the smaller number must come first, got [2, 0.5]"),
+        ({"1": None}, "increment.steps.1: expected a map of keys and values, got null"),
+        ([{"epochs": 3}], 'increment.steps: expected a map of keys and values, got [{"epochs": 3}]'),
+    ],
+)
+def test_values_of_a_step_that_do_not_fit_are_refused(tmp_path, load, refused, steps, words):
+    line = refused(load, {"runs": [RUN], "increment": {"steps": steps}})
+    assert line.startswith(f"{tmp_path / 'params.yaml'}: {words}")
+    line = refused(load, {"runs": [{**RUN, "set": {"increment": {"steps": steps}}}]})
+    assert line.startswith(f"{tmp_path / 'params.yaml'}: runs[0]") and words.removeprefix("runs[0]: ") in line
+    joint = {**RUN, "method": "joint"}
+    assert load({"runs": [joint], "increment": {"steps": {"3": {"epochs": 9}}}}), "it has no later steps at all"
 
 
 def test_a_run_can_name_a_preset(tmp_path, load, refused):
@@ -142,3 +185,9 @@ def test_a_run_can_name_a_preset(tmp_path, load, refused):
     assert small.model == read.recipe("small", [])["model"] != load({"runs": [run]}).runs[0].model
     line = refused(load, {"runs": [{**run, "preset": "smal"}]})
     assert line.endswith("runs[0].preset: unknown preset 'smal'; did you mean 'small'?")
+
+
+def test_a_backbone_may_be_frozen_after_the_base(load):
+    run = load({"runs": [RUN], "increment": {"frozen": True}}).runs[0].model_dump()
+    assert of_step(run, 1)["frozen"] is True and "frozen" not in of_step(run, 0)
+    assert "frozen" not in of_step(load({"runs": [RUN]}).runs[0].model_dump(), 1), "no key of before changes"

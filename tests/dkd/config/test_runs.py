@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from dkd.report.method_labels import method_labels
+
 from .conftest import RUN
 
 
@@ -105,3 +107,43 @@ def test_runs_must_be_distinct(tmp_path, load, refused):
 def test_more_runs_than_fit_into_a_plan_are_refused(load, refused, runs, words):
     line = refused(load, {"runs": runs})
     assert f"params.yaml: runs: {words}" in line and line.endswith("a plan has at most 2,000, so shorten the lists")
+
+
+def test_a_sweep_makes_the_product_of_its_values(load):
+    item = {**RUN, "method": ["kd", "dkd"], "set": {"increment": {"epochs": 2}}}
+    item["sweep"] = {"increment.lr": [0.001, 0.002], "methods.dkd.start": ["random", "auxiliary"]}
+    runs = load({"runs": [item]}).runs
+    assert [run.name.partition("_s0_")[2] for run in runs] == [
+        *("lr-0.001", "lr-0.002"),
+        *("lr-0.001_start-random", "lr-0.001_start-auxiliary", "lr-0.002_start-random", "lr-0.002_start-auxiliary"),
+    ], "options of another method make no runs"
+    assert [run.increment.lr for run in runs] == [0.001, 0.002, 0.001, 0.001, 0.002, 0.002]
+    assert {run.increment.epochs for run in runs} == {2}
+    assert [run.methods.dkd.start for run in runs[2:]] == ["random", "auxiliary"] * 2
+    labels = method_labels([run.model_dump(mode="json") for run in runs])
+    assert labels[0] == "kd[increment.lr=0.001]" and labels[-1] == "dkd[increment.lr=0.002 start=auxiliary]"
+
+
+def test_values_of_a_sweep_may_be_lists(load):
+    runs = load({"runs": [{**RUN, "sweep": {"data.shapes.objects": [[1, 2], [3, 5]]}}]}).runs
+    assert [(run.name.rpartition("_")[2], run.data.shapes.objects) for run in runs] == [
+        ("objects-1-2", (1, 2)),
+        ("objects-3-5", (3, 5)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "words"),
+    [
+        ([1], "runs[0].sweep: expected a map from keys (increment.lr) to lists of values; got [1]"),
+        ({"increment.lr": 0.1}, "runs[0].sweep.increment.lr: expected a list of values; got 0.1"),
+        ({"increment.lr": []}, "runs[0].sweep.increment.lr: expected a list of values; got []"),
+        ({"increment.rl": [0.1]}, "runs[0].sweep.increment.rl: unknown key; known: "),
+        ({"increments.lr": [0.1]}, "runs[0].sweep.increments: unknown key; did you mean 'increment'?"),
+        ({"increment": [0.1]}, "runs[0].sweep.increment: expected a map of keys and values, got 0.1"),
+        ({"increment.lr": [0.1, "x"]}, "runs[0].sweep.increment.lr:"),
+        ({"increment.lr": list(range(1, 60)), "base.lr": list(range(1, 60))}, "runs: 3,481 runs"),
+    ],
+)
+def test_a_faulty_sweep_is_one_line(load, refused, sweep, words):
+    assert words in refused(load, {"runs": [{**RUN, "sweep": sweep}]})

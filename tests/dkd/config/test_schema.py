@@ -33,6 +33,11 @@ def test_a_value_that_does_not_fit_is_refused_with_file_and_key(tmp_path, load, 
     assert refused(load, {"runs": [RUN], **sections}).startswith(f"{tmp_path / 'params.yaml'}: {words}")
 
 
+def test_a_null_is_refused_where_it_is_written(tmp_path, load, refused):
+    line = refused(load, {"runs": [RUN], "base": {"lr": None}})
+    assert line == f"{tmp_path / 'params.yaml'}: base.lr: input should be a valid number, got null"
+
+
 def test_numbers_must_be_finite_and_base_60_is_text(load, refused):
     for value, words in ((".inf", "a finite number, got Infinity"), ("1:30", 'a valid number, got "1:30"')):
         text = f"runs: [{{dataset: shapes, scenario: 4-1, method: dkd}}]\nbase: {{lr: {value}}}\n"

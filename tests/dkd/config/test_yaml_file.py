@@ -35,6 +35,10 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
     assert repr(yaml_file.parse(text)) == repr(value)
 
 
+def test_whole_numbers_as_keys_are_text():
+    assert yaml_file.parse("a: {3: x, 010: y, '4': z}") == {"a": {"3": "x", "10": "y", "4": "z"}}
+
+
 def test_aliases_within_bounds_are_read():
     text = "a: &a [" + ", ".join(map(str, range(150))) + "]\nb: [" + ", ".join(["*a"] * 500) + "]\n"
     assert yaml_file.parse(text)["b"] == [list(range(150))] * 500
@@ -74,7 +78,9 @@ CHAIN = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1,
         ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a\n", 4, "key '<<' is given twice; write `<<: [*a, *b]`"),
         ("a: {<<: [3]}\n", 1, "`<<:` takes an alias of a map, or a list of such aliases"),
         ("a: <<\n", 1, "'<<' has a special meaning in YAML; put text in quotes"),
-        ("1: 2\n", 1, "'1' cannot be a key"),
+        ("1.5: 2\n", 1, "'1.5' cannot be a key"),
+        ("true: 2\n", 1, "'true' cannot be a key"),
+        ("3: 2\n'3': 2\n", 2, "key '3' is given twice; remove one"),
         ("? [a]\n: 2\n", 1, "a list or map cannot be a key"),
         (f"? {'k' * 200}\n: 2\n", 1, "cannot be a key; keys are strings of at most 100 characters"),
         ("a: !!python/name:os.system x\n", 1, "the tag 'tag:yaml.org,2002:python/name:os.system' is not supported"),

@@ -105,6 +105,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
         replay=None,
         lr_factor=None,
         train_norms=False,
+        frozen=None,
     )
     student = Segmenter(SPEC, case["classes"][:-1] if later else case["classes"])
     fill(student, case["seed"])
