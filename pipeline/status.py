@@ -5,6 +5,7 @@ archive) that differs least. Costs are the mean of what nodes of the same rule a
 """
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def states(plan: Plan, everything: bool) -> dict[str, State]:
             state = State("damaged", damage)
         elif folder in plan.redo:
             state = State("stale", "it is to be made again")
-        elif reason := provenance.replaced_input(plan, node, place):
+        elif reason := provenance.replaced_input(node, place):
             state = State("stale", reason)
         elif again:
             state = State("open", f"its input {again} is made again; it is kept if that comes out the same")
@@ -105,18 +106,34 @@ def lines(plan: Plan, found: dict[str, Any]) -> Iterator[str]:
         yield f"about {time} of work and {size}, estimated from similar nodes{rest}"
 
 
+def requests(plan: Plan, minutes: float) -> dict[str, dict[str, Any]]:
+    """What jobs of each rule ask a scheduler for: GPUs; memory (MB) and time (minutes) where like nodes recorded it.
+
+    Time is twice what such nodes took at most, and 10 minutes, but not more than `minutes`; memory half as much again.
+    """
+    past, found = Past(plan), {}
+    for name, rule in RULES.items():
+        found[name] = {"gpu": plan.processes(name) if rule.gpu and plan.runtime["device"] == "cuda" else 0}
+        records = [each for each in past.like(rule.folder) if each["runtime"] == plan.runtime]
+        if records and all("memory_bytes" in each for each in records):
+            found[name]["mem_mb"] = math.ceil(1.5 * max(each["memory_bytes"] for each in records) / 2**20)
+            found[name]["runtime"] = min(minutes, math.ceil(max(each["seconds"] for each in records) / 30) + 10)
+    return found
+
+
 class Past:
     """The nodes that lie here and in archives, whatever plan they are of, and what can be learned from them."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
         self._folders: dict[str, list[Path]] = defaultdict(list)
-        """By place, and by kind; those in archives last."""
+        """By place, by kind and by the rule's folder; those in archives last."""
         for base in (Path(), *store.ARCHIVES):
             for path in filter(store.is_node, store.nodes(base)):
                 place = store.NODE.fullmatch(path.relative_to(base).as_posix())[1]
                 self._folders[place].append(path)
                 self._folders[f"{KIND.match(place)[0]}/"].append(path)
+                self._folders[KIND.match(place)[1]].append(path)
 
     def earlier(self, node: Node) -> list[tuple[Path, dict[str, Any]]]:
         """The other versions of a node, with their records."""
@@ -145,10 +162,13 @@ class Past:
         now = {name: f"now {source.path}" for name, source in node.inputs.items()}
         return [f"input changed: {name} is {now.get(name, 'none any more')}" for name in changed]
 
+    def like(self, kind: str) -> list[dict[str, Any]]:
+        """The records of some nodes of a rule's folder, or of a kind."""
+        return [record for path in self._folders[kind][:SAMPLE] if (record := provenance.read(path))]
+
     def cost(self, node: Node) -> tuple[float, float] | None:
         """Mean seconds and bytes of nodes like one; None where there is none."""
-        like = self._folders[f"{KIND.match(node.place)[0]}/"][:SAMPLE]
-        records = [record for path in like if (record := provenance.read(path))]
+        records = self.like(f"{KIND.match(node.place)[0]}/")
         seconds = sum(record.get("seconds", 0.0) for record in records)
         size = sum(file["size"] for record in records for file in record["files"].values())
         return (seconds / len(records), size / len(records)) if records else None

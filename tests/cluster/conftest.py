@@ -16,9 +16,15 @@ from tests.conftest import ROOT
 
 COPIED = "Snakefile dvc.yaml .dvc params.yaml pipeline profiles src".split()
 HIDDEN = ("GIT_", "DKD_", "DVC_", "PYTEST", "CUDA_", "SLURM")
-SNAKEMAKE = f"{sys.prefix}/bin/snakemake"
+# The executor asks after 1, 11, 21, ... seconds, which cannot be set; here, each second.
+OFTEN = """
+from snakemake.cli import main
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, seconds: None)
+main()
+"""
 # Jobs of the tests are small and last seconds, and this Slurm keeps no accounts.
-CLUSTER = "--profile profiles/slurm --slurm-status-command squeue --slurm-no-account".split()
+CLUSTER = "--profile profiles/slurm --slurm-status-command squeue".split()
 CLUSTER += "--slurm-init-seconds-before-status-checks 1 --default-resources mem_mb=500 runtime=30".split()
 TINY = {
     "runs": [{"dataset": "shapes", "scenario": [4, 1, 1], "method": "dkd", "seed": 0}],
@@ -55,7 +61,7 @@ class Study:
         text = self.path.with_name(f"{self.path.name}.{self.started}.out")
         with text.open("w") as out:
             process = subprocess.Popen(
-                [SNAKEMAKE, *arguments],
+                [sys.executable, "-c", OFTEN, *arguments],
                 cwd=self.path,
                 env=self.env,
                 start_new_session=True,

@@ -77,7 +77,7 @@ class Slurm:
 
     def __enter__(self):
         if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-            raise RuntimeError(f"Slurm is not installed ({', '.join(missing)}); `make cluster-test` installs it (Debian)")
+            raise RuntimeError(f"Slurm is missing ({', '.join(missing)}); `make cluster-test` installs it on Debian")
         if os.geteuid():
             raise RuntimeError("two nodes of Slurm on one machine need root")
         with self._stack:
@@ -144,16 +144,20 @@ class Slurm:
         """Start the daemon of a node."""
         self._start(node, "slurmd", "-D", "-N", node)
 
-    def kill(self, node):
-        """What a node that goes down does: its daemon and all that it runs are gone at once."""
+    def kill(self, node, everything):
+        """Kill the daemon of a node, and `everything` that it runs, as happens when the node goes down."""
         self.daemons[node].kill()
         self.daemons[node].wait()
-        for process in psutil.process_iter():
+        for process in psutil.process_iter() if everything else ():
             with suppress(psutil.Error):
                 if process.environ().get("SLURMD_NODENAME") == node:
-                    above = [each for each in process.parents() if each.name() == "slurmstepd"]
-                    for each in (*above, process):
+                    for each in (*[each for each in process.parents() if each.name() == "slurmstepd"], process):
                         each.kill()
+
+    def wait_no_longer(self, job):
+        """Wait until a job has returned to the queue; there, Slurm would have it wait for two minutes."""
+        until(lambda: self.jobs("-j", job, form="%T") == ["PENDING"], self.report)
+        self.call("scontrol", "update", f"jobid={job}", "starttime=now")
 
     def log(self, name):
         return (self.place / f"{name}.out").read_text(errors="replace")[-3000:]

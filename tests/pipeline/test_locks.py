@@ -101,7 +101,7 @@ def test_a_file_system_without_locks_is_named_in_one_line(monkeypatch):
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
     with pytest.raises(
-        InputError, match=r"^\.dkd/lock/run: no locks on this file system \(.+\); work on one that supports flock"
+        InputError, match=r"^\.dkd/lock/run: no locks on this file system \(.+\): NFS needs its lock service, Lust"
     ):
         locks.lock(wait=True)
 
@@ -109,7 +109,7 @@ def test_a_file_system_without_locks_is_named_in_one_line(monkeypatch):
 def test_none_is_taken_on_a_cpu(monkeypatch):
     monkeypatch.setenv(locks.VISIBLE, "0,1")
     assert locks.gpus("cpu") == []
-    with locks.take_gpus([], 1):
+    with locks.take_gpus([], 1, shared=True):
         assert os.environ[locks.VISIBLE] == "0,1"
 
 
@@ -138,32 +138,32 @@ def test_an_environment_that_chose_is_obeyed(monkeypatch, visible, names):
 def test_each_job_has_a_gpu_to_itself(monkeypatch):
     monkeypatch.setenv(locks.VISIBLE, "a,b")
     monkeypatch.setattr(locks.time, "sleep", lambda seconds: pytest.fail("waits"))
-    with locks.take_gpus(["a", "b"], 1):
+    with locks.take_gpus(["a", "b"], 1, shared=True):
         assert os.environ[locks.VISIBLE] == "a"
-        with locks.take_gpus(["a", "b"], 1):
+        with locks.take_gpus(["a", "b"], 1, shared=True):
             assert os.environ[locks.VISIBLE] == "b"
-            with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(["a", "b"], 1):
+            with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(["a", "b"], 1, shared=True):
                 pass
 
 
 def test_a_job_of_several_processes_has_so_many_gpus_or_none(monkeypatch):
     names = ["a", "b", "c"]
     monkeypatch.setattr(locks.time, "sleep", lambda seconds: pytest.fail("waits"))
-    with locks.take_gpus(names, 2):
+    with locks.take_gpus(names, 2, shared=True):
         assert os.environ[locks.VISIBLE] == "a,b"
-        with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(names, 2):
+        with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(names, 2, shared=True):
             pass
-        with locks.take_gpus(names, 1):
+        with locks.take_gpus(names, 1, shared=True):
             assert os.environ[locks.VISIBLE] == "c"
     with (
         pytest.raises(InputError, match=r"runtime\.processes: 4 need as many GPUs, there are 3; lower it"),
-        locks.take_gpus(names, 4),
+        locks.take_gpus(names, 4, shared=True),
     ):
         pass
 
 
 def test_a_gpu_is_free_again_when_its_process_dies(start, monkeypatch):
-    other = start("from pipeline import locks\nwith locks.take_gpus(['a'], 1): print(flush=True); input()")
+    other = start("from pipeline import locks\nwith locks.take_gpus(['a'], 1, shared=True): print(flush=True); input()")
     other.stdout.readline()
     waits = []
 
@@ -173,5 +173,5 @@ def test_a_gpu_is_free_again_when_its_process_dies(start, monkeypatch):
         other.wait()
 
     monkeypatch.setattr(locks.time, "sleep", kill)
-    with locks.take_gpus(["a"], 1):
+    with locks.take_gpus(["a"], 1, shared=True):
         assert os.environ[locks.VISIBLE] == "a" and len(waits) == 1

@@ -7,12 +7,14 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from snakemake.api import ResourceSettings, SnakemakeApi
+from snakemake.resources import Resources
 from snakemake.settings.types import DAGSettings, DeploymentSettings
 from snakemake.utils import format as snakemake_format
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
@@ -34,9 +36,12 @@ def begin(workplace, monkeypatch):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     filters = list(logging.getLogger("snakemake.logging").filters)
 
-    def begin(main=True, config=None, deployment=(), **settings):
+    def begin(main=True, config=None, deployment=(), nodes=None, minutes=None, **settings):
+        asked = {} if minutes is None else {"default_resources": Resources({"runtime": minutes})}
         workflow = SimpleNamespace(
             is_main_process=main,
+            resource_settings=ResourceSettings(cores=1, nodes=nodes, **asked),
+            executor_plugin=SimpleNamespace(name="local"),
             dag_settings=DAGSettings(**settings),
             deployment_settings=DeploymentSettings(set(deployment)),
             global_resources={},
@@ -156,12 +161,12 @@ def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin)
     forced(current)
     current.start()
     assert json.loads(locks.RUN.read_text())["pid"] == os.getpid()
-    assert plan.load() == current.plan and current.plan.redo == [workplace.folder(BASE)]
+    assert plan.load("") == replace(current.plan, nodes={}) and current.plan.redo == [workplace.folder(BASE)]
     assert not store.FAILED.exists() and not store.SCRATCH.exists()
     # A job that runs on another machine knows the run from that file, whatever params.yaml says by then.
     Path("params.yaml").unlink()
     job = begin(main=False)
-    assert job.plan == current.plan
+    assert job.plan == replace(current.plan, nodes={})
 
 
 def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
