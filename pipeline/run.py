@@ -44,7 +44,8 @@ class Run:
             workflow.global_resources["gpu"] = len(self.devices)
         self.environment = _plain(f"{ROOT}/pipeline/environment.yaml")
         # Snakemake refuses to make again what is write-protected, as links into DVC's cache are. A rename may do so.
-        Job.check_protected_output = _allow
+        # Nor does it delete the log of a try before the next one.
+        Job.check_protected_output = Job.remove_existing_output = _allow
 
     def _build(self) -> plans.Plan:
         verify = bool(self.config.get("verify"))

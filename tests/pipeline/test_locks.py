@@ -175,3 +175,67 @@ def test_a_gpu_is_free_again_when_its_process_dies(start, monkeypatch):
     monkeypatch.setattr(locks.time, "sleep", kill)
     with locks.take_gpus(["a"], 1, shared=True):
         assert os.environ[locks.VISIBLE] == "a" and len(waits) == 1
+
+
+def test_gpus_that_a_scheduler_hands_out_are_not_locked(monkeypatch):
+    # Two jobs of one machine may both call theirs "0", and each has its own.
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: pytest.fail("waits"))
+    with locks.take_gpus(["0"], 1, shared=False), locks.take_gpus(["0"], 1, shared=False):
+        assert locks.VISIBLE not in os.environ
+    with pytest.raises(InputError, match=r"runtime\.processes: 2 need as many GPUs, there are 1"):
+        locks.take_gpus(["0"], 2, shared=False)
+
+
+ONLY = "from pipeline import locks; held = locks.alone('0123456789ab'); print(flush=True); input()"
+
+
+def test_a_node_is_made_by_one_job_at_a_time(start, caplog):
+    caplog.set_level("INFO", "dkd")
+    first = start(ONLY)
+    first.stdout.readline()
+    # Another node is nobody's business.
+    locks.alone("ffffffffffff").close()
+    waiting = start(ONLY)
+    assert caplog.messages == []
+    first.kill()
+    assert waiting.stdout.readline() == "\n"
+    waiting.kill()
+    waiting.wait()
+    locks.alone("0123456789ab").close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "found"),
+    [
+        ("nfs4", "rw,vers=4.2,local_lock=none", None),
+        ("nfs", "rw,vers=3,local_lock=flock", "nfs local_lock=flock"),
+        ("nfs", "rw,nolock,vers=3", "nfs nolock"),
+        ("lustre", "rw,flock", None),
+        ("lustre", "rw,localflock", "lustre localflock"),
+        ("ext4", "rw,relatime", None),
+    ],
+)
+def test_a_mount_whose_locks_end_at_the_machine_is_named(tmp_path, kind, options, found):
+    place = tmp_path / "mounts"
+    place.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/a {tmp_path} {kind} {options} 0 0\nb /b nfs nolock 0 0\n")
+    words = "locks do not reach from this machine ({}) to other machines; start no second run in this directory"
+    assert (locks.per_machine(place) or "").startswith(words.format(found) if found else "")
+    assert bool(locks.per_machine(place)) == bool(found)
+
+
+def test_a_job_says_that_it_does_not_see_the_lock_of_its_run(monkeypatch, capsys):
+    monkeypatch.setattr(locks, "_end_with", lambda run: None)
+    locks.RUN.parent.mkdir(parents=True)
+    locks.RUN.write_text(json.dumps({"pid": 1, "started": 100.0, "host": "login"}))
+    locks.join().close()
+    assert capsys.readouterr().err.startswith("dkd: warning: locks do not reach from login to other machines;")
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_locks_that_are_switched_off_are_named_with_the_cure(monkeypatch, code):
+    def refuse(*given):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(locks.fcntl, "lockf", refuse)
+    with pytest.raises(InputError, match=r"nodes: no locks on .+ NFS needs its lock service, Lustre the mount option"):
+        locks.alone("0123456789ab")
