@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import resource
+import runpy
 import shutil
 import signal
 import sys
@@ -68,12 +69,10 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     started, number, machine = datetime.now(UTC), plan.processes(node.rule), provenance.machine()
     log.debug("at work on %s", ", ".join(f"{name} {value}" for name, value in machine.items() if value))
     task, asked = (node.rule, node.label, node.log, given, number), plan.requests.get(node.rule, {})
-    if number == 1:
-        cost = stage.run(*given)
-    elif "mpi" in asked:
-        cost = launch.over_nodes(str(ROOT / asked["mpi"]), *task, asked["nodes"])
+    if "mpi" in asked:
+        cost = runpy.run_path(ROOT / asked["mpi"])["run"](*task, asked["nodes"])
     else:
-        cost = launch.run(*task)
+        cost = stage.run(*given) if number == 1 else launch.run(*task)
     if missing := [name for name in RULES[node.rule].files if not (scratch / name).is_file()]:
         raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
     finished = datetime.now(UTC)
@@ -90,9 +89,7 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
 
 def _check_code(node: Node) -> None:
     if code_digest.digest(code_digest.Code(ROOT).closure(plans.entries(node.rule, node.params))) != node.code:
-        raise InputError(
-            f"{node.label}: code changed since the run started; start again, in a clone nobody edits"
-        )
+        raise InputError(f"{node.label}: code changed since the run started; start again, in a clone nobody edits")
 
 
 def _heed() -> list[int]:

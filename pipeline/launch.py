@@ -5,14 +5,11 @@ them as well but, when killed, leaves its processes running; here each ends with
 """
 
 import importlib
-import json
 import logging
 import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -78,22 +75,6 @@ def run(rule: str, label: str, log: Path, arguments: tuple, number: int) -> Any:
         if rank == 0 and not any(codes):
             return answer
     raise InputError(f"of {number} processes, one ended with a status other than 0; start again")
-
-
-def over_nodes(program: str, rule: str, label: str, log: Path, arguments: tuple, number: int, nodes: int) -> Any:
-    """The same by a program that starts the processes on several nodes: task and answer are JSON."""
-    task = dict(zip(("params", "runtime", "inputs", "out"), arguments, strict=True))
-    task |= {"rule": rule, "label": label, "log": log, "number": number, "nodes": nodes}
-    with subprocess.Popen([sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            out, _ = process.communicate(json.dumps(task, default=str).encode())
-        except KeyboardInterrupt:
-            process.terminate()
-            raise
-    answer = json.loads(out) if out else {"error": f"{program} ended with status {process.returncode}"}
-    if "error" in answer:
-        raise InputError(answer["error"])
-    return answer["cost"]
 
 
 def _work(rank: int, shared: dict[str, str], rule: str, label: str, log: Path, arguments: tuple, answers: Any) -> None:

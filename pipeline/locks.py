@@ -122,16 +122,6 @@ def _end_with(run: dict[str, Any]) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def per_machine(mounts: Path) -> str | None:
-    """A warning where this directory is mounted (/proc/self/mounts) so that locks do not reach other machines."""
-    options, deepest = set(), -1
-    for place, kind, given in (line.split()[1:4] for line in mounts.read_text(encoding="utf-8").splitlines()):
-        if Path.cwd().is_relative_to(place.replace("\\040", " ")) and len(place) >= deepest:
-            options, deepest = {f"{kind.rstrip('4')} {option}" for option in given.split(",")}, len(place)
-    found = options & {"nfs nolock", "nfs local_lock=all", "nfs local_lock=flock", "lustre localflock"}
-    return PER_MACHINE.format(f"this machine ({found.pop()})") if found else None
-
-
 def gpus(device: str) -> list[str]:
     """The GPUs that jobs may take, as CUDA calls them, of those that the environment lets them see; none for "cpu"."""
     if device == "cpu":

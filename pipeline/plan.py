@@ -94,13 +94,6 @@ class Plan:
         """How many processes a job of a rule has."""
         return self.runtime["processes"] if RULES[rule].shared else 1
 
-    def over_nodes(self, nodes: int) -> dict[str, Any]:
-        """What a job that has its processes on several nodes asks for, and the program that starts them."""
-        if nodes < 1 or (number := self.runtime["processes"]) % nodes:
-            raise InputError(f"--config nodes={nodes}: runtime.processes, {number}, is not a multiple of it")
-        cores = self.runtime["threads"] * number // nodes
-        return {"nodes": nodes, "tasks": nodes, "cpus_per_task": cores, "mpi": "profiles/slurm/nodes.py"}
-
     def inputs(self, node: Node) -> list[Node]:
         """The nodes that a node is made from; raw data is none."""
         return [self.nodes[source.path] for source in node.inputs.values() if source.made]

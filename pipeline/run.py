@@ -61,9 +61,19 @@ class Run:
             given = (settings.default_resources or {}).get("runtime")
             longest = math.inf if given is None or given.is_evaluable() else given.value
             plan.requests = status.requests(plan, longest)
-            for rule in filter(lambda rule: RULES[rule].shared, RULES if "nodes" in self.config else ()):
-                plan.requests[rule] |= plan.over_nodes(int(self.config["nodes"]))
+            if nodes := int(self.config.get("nodes", 0)):
+                self._spread(plan, nodes)
         return plan
+
+    def _spread(self, plan: plans.Plan, nodes: int) -> None:
+        """Have jobs ask for several nodes, and name the program that starts their processes there."""
+        number = plan.runtime["processes"]
+        if number % nodes or number == 1:
+            raise InputError(f"--config nodes={nodes}: runtime.processes, {number}, is not a multiple of it")
+        over = {"nodes": nodes, "tasks": nodes, "cpus_per_task": plan.runtime["threads"] * number // nodes}
+        for rule in RULES:
+            if RULES[rule].shared:
+                plan.requests[rule] |= {**over, "mpi": "profiles/slurm/nodes.py"}
 
     def resources(self, rule: str) -> dict[str, Any]:
         """What a job of a rule takes: of the GPUs of this machine, or of what a scheduler hands out."""
@@ -122,7 +132,6 @@ class Run:
         self.plan.save()
         hints = [dvc.recorded(self.plan)]
         if self.plan.requests:
-            hints.append(locks.per_machine(Path("/proc/self/mounts")))
             hints.append(AUTO if self.plan.runtime["device"] == "auto" else None)
         for hint in filter(None, hints):
             print(f"dkd: {hint}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Runs the processes of one training on several nodes of a Slurm job, which find each other by torchrun's rendezvous.
 
-Started by a job (`pipeline.launch.over_nodes`), which writes the task to stdin and reads the answer from stdout, both
-JSON. With the name of a file that holds the task, it is one of the processes.
+A job (pipeline/job.py) calls `run` where the profile asks for nodes. With the name of a file that holds the task, this
+is one of the processes.
 """
 
 import importlib
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
@@ -21,24 +22,29 @@ from dkd.errors import InputError, one_line  # noqa: E402
 from pipeline import launch  # noqa: E402
 
 
-def start(task: dict) -> dict:
-    """Have all processes started; the answer of the first, or of one that failed."""
+def run(rule: str, label: str, log: Path, arguments: tuple, number: int, nodes: int) -> Any:
+    """What a stage returns in the first of `number` processes on `nodes` nodes. InputError where one fails."""
+    task = dict(zip(("params", "runtime", "inputs", "out"), arguments, strict=True))
     place = Path(task["runtime"]["work"], "processes").absolute()
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    (place / "task").write_text(json.dumps(task), encoding="utf-8")
-    nodes, job = task["nodes"], os.environ["SLURM_JOB_ID"]
+    text = json.dumps({**task, "rule": rule, "label": label, "log": log}, default=str)
+    (place / "task").write_text(text, encoding="utf-8")
     with socket.socket() as free:
         free.bind(("", 0))
         meeting = f"{socket.gethostname()}:{free.getsockname()[1]}"
     srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--overlap", "--kill-on-bad-exit=1"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", "--rdzv-backend=c10d"]
-    torchrun += [f"--nproc-per-node={task['number'] // nodes}", f"--rdzv-endpoint={meeting}", f"--rdzv-id={job}"]
-    # Nothing but the answer goes to stdout.
-    code = subprocess.call([*srun, *torchrun, __file__, place / "task"], stdout=sys.stderr)
+    torchrun += [f"--nproc-per-node={number // nodes}", f"--rdzv-endpoint={meeting}"]
+    torchrun += [f"--rdzv-id={os.environ['SLURM_JOB_ID']}"]
+    code = subprocess.call([*srun, *torchrun, __file__, place / "task"])
     answers = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in place.glob("*.json")}
-    failed = [answer for answer in answers.values() if "error" in answer]
-    return failed[0] if failed else answers.get("0") or {"error": f"srun ended with status {code}; start again"}
+    for answer in answers.values():
+        if "error" in answer:
+            raise InputError(answer["error"])
+    if "0" not in answers:
+        raise InputError(f"the {number} processes on {nodes} nodes ended with status {code}; start again")
+    return answers["0"]["cost"]
 
 
 def work(file: Path) -> int:
@@ -53,11 +59,9 @@ def work(file: Path) -> int:
         answer = {"error": one_line(error, None).removeprefix("dkd: ")}
     except Exception:
         answer = {"error": traceback.format_exc()}
-    (file.with_name(f"{rank}.json")).write_text(json.dumps(answer), encoding="utf-8")
+    file.with_name(f"{rank}.json").write_text(json.dumps(answer), encoding="utf-8")
     return int("error" in answer)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.exit(work(Path(sys.argv[1])))
-    print(json.dumps(start(json.load(sys.stdin))))
+    sys.exit(work(Path(sys.argv[1])))

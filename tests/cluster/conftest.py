@@ -82,7 +82,7 @@ class Study:
 
     def slurm(self, *arguments, expect=0):
         """A run on the cluster to its end; what it printed."""
-        with self.start(*CLUSTER, *arguments) as run:
+        with self.start(*arguments, *CLUSTER) as run:
             return run.end(expect)
 
     def digests(self):

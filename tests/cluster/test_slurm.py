@@ -120,8 +120,7 @@ def test_gpus_are_those_that_slurm_hands_out(tiny, slurm):
 def test_cuda_on_a_node_without_is_an_error_and_no_slow_training(tiny, slurm):
     study = tiny(runtime={"device": "cuda"})
     output = study.slurm("base_all", "--retries", "0", expect=1)
-    lines = output.splitlines()[-1]
-    assert "device 'cuda': no CUDA device is available" in lines
+    assert "device 'cuda': no CUDA device is available" in output.splitlines()[-1]
     assert "gpu 0" in study.log(BASE) and "epoch" not in study.log(BASE)
 
 

@@ -204,25 +204,6 @@ def test_a_node_is_made_by_one_job_at_a_time(start, caplog):
     locks.alone("0123456789ab").close()
 
 
-@pytest.mark.parametrize(
-    ("kind", "options", "found"),
-    [
-        ("nfs4", "rw,vers=4.2,local_lock=none", None),
-        ("nfs", "rw,vers=3,local_lock=flock", "nfs local_lock=flock"),
-        ("nfs", "rw,nolock,vers=3", "nfs nolock"),
-        ("lustre", "rw,flock", None),
-        ("lustre", "rw,localflock", "lustre localflock"),
-        ("ext4", "rw,relatime", None),
-    ],
-)
-def test_a_mount_whose_locks_end_at_the_machine_is_named(tmp_path, kind, options, found):
-    place = tmp_path / "mounts"
-    place.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/a {tmp_path} {kind} {options} 0 0\nb /b nfs nolock 0 0\n")
-    words = "locks do not reach from this machine ({}) to other machines; start no second run in this directory"
-    assert (locks.per_machine(place) or "").startswith(words.format(found) if found else "")
-    assert bool(locks.per_machine(place)) == bool(found)
-
-
 def test_a_job_says_that_it_does_not_see_the_lock_of_its_run(monkeypatch, capsys):
     monkeypatch.setattr(locks, "_end_with", lambda run: None)
     locks.RUN.parent.mkdir(parents=True)
