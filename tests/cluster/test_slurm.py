@@ -147,8 +147,12 @@ def test_nothing_is_left_of_a_run_that_is_stopped(tiny, slurm):
     assert list(study.path.glob(".dkd/work/*/state.pt"))
 
 
-def test_processes_on_two_nodes_train_one_network(tiny, slurm):
-    study = tiny(runtime={"processes": 2}, base={"epochs": 2})
+def test_processes_on_two_nodes_train_what_two_on_one_machine_do(tiny, begin, slurm):
+    params = {"runtime": {"processes": 2}, "base": {"epochs": 2}}
+    study, here = tiny(**params), begin("here", {**TINY, **params})
     study.slurm("base_all", "--config", "nodes=2")
+    here.local("base_all")
+    assert study.digests() == here.digests()
     record = study.record(BASE)
+    assert slurm.jobs("--states=all", "-j", record["machine"]["slurm_job"], form="%N") == ["node[1-2]"]
     assert record["cost"]["processes"] == 2
