@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import measure
-from dkd import evaluate, metrics
+from dkd import evaluation, metrics
 from tests import plain
 
 SIZE = (512, 512)
@@ -27,7 +27,7 @@ def build(classes: int, shown: int) -> measure.Variants:
         return np.bincount(pairs, minlength=(classes + 1) ** 2).reshape(classes + 1, classes + 1)
 
     def ours():
-        return metrics.confusion(truth, evaluate.predict_labels(grid, SIZE).cpu().numpy(), classes + 1)
+        return metrics.confusion(truth, evaluation.predict_labels(grid, SIZE).cpu().numpy(), classes + 1)
 
     return {"plain": textbook, "dkd": ours}
 

@@ -35,7 +35,7 @@ RECIPE = Recipe(
     loss_options={},
     head_init="random",
     replay=None,
-    lr_factor=None,
+    rates={},
     train_norms=False,
     frozen=None,
 )

@@ -64,7 +64,7 @@ def lay_out(place: Path, runs: int) -> None:
 def make(place: Path) -> None:
     """Write every node of the plan with its provenance and one small file."""
     os.chdir(place)
-    plan = plans.build(read.load(), fresh=False)
+    plan = plans.build(read.load("params.yaml"), fresh=False)
     digests: dict[str, str] = {}
     for node in plan.nodes.values():
         folder = Path(node.folder)
@@ -127,7 +127,7 @@ def planned(place: Path) -> tuple[float, plans.Plan]:
     """Seconds from params.yaml to all keys, and the plan."""
     os.chdir(place)
     started = time.monotonic()
-    plan = plans.build(read.load(), fresh=False)
+    plan = plans.build(read.load("params.yaml"), fresh=False)
     return time.monotonic() - started, plan
 
 

@@ -31,7 +31,7 @@ def _alone(wait: bool) -> Iterator[plan.Plan]:
     """The plan, while no run is active in this directory."""
     with locks.lock(wait)[0]:
         store.prepare()
-        yield plan.build(read.load(), fresh=False)
+        yield plan.build(read.load("params.yaml"), fresh=False)
         raw_digest.save()
 
 
@@ -41,7 +41,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the state of each node and its reason, and what the next run will do (--verify: exit status 1 on damage)."""
-    current = plan.build(read.load(), fresh=verify)
+    current = plan.build(read.load("params.yaml"), fresh=verify)
     current.verify = list(RULES) if verify else []
     found = status.look(current)
     print(json.dumps(found, indent=1) if as_json else "\n".join(status.lines(current, found)))
@@ -107,7 +107,7 @@ def page(out: Annotated[Path, typer.Argument(help="Folder to write it to.")]) ->
     """Write the page with the results so far; it lists what is missing."""
     if out.exists():
         raise InputError(f"{out}: exists already; remove it or name another folder")
-    current = plan.build(read.load(), fresh=False)
+    current = plan.build(read.load("params.yaml"), fresh=False)
     out.mkdir(parents=True)
     publish.write_page(current, out)
     print(out / publish.PAGE)

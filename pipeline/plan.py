@@ -220,7 +220,7 @@ class _Builder:
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
             params |= {"recipe": of_step(run, step)}
             params |= {"replay": options.replay} if options.memory else {}
-            params |= {name: getattr(options, name) for name in ("lr_factor", "train_norms") if getattr(options, name)}
+            params |= {name: getattr(options, name) for name in ("rates", "train_norms") if getattr(options, name)}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._evaluated(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 

@@ -49,7 +49,7 @@ class Run:
 
     def _build(self) -> plans.Plan:
         verify = bool(self.config.get("verify"))
-        plan = plans.build(read.load(), fresh=verify)
+        plan = plans.build(read.load("params.yaml"), fresh=verify)
         if stage := os.environ.get("DVC_STAGE"):
             dvc.check_deps(plan)
             # It would record damage, which is therefore looked for byte by byte.

@@ -110,15 +110,26 @@ def requests(plan: Plan, minutes: float) -> dict[str, dict[str, Any]]:
     """What jobs of each rule ask a scheduler for: GPUs; memory (MB) and time (minutes) where like nodes recorded it.
 
     Time is twice what such nodes took at most, and 10 minutes, but not more than `minutes`; memory half as much again.
+    Like are nodes of the same data set, recipe and `runtime`, made in one go; each data set of the plan must have one.
     """
     past, found = Past(plan), {}
     for name, rule in RULES.items():
+        nodes = plan.of(name)
+        recipes = [node.params.get("recipe") for node in nodes]
+        like = {kind: past.like(kind) for kind in {KIND.match(node.place)[0] for node in nodes}}
+        like = {kind: [each for each in records if _tells(each, plan, recipes)] for kind, records in like.items()}
         found[name] = {"gpu": plan.processes(name) if rule.gpu and plan.runtime["device"] == "cuda" else 0}
-        records = [each for each in past.like(rule.folder) if each["runtime"] == plan.runtime]
-        if records and all("memory_bytes" in each for each in records):
-            found[name]["mem_mb"] = math.ceil(1.5 * max(each["memory_bytes"] for each in records) / 2**20)
-            found[name]["runtime"] = min(minutes, math.ceil(max(each["seconds"] for each in records) / 30) + 10)
+        if like and all(like.values()):
+            costs = [(each["memory_bytes"], each["seconds"]) for records in like.values() for each in records]
+            memory, seconds = map(max, zip(*costs, strict=True))
+            found[name]["mem_mb"] = math.ceil(1.5 * memory / 2**20)
+            found[name]["runtime"] = min(minutes, math.ceil(seconds / 30) + 10)
     return found
+
+
+def _tells(record: dict[str, Any], plan: Plan, recipes: list[Any]) -> bool:
+    known = "memory_bytes" in record and not record["cost"].get("resumed_at")
+    return known and record["runtime"] == plan.runtime and record["params"].get("recipe") in recipes
 
 
 class Past:
@@ -127,13 +138,12 @@ class Past:
     def __init__(self, plan: Plan):
         self.plan = plan
         self._folders: dict[str, list[Path]] = defaultdict(list)
-        """By place, by kind and by the rule's folder; those in archives last."""
+        """By place, and by kind; those in archives last."""
         for base in (Path(), *store.ARCHIVES):
             for path in filter(store.is_node, store.nodes(base)):
                 place = store.NODE.fullmatch(path.relative_to(base).as_posix())[1]
                 self._folders[place].append(path)
                 self._folders[f"{KIND.match(place)[0]}/"].append(path)
-                self._folders[KIND.match(place)[1]].append(path)
 
     def earlier(self, node: Node) -> list[tuple[Path, dict[str, Any]]]:
         """The other versions of a node, with their records."""
@@ -163,12 +173,12 @@ class Past:
         return [f"input changed: {name} is {now.get(name, 'none any more')}" for name in changed]
 
     def like(self, kind: str) -> list[dict[str, Any]]:
-        """The records of some nodes of a rule's folder, or of a kind."""
-        return [record for path in self._folders[kind][:SAMPLE] if (record := provenance.read(path))]
+        """The records of some nodes of a kind."""
+        return [record for path in self._folders[f"{kind}/"][:SAMPLE] if (record := provenance.read(path))]
 
     def cost(self, node: Node) -> tuple[float, float] | None:
         """Mean seconds and bytes of nodes like one; None where there is none."""
-        records = self.like(f"{KIND.match(node.place)[0]}/")
+        records = self.like(KIND.match(node.place)[0])
         seconds = sum(record.get("seconds", 0.0) for record in records)
         size = sum(file["size"] for record in records for file in record["files"].values())
         return (seconds / len(records), size / len(records)) if records else None

@@ -5,12 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 # Before torch is loaded, and for all that tests start: threads of several processes on the same cores wait for each
 # other, and a step takes twice as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same examples in every run, however long one takes.
+settings.register_profile("dkd", derandomize=True, database=None, deadline=None)
+settings.load_profile("dkd")
 
 
 def pytest_collection_modifyitems(items):

@@ -26,5 +26,5 @@ def test_the_workflow_knows_no_tensors():
 def test_the_science_needs_neither_the_workflow_nor_the_command_line():
     """`import dkd.training.loop` works where pydantic, typer, snakemake and dvc are not installed."""
     code = "import sys\nfor x in ('pydantic', 'typer', 'snakemake', 'dvc'): sys.modules[x] = None\nimport "
-    names = "dkd.training.loop, dkd.evaluate, dkd.report.tables, dkd.data.shapes"
+    names = "dkd.training.loop, dkd.evaluation, dkd.report.tables, dkd.data.shapes"
     subprocess.run([sys.executable, "-c", code + names], check=True, env={"PYTHONPATH": str(ROOT / "src")}, cwd=ROOT)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.evaluate import Scoring, evaluate
+from dkd.evaluation import Scoring, evaluate
 from pipeline.stages import machine, tables
 
 

@@ -13,7 +13,8 @@ from pipeline.stages import machine, tables
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Checkpoint and train.csv; inputs: data, index, tasks, previous, for replay also memory."""
-    others = {name: params[name] for name in ("start", "replay", "lr_factor", "train_norms") if name in params}
+    others = {name: params[name] for name in ("start", "replay", "train_norms") if name in params}
+    others |= {f"lr_{part}": rate for part, rate in params.get("rates", {}).items()}
     recipe = build(params["recipe"], params["seed"], sort_options({**params["weights"], **others}))
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
     sources = {"network": inputs["previous"], "memory": inputs.get("memory")}

@@ -1,4 +1,5 @@
-"""A checkpoint: a folder with model.safetensors (weights) and step.json (what the network is and has learned).
+"""A checkpoint: a folder with model.safetensors (weights, and what a method remembers for the next step) and step.json
+(what the network is and has learned).
 
 Knows nothing of training or data files. step.json alone determines how to build the network and what its channels mean.
 """
@@ -16,12 +17,14 @@ from torch import Tensor
 
 from dkd import files, json_file
 from dkd.data import classes
-from dkd.errors import InputError
-from dkd.json_file import listed, shown, text, whole
+from dkd.errors import InputError, shown
+from dkd.json_file import listed, text, whole
 from dkd.model import spec
 from dkd.model.segmenter import Segmenter
 
 WEIGHTS, STEP = "model.safetensors", "step.json"
+KEPT = "kept."
+"""Begins the names of tensors in the file of weights that are none of the network's: what a method remembers."""
 NAMED = 5
 """Most weights that an error names."""
 REMEDY = "restore the file, or train the step again"
@@ -56,9 +59,10 @@ class Step(NamedTuple):
     """Of the scenario (`dkd.data.tasks`); None where it is not known: released, or written by an earlier version."""
 
 
-def save(model: Segmenter, step: Step, out: Path) -> None:
-    """Write both files into the folder `out`."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def save(model: Segmenter, step: Step, kept: Mapping[str, Tensor], out: Path) -> None:
+    """Write both files into the folder `out`; `kept`: what the method remembers for the next step."""
+    named = model.state_dict() | {f"{KEPT}{name}": value for name, value in kept.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in named.items()}
     # Written by Python: then a full disk is an OSError that names the file.
     (out / WEIGHTS).write_bytes(serialise(tensors))
     (out / STEP).write_text(json.dumps(step._asdict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -90,20 +94,12 @@ def _check_agreement(step: Step, path: Path) -> None:
             raise InputError(f"{path}: {key}: {fault}; {REMEDY}")
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, Step]:
+def load(folder: Path, device: torch.device | str) -> tuple[Segmenter, Step]:
     """The network in eval mode on `device`, and its step.json. Raises InputError if a file is missing or malformed, or
     if the weights are not those of this network.
     """
     step, path = describe(folder), folder / WEIGHTS
-    try:
-        files.check_regular(path)
-        tensors = load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{folder}: not a checkpoint, {WEIGHTS} is missing") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; {REMEDY}") from None
-    except SafetensorError as error:
-        raise InputError(f"{path}: not readable as weights ({error}); {REMEDY}") from None
+    tensors = {name: value for name, value in _tensors(folder).items() if not name.startswith(KEPT)}
     try:
         # All weights are loaded next; downloading pretrained ones first would be in vain.
         model = Segmenter({**step.model, "pretrained": False}, step.sizes)
@@ -112,6 +108,24 @@ def load(folder: Path, device: torch.device | str = "cpu") -> tuple[Segmenter, S
     load_weights(model, tensors, path, f"does not fit {STEP}; {REMEDY}")
     model.spec = dict(step.model)
     return model.to(device).eval(), step
+
+
+def kept(folder: Path) -> dict[str, Tensor]:
+    """What the method that trained a checkpoint remembers, by name; empty where it remembers nothing."""
+    return {name.removeprefix(KEPT): value for name, value in _tensors(folder).items() if name.startswith(KEPT)}
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    try:
+        files.check_regular(path)
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{folder}: not a checkpoint, {WEIGHTS} is missing") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; {REMEDY}") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: not readable as weights ({error}); {REMEDY}") from None
 
 
 def load_weights(model: Segmenter, found: Mapping[Any, Tensor], file: Path, remedy: str) -> None:

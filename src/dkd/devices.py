@@ -48,7 +48,7 @@ class Runtime(NamedTuple):
     """Folder for TensorBoard's curves; None: none are written."""
 
 
-def accelerator(device: str, threads: int | None, precision: str = "fp32") -> Accelerator:
+def accelerator(device: str, threads: int | None, precision: str) -> Accelerator:
     """`device` is auto, cpu, cuda, cuda:N or mps; `threads` are those of a CPU; `precision` is fp32, bf16 or fp16.
 
     Raises InputError if there is no such device on this machine, or it lacks the precision.

@@ -1,7 +1,9 @@
 """The exception for errors that the user can correct, and the line that it is shown as."""
 
 import errno
+import json
 from pathlib import Path
+from typing import Any
 
 
 class InputError(Exception):
@@ -9,6 +11,19 @@ class InputError(Exception):
 
     Entry points print the line and exit with status 1; any other exception except OSError is a bug.
     """
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: as JSON, which is printable, cut where it is long."""
+    try:
+        return shorten(json.dumps(value, default=str))
+    except RecursionError:
+        return f"a {type(value).__name__} in very many levels"
+
+
+def shorten(text: str) -> str:
+    """A text of any length as an error shows it."""
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def one_line(error: Exception, place: Path | None) -> str:

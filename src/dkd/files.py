@@ -5,10 +5,15 @@ Does not know what is in them.
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+TEMPORARY: list[Path] = []
+"""Temporary folders that exist now; who ends the process at a signal removes them."""
 
 
 def check_regular(path: Path) -> None:
@@ -33,6 +38,20 @@ def replacing(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent` that is removed at the end, however that comes."""
+    place = parent / f".dkd-{uuid4().hex[:12]}"
+    TEMPORARY.append(place)
+    try:
+        place.mkdir()
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        if place in TEMPORARY and not place.exists():
+            TEMPORARY.remove(place)
 
 
 def flush(path: Path) -> None:

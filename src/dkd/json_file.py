@@ -5,14 +5,18 @@ Does not know which files and keys there are.
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from dkd import files
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
-MOST_BYTES = 50_000_000
+SURROGATES = re.compile("[\ud800-\udfff]")
+MOST_BYTES = 500_000_000
+LONGEST_TEXT = 200
+"""Characters of a name."""
 Check = tuple[Callable[[Any], bool], str]
 """Whether a value fits, and the words for what is expected."""
 
@@ -30,9 +34,7 @@ def read(path: Path, remedy: str) -> Any:
         raise InputError(f"{path}: not readable as JSON ({error}); {remedy}") from None
 
 
-def check(
-    content: Any, checks: Mapping[str, Check], where: str, remedy: str, *, optional: Collection[str] = ()
-) -> None:
+def check(content: Any, checks: Mapping[str, Check], where: str, remedy: str, *, optional: Collection[str]) -> None:
     """Raise InputError unless `content` is a map whose keys are those of `checks` and whose values fit.
 
     `where` begins the error; `optional`: keys that may be missing.
@@ -51,15 +53,14 @@ def check(
             raise InputError(f"{where}: {key}: expected {words}, got {shown(content[key])}; {remedy}")
 
 
-def shown(value: Any) -> str:
-    """A value as an error shows it."""
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
 def text(value: Any) -> bool:
-    """Whether a value is text of 1 to 200 characters that can be printed in UTF-8."""
-    return isinstance(value, str) and 0 < len(value) <= 200 and not any("\ud800" <= x <= "\udfff" for x in value)
+    """Whether a value is text of 1 to LONGEST_TEXT characters that can be written in UTF-8."""
+    return path(value) and len(value) <= LONGEST_TEXT
+
+
+def path(value: Any) -> bool:
+    """Whether a value is text of any length, from 1 character on, that can be written in UTF-8."""
+    return isinstance(value, str) and value != "" and not SURROGATES.search(value)
 
 
 def whole(low: int, high: int) -> Callable[[Any], bool]:

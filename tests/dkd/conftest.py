@@ -8,7 +8,7 @@ import pytest
 from dkd.data import catalog, index, shapes, survey, tasks
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.evaluate import Scoring
+from dkd.evaluation import Scoring
 from dkd.methods import joint
 from dkd.training.loop import train
 from dkd.training.recipe import Recipe
@@ -43,7 +43,7 @@ VALUES = {
 }
 """What params.yaml says of a base's training."""
 RECIPE = Recipe(
-    **VALUES, seed=0, loss_options={}, head_init="random", replay=None, lr_factor=None, train_norms=False, frozen=None
+    **VALUES, seed=0, loss_options={}, head_init="random", replay=None, rates={}, train_norms=False, frozen=None
 )
 LATER = RECIPE._replace(lr=0.001, loss_options=plain.OPTIONS)
 """Of a step by `dkd`."""

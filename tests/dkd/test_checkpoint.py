@@ -30,7 +30,7 @@ def edit(folder, section=None, **values):
 
 def refused(folder, words):
     with pytest.raises(InputError, match=words) as caught:
-        checkpoint.load(folder)
+        checkpoint.load(folder, "cpu")
     assert str(caught.value).startswith(str(folder)) and "\n" not in str(caught.value)
 
 

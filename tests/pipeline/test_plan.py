@@ -157,6 +157,7 @@ ALL = {"draw", "index", "split", "base", "increment", "evaluate", "panels", "sum
         ({"train": {"momentum": 0.5}}, ALL - {"draw", "index", "split"}),
         ({"base": {"lr": 0.5}}, ALL - {"draw", "index", "split"}),
         ({"increment": {"lr": 0.5}}, {"increment", "evaluate", "panels", "summary", "page"}),
+        ({"increment": {"batch": 2}}, {"increment", "evaluate", "panels", "summary", "page"}),
         ({"methods": {"dkd": {"ac": 0.5}}}, {"increment", "evaluate", "panels", "summary", "page"}),
         ({"evaluate": {"crop": 77}}, {"evaluate", "summary", "page"}),
         ({"report": {"decimals": 3}}, {"summary", "page"}),

@@ -67,7 +67,7 @@ STANDINS = """
 import json
 from dkd.config import read
 from pipeline import job, plan, provenance
-run = plan.build(read.load(), fresh=False)
+run = plan.build(read.load("params.yaml"), fresh=False)
 found = {}
 for folder, node in run.nodes.items():
     job.make(run, folder)

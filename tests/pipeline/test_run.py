@@ -239,14 +239,27 @@ def test_a_scheduler_is_told_what_like_jobs_took(workplace, begin):
         stamp = Path(workplace.folder(place), STAMP)
         record = json.loads(stamp.read_text())
         stamp.write_text(json.dumps({**record, "seconds": seconds, "memory_bytes": 2**30}))
-    workplace.params(runs=[SHAPES], increment={"lr": 0.1})
+    again = {**SHAPES, "seed": 1}
+    workplace.params(runs=[again])
     asked = begin(nodes=4, minutes=240)
     assert asked.resources("base") == {"gpu": 0, "mem_mb": 1536, "runtime": 110}
-    # One of two steps took longer than the time limit; it was made in several tries.
+    # Never for more than the profile does.
     assert asked.resources("increment")["runtime"] == 240
-    # On other devices than those of the records, nothing is known.
-    workplace.params(runs=[SHAPES], runtime={"device": "cuda"})
+    # Of another recipe, other devices or another data set, nothing is known.
+    workplace.params(runs=[again], increment={"epochs": 100})
+    assert begin(nodes=4, minutes=240).resources("increment") == {"gpu": 0}
+    workplace.params(runs=[again], runtime={"device": "cuda"})
     assert begin(nodes=4, minutes=240).resources("base") == {"gpu": 1}
+    lay_pictures(Path("garden"), *"abcd")
+    workplace.params(runs=[again, {**again, "dataset": "garden", "set": {"data": {"root": "garden"}}}])
+    assert begin(nodes=4, minutes=240).resources("base") == {"gpu": 0}
+    # What was left of a training when it was resumed says little of the next one.
+    stamp = Path(workplace.folder(BASE.replace("s0", "s1")), STAMP)
+    workplace.params(runs=[again])
+    workplace.make(str(stamp.parent))
+    record = json.loads(stamp.read_text())
+    stamp.write_text(json.dumps({**record, "cost": {"resumed_at": 3}, "seconds": 7e6, "memory_bytes": 2**40}))
+    assert begin(nodes=4, minutes=240).resources("base")["runtime"] == 110
 
 
 def test_a_device_that_the_scheduler_is_not_asked_for_is_said(begin, capsys):

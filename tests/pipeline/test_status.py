@@ -78,8 +78,8 @@ def test_the_version_that_differs_least_explains(made):
 def test_changed_code_is_named_by_module(workplace):
     workplace.edit("src/dkd/losses.py", "def ", "def ")
     workplace.make()
-    workplace.edit("src/dkd/evaluate.py", "def evaluate(", "FEW = 3\n\n\ndef evaluate(")
-    assert stand(workplace, "results/shapes/overlap/4/s0") == ("missing", ["code changed: dkd.evaluate"])
+    workplace.edit("src/dkd/evaluation.py", "def evaluate(", "FEW = 3\n\n\ndef evaluate(")
+    assert stand(workplace, "results/shapes/overlap/4/s0") == ("missing", ["code changed: dkd.evaluation"])
     assert stand(workplace, BASE)[0] == "present"
 
 

@@ -55,7 +55,7 @@ def test_edits_during_a_run_do_not_enter_it(begun):
     """New params wait for the next run; new code is refused."""
     with begun.start(*SNAKEMAKE, held=bases(0)[0]) as run:
         begun.params(increment={"lr": 0.5})
-        (begun.path / "src" / "dkd" / "evaluate.py").open("a").write("\nEDITED = True\n")
+        (begun.path / "src" / "dkd" / "evaluation.py").open("a").write("\nEDITED = True\n")
         begun.release()
         output = run.end(expect=1)
     assert "dkd: evaluate s0 4: code changed since the run started; start again" in output

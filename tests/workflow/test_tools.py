@@ -200,14 +200,14 @@ def test_all_code_is_that_of_the_checkout_whatever_is_installed(begun, module, f
 
 def test_status_says_why_and_what_comes_next(finished):
     finished.params(runs=[{**PARAMS["runs"][0], "seed": [0, 1]}], evaluate={"crop": 66})
-    (finished.path / "src" / "dkd" / "evaluate.py").open("a").write("\nFEW = 3\n")
+    (finished.path / "src" / "dkd" / "evaluation.py").open("a").write("\nFEW = 3\n")
     lines = finished.pipeline("status").splitlines()
     assert lines[0].startswith("present  data/made/shapes-")
     reasons = {line[9:-13]: lines[k + 1 : k + 3] for k, line in enumerate(lines) if line.startswith("missing")}
     assert reasons[bases(1)[0]][0].strip() == "never made, or removed"
     assert [line.strip() for line in reasons[results(0)[0]]] == [
         "params changed: crop: 65 -> 66",
-        "code changed: dkd.evaluate",
+        "code changed: dkd.evaluation",
     ]
     assert "10 of 24 nodes present" in lines
     what = [line for line in lines if line.startswith("the next run")]

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dkd import scenario
-from dkd.cli.stopping import Stop, temporary_folder
+from dkd.cli.stopping import Stop
 from dkd.config import read, schema
 from dkd.config.base import suggest
 from dkd.data import catalog
 from dkd.data.catalog import Contents
 from dkd.errors import InputError, one_line
+from dkd.files import temporary_folder
 
 if TYPE_CHECKING:
     from dkd.data.survey import Share

@@ -7,11 +7,10 @@ import typer
 
 from dkd.cli.common import DATA, Settings, app, check_known, data_set, scratch, share, step_sizes
 from dkd.config import read, runs
-from dkd.config.base import shorten
 from dkd.data import catalog, classes, survey
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
-from dkd.errors import InputError
+from dkd.errors import InputError, shorten
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd fetch voc2012 --from ~/Downloads")

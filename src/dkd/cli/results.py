@@ -26,17 +26,18 @@ from dkd.cli.common import (
     scratch,
     share,
 )
-from dkd.cli.stopping import temporary_folder
 from dkd.config import read, schema
 from dkd.data import catalog, survey
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.errors import InputError
+from dkd.files import temporary_folder
 from dkd.methods import BASES
 
 if TYPE_CHECKING:
     from dkd.checkpoint import Step
+    from dkd.devices import Runtime
 
 
 @app.command(rich_help_panel=LEARN, epilog="Example: dkd evaluate step1 --data garden --out step1-metrics")
@@ -59,30 +60,15 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint on the test images of its step, and print the mean IoU of its classes."""
     from dkd.checkpoint import describe
-    from dkd.evaluate import Scoring
-    from dkd.evaluate import evaluate as evaluate_step
 
     learned = describe(checkpoint)
     sections = read.recipe(preset or preset_of(learned.dataset), set_)
-    values = sections["evaluate"].model_dump()
-    protocol = values.pop("protocol")
-    with scratch(out, folder=True) as place, temporary_folder(Path(gettempdir())) as temporary:
-        if index is None:
-            index = temporary / "index.csv"
-            _index_test_images(checkpoint, learned, data, format, sections["data"], index)
-        if tasks is None:
-            tasks = temporary / "tasks.json"
-            tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
-        evaluate_step(
-            checkpoint,
-            len(learned.sizes) - 1,
-            Scoring(base=learned.sizes[0], **values),
-            Inputs(data, index, tasks),
-            runtime(device=device, threads=threads, workers=workers),
-            place,
-        )
+    with scratch(out, folder=True) as place:
+        how = runtime(device=device, threads=threads, workers=workers)
+        score(checkpoint, data, (index, tasks), format, sections, how, place)
         if RANK:
             return
+        protocol = sections["evaluate"].protocol
         found = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocols"][protocol]
         if found["all"] is None:
             raise InputError(
@@ -93,11 +79,41 @@ def evaluate(
     typer.echo(f"{protocol}: {means}")
 
 
+def score(
+    checkpoint: Path,
+    data: Path,
+    lists: tuple[Path | None, Path | None],
+    format: str | None,
+    sections: dict[str, Any],
+    how: "Runtime",
+    out: Path,
+) -> None:
+    """Write metrics.json and confusion.npz of a checkpoint on its test images to `out` (`dkd.evaluation.evaluate`).
+
+    `lists`: index and tasks; what is None is made first. `sections`: those of params.yaml.
+    """
+    from dkd.checkpoint import describe
+    from dkd.evaluation import Scoring
+    from dkd.evaluation import evaluate as evaluate_step
+
+    learned, (index, tasks) = describe(checkpoint), lists
+    values = sections["evaluate"].model_dump(exclude={"protocol"})
+    with temporary_folder(Path(gettempdir())) as temporary:
+        if index is None:
+            index = temporary / "index.csv"
+            _index_test_images(checkpoint, learned, data, format, sections["data"], index)
+        if tasks is None:
+            tasks = temporary / "tasks.json"
+            tasks_file.write(tasks_file.test_only(index_file.read(index), learned.order, learned.sizes), tasks)
+        scoring = Scoring(base=learned.sizes[0], **values)
+        evaluate_step(checkpoint, len(learned.sizes) - 1, scoring, Inputs(data, index, tasks), how, out)
+
+
 def _index_test_images(
     checkpoint: Path, learned: "Step", root: Path, format: str | None, data: schema.Data, out: Path
 ) -> None:
     """Write an index of the test split (the val split if there is none) to `out`."""
-    from dkd.evaluate import check_names
+    from dkd.evaluation import check_names
 
     # Drawn images are a folder data set once they are drawn.
     format = format or ("folder" if data.format == "shapes" else data.format)

@@ -5,12 +5,10 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
-from uuid import uuid4
+
+from dkd.files import TEMPORARY
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -59,21 +57,3 @@ class Stop:
 
     def _leave(self) -> NoReturn:
         sys.exit(128 + self.number)
-
-
-TEMPORARY: list[Path] = []
-"""Folders that are removed in any case."""
-
-
-@contextmanager
-def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent` that is removed at the end, however that comes."""
-    place = parent / f".dkd-{uuid4().hex[:12]}"
-    TEMPORARY.append(place)
-    try:
-        place.mkdir()
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-        if place in TEMPORARY and not place.exists():
-            TEMPORARY.remove(place)

@@ -12,6 +12,9 @@ from dkd.config.schema import LONGEST_SIDE as LONGEST
 from dkd.data import catalog
 from dkd.errors import InputError
 
+TILE = 1024
+"""Longest side in pixels that is labelled in one piece."""
+
 
 @app.command(
     rich_help_panel=USE, epilog="Example: dkd predict checkpoints/step1 holiday/ cat.jpg --out labelled --device cpu"
@@ -26,7 +29,7 @@ def predict(
     ] = None,
     tile: Annotated[
         int, typer.Option(min=64, max=LONGEST, help="Images with a longer side are predicted in tiles.")
-    ] = 1024,
+    ] = TILE,
     device: Device = RUNTIME.device,
     threads: Threads = RUNTIME.threads,
     workers: Workers = RUNTIME.workers,
@@ -77,7 +80,7 @@ def explain(
     if out.suffix not in (".png", ".svg"):
         raise InputError(f"--out: {out.name!r} ends neither in .png nor in .svg; rename it")
     pixels = resized(reader.read_image(image), size)
-    figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads).device)
+    figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads, "fp32").device)
     with scratch(out, folder=False, inputs=[image, checkpoint, previous]) as place:
         save(figure, place)
 

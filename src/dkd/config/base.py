@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
 
 def _ascending(pair: tuple) -> tuple:
@@ -45,16 +45,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def shorten(text: str) -> str:
-    """A text of any length as an error shows it."""
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def as_json(value: Any) -> str:
-    """A value as an error shows it."""
-    return shorten(json.dumps(value, default=str))
-
-
 def suggest(word: Any, known: Iterable[str]) -> str:
     """What follows "unknown x" in an error: the name most like it, or all known names."""
     known = list(known)
@@ -67,7 +57,7 @@ def check_maps(sections: dict[str, Any], where: str) -> None:
     for key, value in sections.items():
         if not isinstance(value, dict):
             raise InputError(
-                f"{where}{key}: expected a map of keys and values, got {as_json(value)}; leave {key} out to keep its "
+                f"{where}{key}: expected a map of keys and values, got {shown(value)}; leave {key} out to keep its "
                 "defaults"
             )
 
@@ -116,7 +106,7 @@ def _one_line(model: type[Section], errors: list[dict], layers: Layers) -> str:
     if error["type"] == "missing":
         return f"{path}: missing{more}"
     words = "expected a map of keys and values" if error["type"] in ("dict_type", "model_type") else reason(error)
-    return f"{path}: {words}, got {as_json(error['input'])}{more}"
+    return f"{path}: {words}, got {shown(error['input'])}{more}"
 
 
 def _holds(tree: Any, path: tuple) -> bool:

@@ -15,16 +15,16 @@ import yaml
 from dkd import scenario
 from dkd.config import base, methods, yaml_file
 from dkd.config import runs as run_list
-from dkd.config.base import Layers, Section, shorten, suggest
+from dkd.config.base import Layers, Section, suggest
 from dkd.config.schema import SECTIONS, TOP, Config, Run
 from dkd.data import catalog, classes
-from dkd.errors import InputError
+from dkd.errors import InputError, shorten
 from dkd.methods import BASES
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
 
-def load(path: str | Path = "params.yaml") -> Config:
+def load(path: str | Path) -> Config:
     """Read, resolve and check params.yaml; relative paths in it are relative to its folder.
 
     Raises InputError: one line with file, key, value and remedy.

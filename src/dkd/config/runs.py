@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from dkd import scenario
 from dkd.config import base
-from dkd.config.base import as_json, shorten, suggest
+from dkd.config.base import suggest
 from dkd.config.schema import LONGEST_NAME, Increment, Item, Run
-from dkd.errors import InputError
+from dkd.errors import InputError, shorten, shown
 
 MOST_RUNS = 2000
 """Bounds the time and memory that planning takes."""
@@ -80,7 +80,7 @@ def _number(axes: dict[str, Any]) -> int:
 def _axes(item: Any, where: str) -> dict[str, Any]:
     """For each key of an item the values it can take, each with its tag; for `sweep` such a map."""
     if not isinstance(item, dict):
-        raise InputError(f"{where}: expected a map with the keys {', '.join(Item.model_fields)}; got {as_json(item)}")
+        raise InputError(f"{where}: expected a map with the keys {', '.join(Item.model_fields)}; got {shown(item)}")
     axes: dict[str, Any] = {}
     for key, value in item.items():
         if key == "sweep":
@@ -103,12 +103,12 @@ def _axes(item: Any, where: str) -> dict[str, Any]:
 def _swept(sweep: Any, where: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
     """The axes of `sweep: {increment.lr: [0.001, 0.002]}`: each value as a map, with its tag "lr-0.001"."""
     if not isinstance(sweep, dict):
-        raise InputError(f"{where}: expected a map from keys (increment.lr) to lists of values; got {as_json(sweep)}")
+        raise InputError(f"{where}: expected a map from keys (increment.lr) to lists of values; got {shown(sweep)}")
     axes = {}
     for key, values in sweep.items():
         if not isinstance(values, list) or not values:
-            raise InputError(f"{where}.{key}: expected a list of values; got {as_json(values)}")
-        words = [f"{key.rpartition('.')[2]}-{as_json(value)}" for value in values]
+            raise InputError(f"{where}.{key}: expected a list of values; got {shown(values)}")
+        words = [f"{key.rpartition('.')[2]}-{shown(value)}" for value in values]
         tags = [re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-") for word in words]
         axes[key] = [(base.nested(key, value), tag) for value, tag in zip(values, tags, strict=True)]
     return axes
@@ -143,7 +143,7 @@ def class_order(order: Any, names: Sequence[str], labels: Sequence[int], folder:
             if path.exists() and not path.is_file():
                 # Reading a pipe would wait for a writer.
                 raise OSError(errno.EINVAL, "not a file")
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"order {shorten(repr(order))}: expected default, reversed, seed:N or a readable file "
@@ -156,7 +156,7 @@ def class_order(order: Any, names: Sequence[str], labels: Sequence[int], folder:
 
 def _labels(order: Any, names: Sequence[str]) -> list[int]:
     if not isinstance(order, list):
-        raise InputError(f"order: expected a list of labels or class names, got {as_json(order)}")
+        raise InputError(f"order: expected a list of labels or class names, got {shown(order)}")
     labels = []
     for entry in order:
         if type(entry) is int:

@@ -224,7 +224,7 @@ class Run(Section):
 
     @property
     def head(self) -> str:
-        """`HEAD` of the method: `sigmoid` or `softmax`."""
+        """`HEAD` of the method: `sigmoid`, `softmax` or `unknown`."""
         return methods.head(self.method)
 
 

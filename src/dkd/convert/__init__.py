@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dkd.convert import coco, colour, cvat, labelme
-from dkd.convert.pictures import Export, files
+from dkd.convert.images import Export, files
 from dkd.convert.write import Summary, write
 from dkd.errors import InputError
 from dkd.files import check_regular
@@ -16,11 +16,11 @@ FORMATS = ("coco", "labelme", "cvat", "colour")
 def convert(source: Path, out: Path, *, format: str, split: float, seed: int) -> Summary:
     """Make the folder data set `out` from an export: a folder, or one .json (COCO, labelme) or .xml file (CVAT) of it.
 
-    `format` is one of FORMATS, or auto; `split` the share of pictures for training, 0 < split < 1, drawn by `seed`.
+    `format` is one of FORMATS, or auto; `split` the share of images for training, 0 < split < 1, drawn by `seed`.
     Nothing of `source` is changed. Raises InputError, and leaves nothing, where something is wrong with the export.
     """
     if not 0 < split < 1:
-        raise InputError(f"--split: {split} is not between 0 and 1; it is the share of pictures for training")
+        raise InputError(f"--split: {split} is not between 0 and 1; it is the share of images for training")
     if not source.exists():
         raise InputError(f"{source}: No such file or directory; name the folder of the export")
     if out.exists():
@@ -43,7 +43,7 @@ def _read(source: Path, format: str) -> Export:
     if not paths:
         raise InputError(f"{source}: holds no {suffix} file, which {format} exports; name the folder that does")
     root = source if source.is_dir() else source.parent
-    # A file named alone: COCO's lies in a folder beside those of the pictures.
+    # A file named alone: COCO's lies in a folder beside those of the images.
     if root != source and root.name == "annotations":
         root = root.parent
     return {"coco": coco, "labelme": labelme, "cvat": cvat}[format].read(paths, root)

@@ -1,7 +1,7 @@
 """COCO's instances as JSON: polygons, run lengths, compressed run lengths. Drawn as pycocotools draws them.
 
 Classes come in the order of their category ids. Where instances overlap, the smaller one lies on top. Regions with
-`iscrowd` are void as far as no instance covers them. A picture without annotations is background.
+`iscrowd` are void as far as no instance covers them. An image without annotations is background.
 """
 
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 
 from dkd.convert import rle, values
-from dkd.convert.pictures import Export, Finder, Item, pictures
+from dkd.convert.images import Export, Finder, Item, find_images
 from dkd.data.class_table import check_name
 from dkd.data.classes import VOID
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
 KEYS = ("images", "annotations", "categories")
 
 
 def read(paths: list[Path], root: Path) -> Export:
-    """The JSON files `paths`, of pictures below `root`."""
+    """The JSON files `paths`, of images below `root`."""
     rle.require()
-    finder, names, items = Finder(root, pictures(root)), [], []
+    finder, names, items = Finder(root, find_images(root)), [], []
     for path in paths:
         content = values.json_object(path)
         if missing := [key for key in KEYS if key not in content]:
@@ -39,13 +39,11 @@ def read(paths: list[Path], root: Path) -> Export:
             at = f"{path}: annotations[{k}]"
             image, category = each.get("image_id"), each.get("category_id")
             if not isinstance(image, int | str) or image not in images:
-                raise InputError(f"{at}.image_id: {values.shown(image)} is not among images; remove it or list it")
+                raise InputError(f"{at}.image_id: {shown(image)} is not among images; remove it or list it")
             if not isinstance(category, int | str) or category not in called:
-                raise InputError(
-                    f"{at}.category_id: {values.shown(category)} is not among categories; remove it or list it"
-                )
+                raise InputError(f"{at}.category_id: {shown(category)} is not among categories; remove it or list it")
             drawn[image].append((at, called[category], each))
-        # Where tools put the pictures of annotations/instances_train.json, say.
+        # Where tools put the images of annotations/instances_train.json, say.
         part = path.stem.partition("_")[2]
         near = [path.parent, *(root / "images" / part, root / part) * bool(part), root / "images", root]
         for id, (at, each) in images.items():
@@ -53,7 +51,7 @@ def read(paths: list[Path], root: Path) -> Export:
             file = finder.find(check_name(each.get("file_name"), f"{where}.file_name"), f"{where}.file_name", near)
             size = values.size(each.get("width"), each.get("height"), f"{where}.")
             items.append(Item(file, file, size, partial(_draw, drawn[id]), where))
-    return Export(names, items)
+    return Export(names, items, unlabelled=0)
 
 
 def _by_id(content: dict[str, Any], key: str, path: Path) -> dict[int | str, tuple[str, dict[str, Any]]]:
@@ -62,7 +60,7 @@ def _by_id(content: dict[str, Any], key: str, path: Path) -> dict[int | str, tup
         id, at = each.get("id"), f"{key}[{k}]"
         if not isinstance(id, int | str) or id in found:
             reason = "is there twice" if isinstance(id, int | str) else "is no id"
-            raise InputError(f"{path}: {at}.id: {values.shown(id)} {reason}; ids are numbers, each used once")
+            raise InputError(f"{path}: {at}.id: {shown(id)} {reason}; ids are numbers, each used once")
         found[id] = (at, each)
     return found
 
@@ -86,15 +84,15 @@ def _region(found: object, width: int, height: int, where: str) -> rle.Rle:
     if isinstance(found, dict):
         if found.get("size") != [height, width]:
             raise InputError(
-                f"{where}.size: is {values.shown(found.get('size'))}, its picture's [{height}, {width}]; export again"
+                f"{where}.size: is {shown(found.get('size'))}, its image's [{height}, {width}]; export again"
             )
         return rle.from_counts(found.get("counts"), width, height, f"{where}.counts")
     if not found or not isinstance(found, list):
-        raise InputError(f"{where}: {values.shown(found)} is no outline (a box only?); draw one, or remove it")
+        raise InputError(f"{where}: {shown(found)} is no outline (a box only?); draw one, or remove it")
     polygons = []
     for flat in found:
         if not isinstance(flat, list) or len(flat) % 2:
-            raise InputError(f"{where}: {values.shown(flat)} is not a polygon [x, y, x, y, ...]; export it again")
+            raise InputError(f"{where}: {shown(flat)} is not a polygon [x, y, x, y, ...]; export it again")
         pairs = list(zip(flat[::2], flat[1::2], strict=True))
-        polygons.append(values.points(pairs, width, height, where, least=3))
+        polygons.append(values.points(pairs, width, height, where, least=3, most=None))
     return rle.from_polygons(polygons, width, height)

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from dkd.convert.pictures import Export, Finder, Item, files, pictures
+from dkd.convert.images import Export, Finder, Item, files, find_images
 from dkd.data.class_table import read_colours, with_defaults
 from dkd.data.reader import decode_colours, read_image
 from dkd.errors import InputError
 
 LISTS = ("labelmap.txt", "classes.txt")
 MASKS = ("SegmentationClass", "masks")
-PICTURES = ("JPEGImages", "images")
+IMAGES = ("JPEGImages", "images")
 
 
 def there(root: Path) -> bool:
@@ -25,28 +25,28 @@ def there(root: Path) -> bool:
 
 
 def read(root: Path) -> Export:
-    """The masks of `root` and their pictures."""
+    """The masks of `root` and their images."""
     path = next((root / name for name in LISTS if (root / name).is_file()), None)
     if path is None:
         raise InputError(f"{root / LISTS[0]}: missing; it gives each class a colour, on lines name:r,g,b::")
     colours = read_colours(path)
     folder = next((root / name for name in MASKS if (root / name).is_dir()), None)
     if folder is None:
-        raise InputError(f"{root / MASKS[0]}: missing; the masks lie there, as .png")
+        raise InputError(f"{root / MASKS[0]}: missing; the masks are expected there, as .png")
     masks = files(folder, [".png"])
     if not masks:
-        raise InputError(f"{folder}: holds no .png; the masks lie there")
-    places = [root / name for name in PICTURES if (root / name).is_dir()]
+        raise InputError(f"{folder}: holds no .png; the masks are expected there")
+    places = [root / name for name in IMAGES if (root / name).is_dir()]
     if not places:
-        raise InputError(f"{root / PICTURES[0]}: missing; the pictures lie there (CVAT: 'Save images')")
-    lying = pictures(places[0])
-    finder, items = Finder(places[0], lying), []
+        raise InputError(f"{root / IMAGES[0]}: missing; the images are expected there (CVAT: 'Save images')")
+    present = find_images(places[0])
+    finder, items = Finder(places[0], present), []
     for mask in masks:
         name = mask.relative_to(folder).with_suffix("").as_posix()
-        file = finder.find(name, str(mask))
+        file = finder.find(name, str(mask), [])
         items.append(Item(file, file, None, partial(_draw, mask, colours, path), str(mask)))
-    used = {item.picture for item in items}
-    return Export(list(dict.fromkeys(colours.values())), items, sum(each not in used for each in lying))
+    used = {item.image for item in items}
+    return Export(list(dict.fromkeys(colours.values())), items, sum(each not in used for each in present))
 
 
 def _draw(path: Path, colours: dict[int, str], listed: Path, width: int, height: int, labels: Mapping[str, int]):

@@ -1,7 +1,7 @@
 """CVAT's XML, "CVAT for images 1.1". Drawn with pycocotools, as CVAT's own export of masks is.
 
 Classes come in the order of the task's labels. Shapes lie over each other as their z_order says, equal ones as they
-come. A picture without shapes is background. (CVAT's "Segmentation mask 1.1" is read by `dkd.convert.colour`.)
+come. An image without shapes is background. (CVAT's "Segmentation mask 1.1" is read by `dkd.convert.colour`.)
 """
 
 import math
@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from dkd.convert import rle, values
-from dkd.convert.pictures import Export, Finder, Item, pictures
+from dkd.convert.images import Export, Finder, Item, find_images
 from dkd.data.class_table import check_name
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
 SHAPES = ("polygon", "box", "ellipse", "mask")
 ARC = 256
@@ -25,10 +25,10 @@ Shape = tuple[str, str, ET.Element]
 
 
 def read(paths: list[Path], root: Path) -> Export:
-    """The XML files `paths`, of pictures below `root`."""
+    """The XML files `paths`, of images below `root`."""
     rle.require()
-    lying = pictures(root)
-    finder, names, items = Finder(root, lying), [], []
+    present = find_images(root)
+    finder, names, items = Finder(root, present), [], []
     for path in paths:
         content = values.xml_root(path)
         if content.tag != "annotations":
@@ -38,7 +38,7 @@ def read(paths: list[Path], root: Path) -> Export:
         for label in content.iterfind("meta//labels/label"):
             names.append(check_name(label.findtext("name"), f"{path}: <label><name>"))
         for image in content.iterfind("image"):
-            where = f"{path}: image {values.shown(image.get('name'))}"
+            where = f"{path}: image {shown(image.get('name'))}"
             shapes = [(f"{where}: <{each.tag}>", each) for each in image if each.tag != "tag"]
             for at, each in shapes:
                 if each.tag not in SHAPES:
@@ -51,8 +51,8 @@ def read(paths: list[Path], root: Path) -> Export:
             file = finder.find(check_name(image.get("name"), where), where, near)
             size = values.size(image.get("width"), image.get("height"), f"{where}: ")
             items.append(Item(file, file, size, partial(_draw, drawn), where))
-    used = {item.picture for item in items}
-    return Export(names, items, sum(path not in used for path in lying))
+    used = {item.image for item in items}
+    return Export(names, items, sum(path not in used for path in present))
 
 
 def _draw(shapes: list[Shape], width: int, height: int, labels: Mapping[str, int]) -> np.ndarray:
@@ -62,7 +62,7 @@ def _draw(shapes: list[Shape], width: int, height: int, labels: Mapping[str, int
             left, top, pixels = _pixels(shape, width, height, at)
             mask[top : top + pixels.shape[0], left : left + pixels.shape[1]][pixels] = labels[name]
         else:
-            outline = values.points(_outline(shape, at), width, height, at, least=3)
+            outline = values.points(_outline(shape, at), width, height, at, least=3, most=None)
             mask[rle.inside(rle.from_polygons([outline], width, height))] = labels[name]
     return mask
 
@@ -95,7 +95,7 @@ def _pixels(shape: ET.Element, width: int, height: int, at: str) -> tuple[int, i
     left, top = (values.whole(shape.get(key), f"{at} {key}", 0) for key in ("left", "top"))
     w, h = values.size(shape.get("width"), shape.get("height"), f"{at} ")
     if left + w > width or top + h > height:
-        raise InputError(f"{at}: {w}x{h} pixels at {left},{top} leave the picture of {width}x{height}; draw it again")
+        raise InputError(f"{at}: {w}x{h} pixels at {left},{top} leave the image of {width}x{height}; draw it again")
     runs = [values.whole(run, f"{at} rle", 0) for run in shape.get("rle", "").split(",")]
     if sum(runs) != w * h:
         raise InputError(f"{at} rle: the runs add up to {sum(runs)} pixels, its box has {w}x{h}; export it again")

@@ -1,4 +1,4 @@
-"""labelme's JSON, a file for each picture. Drawn as labelme's own export draws: lines 10 pixels wide, points as discs.
+"""labelme's JSON, a file for each image. Drawn as labelme's own export draws: lines 10 pixels wide, points as discs.
 
 Classes come in the order of the alphabet, since there is no list of them. A later shape lies on top of earlier ones.
 """
@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from dkd.convert import values
-from dkd.convert.pictures import Export, Finder, Item, pictures
+from dkd.convert.images import Export, Finder, Item, find_images
 from dkd.data.class_table import check_name
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
 LINE, POINT = 10, 5
 """Width of a line and radius of a point, in pixels."""
@@ -37,9 +37,9 @@ Shape = tuple[str, str, str, dict[str, Any]]
 
 
 def read(paths: list[Path], root: Path) -> Export:
-    """The JSON files `paths`, of pictures below `root` or embedded."""
-    lying = pictures(root)
-    finder, names, items = Finder(root, lying), set(), []
+    """The JSON files `paths`, of images below `root` or embedded."""
+    present = find_images(root)
+    finder, names, items = Finder(root, present), set(), []
     for path in paths:
         content = values.json_object(path)
         if "shapes" not in content:
@@ -49,22 +49,22 @@ def read(paths: list[Path], root: Path) -> Export:
             at = f"{path}: shapes[{k}]"
             kind = each.get("shape_type") or "polygon"
             if not isinstance(kind, str) or kind not in COUNTS:
-                raise InputError(f"{at}.shape_type: {values.shown(kind)} has no area; draw a polygon, or remove it")
+                raise InputError(f"{at}.shape_type: {shown(kind)} has no area; draw a polygon, or remove it")
             shapes.append((at, check_name(each.get("label"), f"{at}.label"), kind, each))
         names.update(name for _, name, _, _ in shapes)
         called = check_name(content.get("imagePath"), f"{path}: imagePath")
         try:
-            picture = name = finder.find(called, f"{path}: imagePath", [path.parent])
+            image = name = finder.find(called, f"{path}: imagePath", [path.parent])
         except InputError:
             if not content.get("imageData"):
                 raise
-            picture, name = partial(_embedded, path), path
+            image, name = partial(_embedded, path), path
         # Old versions do not state the size.
         stated = [content.get(key) for key in ("imageWidth", "imageHeight")]
         size = None if stated == [None, None] else values.size(*stated, f"{path}: image ")
-        items.append(Item(picture, name, size, partial(_draw, shapes), str(path)))
-    used = {item.picture for item in items}
-    return Export(sorted(names), items, sum(path not in used for path in lying))
+        items.append(Item(image, name, size, partial(_draw, shapes), str(path)))
+    used = {item.image for item in items}
+    return Export(sorted(names), items, sum(path not in used for path in present))
 
 
 def _embedded(path: Path) -> bytes:
@@ -75,7 +75,7 @@ def _decoded(content: object, where: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError, TypeError):
-        raise InputError(f"{where}: {values.shown(content)} is not base64; save it again with labelme") from None
+        raise InputError(f"{where}: {shown(content)} is not base64; save it again with labelme") from None
 
 
 def _draw(shapes: list[Shape], width: int, height: int, labels: Mapping[str, int]) -> np.ndarray:
@@ -100,13 +100,13 @@ def _draw(shapes: list[Shape], width: int, height: int, labels: Mapping[str, int
 
 
 def _paste(mask: Image.Image, content: object, points: list[tuple[float, float]], label: int, at: str) -> None:
-    """Put the picture of a mask, from its first pixel to its last, into `mask`."""
+    """Put the image of a mask, from its first pixel to its last, into `mask`."""
     (left, top), (right, bottom) = (tuple(map(int, point)) for point in points)
     try:
         with Image.open(io.BytesIO(_decoded(content, f"{at}.mask"))) as found:
             stencil = found.convert("L").point(lambda value: 255 if value else 0)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise InputError(f"{at}.mask: not a picture; remove it or draw it again") from None
+        raise InputError(f"{at}.mask: not an image; remove it or draw it again") from None
     if stencil.size != (right - left + 1, bottom - top + 1):
         raise InputError(
             f"{at}.mask: is {stencil.width}x{stencil.height} pixels, its points make it {right - left + 1}x"

@@ -1,7 +1,7 @@
 """Outlines and run lengths as pycocotools has them, which is what COCO and CVAT draw with.
 
 A run-length mask counts pixels column by column, background first. pycocotools trusts what it is given, so runs are
-checked here to add up to the picture.
+checked here to add up to the image.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dkd.convert import values
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 
 try:
     from pycocotools import mask as coco_mask
@@ -36,11 +36,11 @@ def from_counts(counts: object, width: int, height: int, where: str) -> Rle:
     """A mask of COCO: run lengths as a list, or as the text that they are compressed to."""
     runs = _runs(counts, where) if isinstance(counts, str) else counts
     if not isinstance(runs, list):
-        raise InputError(f"{where}: {values.shown(counts)} is neither a list nor text; export it again")
+        raise InputError(f"{where}: {shown(counts)} is neither a list nor text; export it again")
     runs = [values.whole(run, where, 0) for run in runs]
     if sum(runs) != width * height:
         raise InputError(
-            f"{where}: the runs add up to {sum(runs)} pixels, the picture has {width}x{height}; export it again"
+            f"{where}: the runs add up to {sum(runs)} pixels, the image has {width}x{height}; export it again"
         )
     return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
 
@@ -62,7 +62,7 @@ def _runs(compressed: str, where: str) -> list[int]:
     for character in compressed:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or shift > 60:
-            raise InputError(f"{where}: {values.shown(compressed)} is not what COCO compresses to; export it again")
+            raise InputError(f"{where}: {shown(compressed)} is not what COCO compresses to; export it again")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -71,5 +71,5 @@ def _runs(compressed: str, where: str) -> list[int]:
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value, shift = 0, 0
     if shift:
-        raise InputError(f"{where}: {values.shown(compressed)} breaks off; export it again")
+        raise InputError(f"{where}: {shown(compressed)} breaks off; export it again")
     return runs

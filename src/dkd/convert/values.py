@@ -4,23 +4,17 @@ Knows nothing of any tool.
 """
 
 import json
-import reprlib
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dkd.data.class_table import read_text
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
 from dkd.files import check_regular
 
 MARGIN = 1
-"""How far a point may lie outside of its picture, in sides of the picture."""
-
-
-def shown(value: object) -> str:
-    """A value as messages quote it, cut where it is long."""
-    return reprlib.repr(value)
+"""How far a point may lie outside of its image, in sides of the image."""
 
 
 def json_object(path: Path) -> dict[str, Any]:
@@ -70,26 +64,26 @@ def number(value: object, where: str) -> float:
             raise ValueError
         return float(value)
     except (ValueError, OverflowError):
-        raise InputError(f"{where}: {shown(value)} is not a number; mend it or export again") from None
+        raise InputError(f"{where}: {shown(value)} is not a number; correct it or export again") from None
 
 
 def whole(value: object, where: str, low: int) -> int:
     """A whole number from `low` on."""
     found = number(value, where)
     if not low <= found < 2**31 or found != int(found):
-        raise InputError(f"{where}: {shown(value)} is not a whole number from {low} on; mend it or export again")
+        raise InputError(f"{where}: {shown(value)} is not a whole number from {low} on; correct it or export again")
     return int(found)
 
 
 def size(width: object, height: object, where: str) -> tuple[int, int]:
-    """(width, height) of a picture in pixels."""
+    """(width, height) of an image in pixels."""
     return whole(width, f"{where}width", 1), whole(height, f"{where}height", 1)
 
 
 def points(
-    found: object, width: int, height: int, where: str, least: int, most: int | None = None
+    found: object, width: int, height: int, where: str, least: int, most: int | None
 ) -> list[tuple[float, float]]:
-    """Points [[x, y], ...] in pixels, from `least` to `most` of them, none of them far outside of the picture."""
+    """Points [[x, y], ...] in pixels, from `least` to `most` of them, none of them far outside of the image."""
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise InputError(f"{where}: {shown(found)} is not a list of points; remove the shape or draw it again")
     if len(found) < least or len(found) > (most or len(found)):
@@ -103,7 +97,7 @@ def points(
         inside = -MARGIN * width <= x <= (1 + MARGIN) * width and -MARGIN * height <= y <= (1 + MARGIN) * height
         if not inside:
             raise InputError(
-                f"{where}: {shown(point)} lies far outside of the picture of {width}x{height} pixels; was it drawn on "
+                f"{where}: {shown(point)} lies far outside of the image of {width}x{height} pixels; was it drawn on "
                 "another size? Draw it again"
             )
         checked.append((x, y))

@@ -1,6 +1,6 @@
-"""Writes a folder data set from pictures and what is drawn on them. Knows nothing of any tool.
+"""Writes a folder data set from images and what is drawn on them. Knows nothing of any tool.
 
-Pictures are written upright and as JPEG or PNG, so that other programs see them as `dkd.data.reader` does. What needs
+Images are written upright and as JPEG or PNG, so that other programs see them as `dkd.data.reader` does. What needs
 no change is copied byte by byte. All is made beside `out` and renamed as the last act.
 """
 
@@ -12,7 +12,6 @@ import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +19,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from dkd import cores
-from dkd.convert.pictures import Export, Item
+from dkd.convert.images import Export, Item
 from dkd.data import class_table, reader
 from dkd.data.classes import VOID
 from dkd.data.division import divide
 from dkd.errors import InputError
+from dkd.files import temporary_folder
 from dkd.use import palette
 
 SUFFIX = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png"}
@@ -33,10 +33,10 @@ PLAIN = ("1", "L", "P", "RGB", "CMYK")
 
 
 class Summary(NamedTuple):
-    """What was made: class names (background first), pictures of each split, and what the user may want to know.
+    """What was made: class names (background first), images of each split, and what the user may want to know.
 
-    `turned`: pictures that EXIF said to turn; `empty`: those that show no class; `unlabelled`: pictures of the export
-    that nobody labelled, which are left out; `unused`: classes that no picture shows, which are left out.
+    `turned`: images that EXIF said to turn; `empty`: those that show no class; `unlabelled`: images of the export
+    that nobody labelled, which are left out; `unused`: classes that no image shows, which are left out.
     """
 
     format: str
@@ -50,27 +50,27 @@ class Summary(NamedTuple):
 
 
 def write(export: Export, out: Path, *, source: Path, format: str, split: float, seed: int) -> Summary:
-    """Make the folder data set `out`, with `split` of the pictures for training.
+    """Make the folder data set `out`, with `split` of the images for training.
 
-    Raises InputError where two annotations are for one picture, a picture is missing, damaged or of another size than
+    Raises InputError where two annotations are for one image, an image is missing, damaged or of another size than
     its annotation, or there is nothing to learn.
     """
     names, labels = class_table.labels(export.names, source)
     files: dict[Path, str] = {}
     for item in export.items:
-        if isinstance(item.picture, Path):
-            place = _absolute(item.picture)
+        if isinstance(item.image, Path):
+            place = _absolute(item.image)
             if place in files:
                 raise InputError(
-                    f"{item.where}: its picture {item.picture} is that of {files[place]} too; remove one of them"
+                    f"{item.where}: its image {item.image} is that of {files[place]} too; remove one of them"
                 )
             files[place] = item.where
     if len(export.items) < 2:
-        raise InputError(f"{source}: {len(export.items)} labelled pictures; needs two, to learn and to judge by")
+        raise InputError(f"{source}: {len(export.items)} labelled images; two are needed, to train and to evaluate on")
     items = dict(zip(ids([item.name for item in export.items]), export.items, strict=True))
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=".dkd-") as scratch:
-        place = Path(scratch) / out.name
+    with temporary_folder(out.parent) as scratch:
+        place = scratch / out.name
         for folder in ("images", "masks", "splits"):
             (place / folder).mkdir(parents=True)
 
@@ -83,7 +83,7 @@ def write(export: Export, out: Path, *, source: Path, format: str, split: float,
         shown = {id: present for id, (present, _) in zip(items, found, strict=True)}
         used = sorted({label for present in shown.values() for label in present})
         if not used:
-            raise InputError(f"{source}: no picture shows any class; label some first")
+            raise InputError(f"{source}: no image shows any class; label some first")
         table = np.zeros(256, dtype=np.uint8)
         table[[*used, VOID]] = [*range(1, len(used) + 1), VOID]
         colours = [part for colour in palette.colours(len(used) + 1) for part in colour]
@@ -144,15 +144,15 @@ def _absolute(path: Path) -> Path:
 
 
 def _write_one(id: str, item: Item, place: Path, labels: dict[str, int]) -> tuple[list[int], bool]:
-    """Write a picture and its mask; the labels it shows (no background, no void), and whether it had to be turned."""
-    embedded = None if isinstance(item.picture, Path) else item.picture()
-    where = str(item.picture) if embedded is None else f"{item.where}: imageData"
+    """Write an image and its mask; the labels it shows (no background, no void), and whether it had to be turned."""
+    embedded = None if isinstance(item.image, Path) else item.image()
+    where = str(item.image) if embedded is None else f"{item.where}: imageData"
     try:
-        with Image.open(item.picture if embedded is None else BytesIO(embedded)) as image:
+        with Image.open(item.image if embedded is None else BytesIO(embedded)) as image:
             kind, stored, orientation = image.format, image.size, image.getexif().get(reader.ORIENTATION, 1)
             plain = image.mode in PLAIN and not image.has_transparency_data
     except (OSError, ValueError, SyntaxError, TypeError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        reason = "not a picture" if not str(error) or "identify" in str(error) else error
+        reason = "not an image" if not str(error) or "identify" in str(error) else error
         raise InputError(f"{where}: can't be read ({reason}); replace it, or remove its annotation") from None
     turned = orientation in reader.TURNS
     upright = stored[::-1] if orientation in reader.SIDEWAYS else stored
@@ -165,7 +165,7 @@ def _write_one(id: str, item: Item, place: Path, labels: dict[str, int]) -> tupl
     suffix = SUFFIX.get(kind, "png")
     path = place / "images" / f"{id}.{suffix}"
     if embedded is None:
-        shutil.copyfile(item.picture, path)
+        shutil.copyfile(item.image, path)
     else:
         path.write_bytes(embedded)
     try:
@@ -182,13 +182,13 @@ def _write_one(id: str, item: Item, place: Path, labels: dict[str, int]) -> tupl
 
 
 def _check_size(
-    size: tuple[int, int], upright: tuple[int, int], stored: tuple[int, int], where: str, picture: str
+    size: tuple[int, int], upright: tuple[int, int], stored: tuple[int, int], where: str, image: str
 ) -> None:
     if size not in (upright, stored):
         found = f"{stored[0]}x{stored[1]}"
         if upright != stored:
             found += f" as stored and {upright[0]}x{upright[1]} turned as its EXIF says"
         raise InputError(
-            f"{where}: is for a picture of {size[0]}x{size[1]} pixels, {picture} has {found} (EXIF looked at); "
-            "use the picture that was labelled, or label this one"
+            f"{where}: is for an image of {size[0]}x{size[1]} pixels, {image} has {found} ; "
+            "use the image that was labelled, or label this one"
         )

@@ -200,13 +200,13 @@ def _folder(root: Path) -> Files:
 
 
 def _by_lists(root: Path, images: str, masks: str, paths: Mapping[str, Path]) -> Files:
-    pictures = lists.Folder(root, images, lists.IMAGES)
-    drawn = lists.Folder(root, masks, lists.MASKS)
+    image_folder = lists.Folder(root, images, lists.IMAGES)
+    mask_folder = lists.Folder(root, masks, lists.MASKS)
     files: Files = []
     seen: dict[str, Path] = {}
     for split, path in paths.items():
         before = len(files)
-        for id, image, mask in lists.read_entries(path, pictures, drawn):
+        for id, image, mask in lists.read_entries(path, image_folder, mask_folder):
             if id in seen:
                 raise InputError(f"{path}: {id!r} is listed twice (also in {seen[id].name})")
             seen[id] = path

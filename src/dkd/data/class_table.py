@@ -4,7 +4,6 @@ Knows nothing of pixels. Shared by the folder layout and by the conversion of ex
 """
 
 import re
-import reprlib
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import NamedTuple
 
 from dkd import files
 from dkd.data.classes import MAX_CLASSES, VOID, VOID_COLOUR
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
+from dkd.json_file import LONGEST_TEXT
 
 BACKGROUND = ("background", "_background_")
 IGNORED = ("void", "ignore", "ignored", "__ignore__")
@@ -50,7 +50,7 @@ def check_name(value: object, where: str) -> str:
     found = value.strip() if isinstance(value, str) else ""
     # Control characters, halves of characters, ends of lines and paragraphs.
     if not found or any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in found):
-        raise InputError(f"{where}: {reprlib.repr(value)} is no name; give it one, on one line")
+        raise InputError(f"{where}: {shown(value)} is no name; give it one, on one line")
     return found
 
 
@@ -70,6 +70,7 @@ def labels(names: Iterable[str], where: object) -> tuple[list[str], dict[str, in
         else:
             table[name] = len(classes)
             classes.append(name)
+    _check_length(classes, where)
     if len(classes) == 1:
         raise InputError(f"{where}: no class in it; a data set needs one at least")
     if len(classes) - 1 > MAX_CLASSES:
@@ -94,7 +95,7 @@ def read_colours(path: Path) -> dict[int, str]:
         where = f"{path}: line {number}"
         match = pattern.fullmatch(line)
         if match is None:
-            raise InputError(f"{where}: {reprlib.repr(line)} is not {form}; give the class its colour")
+            raise InputError(f"{where}: {shown(line)} is not {form}; give the class its colour")
         _add(found, check_name(match[1], where), match.groups()[1:], where)
     return found
 
@@ -150,10 +151,16 @@ def _class_list(path: Path) -> tuple[tuple[str, ...], dict[int, int]]:
                 colours[_add(owners, match[1], match.groups()[1:], where)] = label
     for number, name in enumerate(names, 1):
         check_name(name, f"{path}: line {number}")
+    _check_length(names, path)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"{path}: class name {repeated[0]!r} occurs more than once")
     return tuple(names), colours
+
+
+def _check_length(names: Iterable[str], where: object) -> None:
+    if long := [name for name in names if len(name) > LONGEST_TEXT]:
+        raise InputError(f"{where}: class name {shown(long[0])} has more than {LONGEST_TEXT} characters; shorten it")
 
 
 def _add(found: dict[int, str], name: str, parts: tuple[str, ...], where: str) -> int:

@@ -8,9 +8,9 @@ from dkd import seeds
 def divide(shown: Mapping[str, Collection[int]], share: float, seed: int) -> tuple[list[str], list[str]]:
     """Ids for training, about `share` of all, and for validation; each list sorted. The same on every machine.
 
-    `shown` has the classes of two pictures or more. The rarest class comes first; of each, in random order, pictures go
+    `shown` has the classes of two images or more. The rarest class comes first; of each, in random order, images go
     to validation until it has its share there (one at least), at first only such that no other class gets more than its
-    share. Every class keeps a picture for training; one that has a single picture has it there.
+    share. Every class keeps an image for training; one that has a single image has it there.
     """
     order = sorted(shown, key=lambda id: (seeds.derive(seed, "convert", id), id))
     showing: dict[int, list[str]] = {}
@@ -18,8 +18,8 @@ def divide(shown: Mapping[str, Collection[int]], share: float, seed: int) -> tup
         for label in shown[id]:
             showing.setdefault(label, []).append(id)
 
-    def aim(pictures: int) -> int:
-        return min(max(round(pictures * (1 - share)), 1), pictures - 1)
+    def aim(images: int) -> int:
+        return min(max(round(images * (1 - share)), 1), images - 1)
 
     most = {label: len(ids) - 1 for label, ids in showing.items()}
     aims = {label: aim(len(ids)) for label, ids in showing.items()}
@@ -36,6 +36,6 @@ def divide(shown: Mapping[str, Collection[int]], share: float, seed: int) -> tup
                         have[each] += 1
     plain = [id for id in order if not shown[id]]
     val.update(plain[: max(aim(len(order)) - len(val), 0)])
-    # Nothing could be spared: every picture is the only one of a class.
+    # Nothing could be spared: every image is the only one of a class.
     val = val or {order[-1]}
     return sorted(set(shown) - val), sorted(val)

@@ -6,16 +6,45 @@ never read masks for that.
 
 import csv
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dkd import files
+from dkd import files, json_file
 from dkd.data import classes
 from dkd.data.classes import VOID, Encoding
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
+from dkd.json_file import listed, text, whole
 
 HEADER = ("id", "image", "mask", "split", "classes")
+SPLITS = ("train", "val", "test")
+REMEDY = "make it with `dkd index`"
+MOST_NAMES = classes.MAX_CLASSES + 1
+
+
+def _values(pattern: str) -> json_file.Check:
+    """Whether a value is a map from keys of this form to labels or stored values."""
+
+    def fits(value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and all(re.fullmatch(pattern, key) for key in value)
+            and all(map(whole(0, VOID), value.values()))
+        )
+
+    return fits, f"a map to integers from 0 to {VOID}"
+
+
+CHECKS = {
+    "dataset": (text, "a name"),
+    "root": (lambda value: isinstance(value, str), "a path"),
+    "classes": (listed(text, 2, MOST_NAMES), f"a list of 2 to {MOST_NAMES} names"),
+    "ignore": (whole(VOID, VOID), f"{VOID}"),
+    "stored": _values("[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5]"),
+    "colours": _values("#[0-9a-f]{6}"),
+}
+"""Of the .json file."""
 
 
 class Row(NamedTuple):
@@ -77,19 +106,42 @@ def write(index: Index, root: Path | str, path: Path) -> None:
 
 def read(path: Path) -> Index:
     """Read what `write` wrote; InputError where a file is missing or malformed."""
+    facts = path.with_suffix(".json")
+    about = json_file.read(facts, REMEDY)
+    json_file.check(about, CHECKS, str(facts), REMEDY, optional=("stored", "colours"))
+    names = tuple(about["classes"])
+    if len(set(names)) < len(names):
+        raise InputError(f"{facts}: classes: a name is repeated; {REMEDY}")
+    stored = {int(value): label for value, label in about.get("stored", {}).items()}
+    if strange := sorted(set(stored.values()) - {*range(len(names)), VOID}):
+        raise InputError(f"{facts}: stored: label {strange[0]} is not among the {len(names)} classes; {REMEDY}")
+    colours = {int(colour.removeprefix("#"), 16): value for colour, value in about.get("colours", {}).items()}
+    return Index(about["dataset"], names, tuple(_rows(path, len(names))), stored, colours)
+
+
+def _rows(path: Path, names: int) -> Iterator[Row]:
+    """The rows of the .csv file, for labels below `names`."""
+    seen: set[str] = set()
+    labels = {str(label): label for label in range(1, names)}
     try:
-        for each in (path.with_suffix(".json"), path):
-            files.check_regular(each)
-        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        files.check_regular(path)
         with path.open(newline="", encoding="utf-8") as file:
-            table = csv.reader(file)
-            if tuple(next(table)) != HEADER:
-                raise ValueError(f"header is not {','.join(HEADER)}")
-            rows = tuple(Row(*cells[:4], tuple(int(x) for x in cells[4].split())) for cells in table)
-        stored = {int(value): label for value, label in about.get("stored", {}).items()}
-        colours = {int(colour.removeprefix("#"), 16): value for colour, value in about.get("colours", {}).items()}
-        return Index(about["dataset"], tuple(about["classes"]), rows, stored, colours)
+            table = csv.reader(file, strict=True)
+            if tuple(next(table, ())) != HEADER:
+                raise InputError(f"{path}: line 1: expected {','.join(HEADER)}; {REMEDY}")
+            for cells in table:
+                where = f"{path}: line {table.line_num}"
+                if len(cells) != len(HEADER) or not all(cells[:4]):
+                    raise InputError(f"{where}: expected {len(HEADER)} cells, got {shown(cells)}; {REMEDY}")
+                id, image, mask, split, shows = cells
+                if split not in SPLITS or id in seen:
+                    fault = f"{shown(id)} is there twice" if id in seen else f"unknown split {shown(split)}"
+                    raise InputError(f"{where}: {fault}; {REMEDY}")
+                if not all(label in labels for label in shows.split()):
+                    raise InputError(f"{where}: expected labels from 1 to {names - 1}, got {shown(shows)}; {REMEDY}")
+                seen.add(id)
+                yield Row(id, image, mask, split, tuple(labels[label] for label in shows.split()))
     except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; make it with `dkd index`") from None
-    except (ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
-        raise InputError(f"{path}: not an index file ({error}); make it with `dkd index`") from None
+        raise InputError(f"{path}: {error.strerror}; {REMEDY}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not readable as CSV ({error}); {REMEDY}") from None

@@ -91,7 +91,12 @@ def read_image(path: Path) -> np.ndarray:
     """
     with _opened(path, "image") as image:
         image.load()
-        return np.array(_rgb(_upright(image)))
+        return pixels(image)
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    """RGB pixels of an opened image, as of `read_image`; ValueError where they are floating-point."""
+    return np.array(_rgb(_upright(image)))
 
 
 def read_mask(path: Path, colours: Mapping[int, int]) -> np.ndarray:

@@ -14,11 +14,26 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dkd import files, scenario, seeds
+from dkd import json_file, scenario, seeds
+from dkd.data import index as index_file
+from dkd.data.classes import MAX_CLASSES
 from dkd.data.index import Index, Row
-from dkd.errors import InputError
+from dkd.errors import InputError, shown
+from dkd.json_file import listed, text, whole
 
 SETTINGS = ("overlap", "disjoint", "sequential", "partitioned")
+REMEDY = "make it with `dkd split`"
+LABELS = (listed(whole(1, MAX_CLASSES), 1, MAX_CLASSES), f"a list of labels from 1 to {MAX_CLASSES}")
+IDS = (lambda value: isinstance(value, list) and all(map(json_file.path, value)), "a list of ids of images")
+CHECKS = {
+    "dataset": (text, "a name"),
+    "scenario": (text, "the name of a scenario"),
+    "setting": (lambda value: value in SETTINGS, f"one of {', '.join(SETTINGS)}"),
+    "order": LABELS,
+    "steps": (lambda value: isinstance(value, list) and 0 < len(value) <= MAX_CLASSES, "a list of steps"),
+}
+STEP = {"step": (whole(0, MAX_CLASSES), "a number"), "classes": LABELS, "train": IDS, "val": IDS, "test": IDS}
+"""Keys of a step."""
 
 
 class Inputs(NamedTuple):
@@ -96,15 +111,33 @@ def write(tasks: dict, path: Path) -> None:
 
 def read(path: Path) -> dict:
     """Read a tasks file; InputError where it is missing or malformed."""
-    try:
-        files.check_regular(path)
-        tasks = json.loads(path.read_text(encoding="utf-8"))
-        tasks["steps"][0]["classes"], tasks["order"], tasks["setting"]
-        return tasks
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; make it with `dkd split`") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: not a tasks file ({error!r}); make it with `dkd split`") from None
+    tasks = json_file.read(path, REMEDY)
+    json_file.check(tasks, CHECKS, str(path), REMEDY, optional=())
+    for number, step in enumerate(tasks["steps"]):
+        where = f"{path}: steps[{number}]"
+        json_file.check(step, STEP, where, REMEDY, optional=())
+        if step["step"] != number:
+            raise InputError(f"{where}: step: expected {number}, got {step['step']}; {REMEDY}")
+        for split in ("train", "val", "test"):
+            if len(set(step[split])) < len(step[split]):
+                raise InputError(f"{where}: {split}: lists an image twice; {REMEDY}")
+    learned = [label for step in tasks["steps"] for label in step["classes"]]
+    if learned != tasks["order"] or len(set(learned)) < len(learned):
+        raise InputError(
+            f"{path}: order: {shown(tasks['order'])} are not the classes of the steps, once each; {REMEDY}"
+        )
+    return tasks
+
+
+def read_both(inputs: Inputs) -> tuple[Index, dict]:
+    """Index and tasks of a step; InputError where they do not fit each other."""
+    table, tasks = index_file.read(inputs.index), read(inputs.tasks)
+    if (last := max(tasks["order"])) >= len(table.class_names):
+        raise InputError(
+            f"{inputs.tasks}: order: label {last} is not among the {len(table.class_names) - 1} classes of "
+            f"{inputs.index}; make the tasks from this index"
+        )
+    return table, tasks
 
 
 def _belongs(row: Row, setting: str, now: set[int], seen: set[int], seed: int) -> bool:

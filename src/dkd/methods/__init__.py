@@ -10,9 +10,12 @@ from dkd.errors import InputError
 
 REPLAY = ("memory", "confidence", "replay")
 """Options of a method that replays images of earlier steps; a method has all of them or none."""
-BASES = {"sigmoid": "joint", "softmax": "joint-softmax"}
+BASES = {"sigmoid": "joint", "softmax": "joint-softmax", "unknown": "joint-unknown"}
 """The method that trains step 0, by the `HEAD` of a method: how its network decides between classes."""
-MAPS = ("backbone", "stages")
+PARTS = ("backbone", "decoder", "old", "new")
+"""Parts of a network that can learn at rates of their own; `old` and `new` are classifiers. The options `lr_backbone`,
+... hold these rates."""
+MAPS = ("backbone", "stages", "activated")
 """Intermediate maps that a method can ask for (fields of `dkd.model.segmenter.Output`)."""
 
 
@@ -27,9 +30,10 @@ class Options(NamedTuple):
     """Threshold of pseudo-labels for exemplars."""
     replay: str | None
     """Which labels replayed images have."""
-    lr_factor: float | None
-    """In later steps all parts learn at this many times `lr`, with weight decay; None: as released by the authors of
-    DKD, decoder and classifiers at `head_lr` times `lr`, and weight decay on new classifiers alone."""
+    rates: dict[str, float]
+    """By part, at which multiple of `lr` it learns in later steps, with weight decay; 0: it is frozen. `lr_factor` is
+    that of all parts. Empty: as released by the authors of DKD, decoder and classifiers learn at `head_lr` times `lr`,
+    and new classifiers alone have weight decay."""
     train_norms: bool
     """Whether batch norms are trained in later steps; else they stay as the base left them."""
     loss: dict[str, Any]
@@ -40,7 +44,9 @@ def sort_options(options: dict[str, Any]) -> Options:
     """Values of a method's options by what reads them."""
     rest = dict(options)
     start, replay = rest.pop("start", "random"), [rest.pop(name, None) for name in REPLAY]
-    return Options(start, *replay, rest.pop("lr_factor", None), rest.pop("train_norms", False), rest)
+    rates = dict.fromkeys(PARTS, rest.pop("lr_factor")) if "lr_factor" in rest else {}
+    rates |= {part: rest.pop(f"lr_{part}") for part in PARTS if f"lr_{part}" in rest}
+    return Options(start, *replay, rates, rest.pop("train_norms", False), rest)
 
 
 def check(method: ModuleType) -> None:
@@ -55,7 +61,9 @@ def check(method: ModuleType) -> None:
 
 
 def head(method: ModuleType) -> str:
-    """`sigmoid`: each class has a probability of its own; `softmax`: all share one with background."""
+    """`sigmoid`: each class has a probability of its own; `softmax`: all share one with background; `unknown`: each
+    has its own, and so have background and what is unknown.
+    """
     return getattr(method, "HEAD", "sigmoid")
 
 

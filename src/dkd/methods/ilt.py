@@ -28,8 +28,8 @@ def loss(
     logits, teacher_logits = student.channels, teacher.channels
     old = logits[:, : teacher_logits.shape[1]]
     terms = {
-        "ce": softmax.cross_entropy(logits, target.labels),
-        "kd": softmax.distillation(old, teacher_logits, student.size),
+        "ce": softmax.cross_entropy(logits, target.labels, old=1, weight=None),
+        "kd": softmax.distillation(old, teacher_logits, student.size, alpha=1.0, weight=None),
         "feature": maps.feature(student.backbone, teacher.backbone),
     }
     return terms["ce"] + kd * terms["kd"] + feature * terms["feature"], terms

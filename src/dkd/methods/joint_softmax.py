@@ -16,5 +16,5 @@ TEACHER = False
 
 def loss(student: Output, teacher: None, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
     """Total and named terms."""
-    terms = {"ce": softmax.cross_entropy(student.channels, target.labels)}
+    terms = {"ce": softmax.cross_entropy(student.channels, target.labels, old=1, weight=None)}
     return terms["ce"], terms

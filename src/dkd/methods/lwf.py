@@ -20,7 +20,7 @@ def loss(student: Output, teacher: Output, target: Target, *, kd: float) -> tupl
     logits, teacher_logits = student.channels, teacher.channels
     old = logits[:, : teacher_logits.shape[1]]
     terms = {
-        "ce": softmax.cross_entropy(logits, target.labels),
-        "kd": softmax.distillation(old, teacher_logits, student.size),
+        "ce": softmax.cross_entropy(logits, target.labels, old=1, weight=None),
+        "kd": softmax.distillation(old, teacher_logits, student.size, alpha=1.0, weight=None),
     }
     return terms["ce"] + kd * terms["kd"], terms

@@ -19,7 +19,7 @@ def loss(student: Output, teacher: Output, target: Target, *, kd: float) -> tupl
     """Total and named terms; `kd` is a weight."""
     logits, teacher_logits = student.channels, teacher.channels
     terms = {
-        "ce": softmax.cross_entropy(logits, target.labels, old=teacher_logits.shape[1]),
-        "kd": softmax.distillation(logits, teacher_logits, student.size),
+        "ce": softmax.cross_entropy(logits, target.labels, old=teacher_logits.shape[1], weight=None),
+        "kd": softmax.distillation(logits, teacher_logits, student.size, alpha=1.0, weight=None),
     }
     return terms["ce"] + kd * terms["kd"], terms

@@ -24,6 +24,10 @@ OPTIONS = {
     "lr_factor": 10.0,
     "train_norms": True,
 }
+LOWEST = 0.001
+"""No threshold of pseudo-labels is below this."""
+SCALES = (1, 2, 4)
+"""Of the squares that POD cuts maps into, each way."""
 
 
 def prepare(batches: Iterable[tuple[Output, Target]], classes: int, *, median: str, **_: float) -> dict[str, Tensor]:
@@ -32,7 +36,7 @@ def prepare(batches: Iterable[tuple[Output, Target]], classes: int, *, median: s
     `median`: as released (`indices`) or the exact one (`counts`); `softmax.thresholds` says how they differ.
     """
     counts = sum(softmax.histogram(output.channels, target.labels, classes + 1) for output, target in batches)
-    return {"thresholds": softmax.thresholds(counts, median)}
+    return {"thresholds": softmax.thresholds(counts, median, LOWEST)}
 
 
 def loss(
@@ -54,7 +58,7 @@ def loss(
     teacher_levels = [*teacher.stages, teacher.features, teacher_logits]
     factors = [growth * pod] * (len(levels) - 1) + [growth * pod_logits]
     terms = {
-        "ce": softmax.cross_entropy(logits, labels, weight=share[:, None, None]),
-        "pod": maps.pod(levels, teacher_levels, factors),
+        "ce": softmax.cross_entropy(logits, labels, old=1, weight=share[:, None, None]),
+        "pod": maps.pod(levels, teacher_levels, factors, SCALES),
     }
     return terms["ce"] + terms["pod"], terms

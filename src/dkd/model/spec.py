@@ -22,7 +22,7 @@ CHECKS: dict[str, Check] = {
         f"a list of at most {MOST_DILATIONS} integers from 1 to {MOST_DILATION}",
     ),
     "dropout": (number(0, 1), "a number from 0 to 1"),
-    "head": (lambda value: value in ("sigmoid", "softmax"), "sigmoid or softmax"),
+    "head": (lambda value: value in ("sigmoid", "softmax", "unknown"), "sigmoid, softmax or unknown"),
     "mean": (listed(number(-1e3, 1e3), 3, 3), "three numbers"),
     "std": (listed(number(1e-3, 1e3), 3, 3), "three positive numbers"),
 }

@@ -1,11 +1,27 @@
 """What the classifiers of a new step start from, as functions of the weights of earlier ones."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+HEADS = ("sigmoid", "softmax", "unknown")
+STARTS = {
+    "random": HEADS,
+    "normal": HEADS,
+    "auxiliary": HEADS,
+    "background": ("softmax",),
+    "background-row": ("softmax",),
+    "unknown": ("unknown",),
+}
+"""What new classifiers can start from, and for which heads (`Segmenter`).
+
+`random`: torch's default. `normal`: weights with a variance of 2 / inputs (STAR). `auxiliary`: copies of the auxiliary
+classifier (DKD). `background`: a share of the background's probability (MiB, PLOP). `background-row`: the background's
+weights, and a random bias (RCIL). `unknown`: copies of the classifier of what is unknown (SSUL).
+"""
 
 
 @torch.no_grad()
@@ -26,15 +42,9 @@ def from_background_row(weight: Tensor, classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def from_unknown(head: Mapping[str, Tensor], last: str, classes: int) -> dict[str, Tensor]:
-    """Head of the new classes from that of the unknown class (SSUL): copies, the last layer's row once per class.
-
-    head: state of a head with one output; `last`: name of its last layer, "3" for "3.weight" and "3.bias".
-    """
-    return {
-        name: value.repeat(classes, *[1] * (value.dim() - 1)) if name.startswith(f"{last}.") else value.clone()
-        for name, value in head.items()
-    }
+def from_unknown(weight: Tensor, bias: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """New classes have the unknown class's weight (D, ...) and bias () (SSUL) -> (classes, D, ...) and (classes,)."""
+    return weight.repeat(classes, *[1] * weight.dim()), bias.repeat(classes)
 
 
 class Branch(NamedTuple):

@@ -33,12 +33,12 @@ PROTOCOL = {**MEANS, "foreground": MAP, "per_class": (_per_class, "percentages b
 def read_metrics(path: Path, protocol: str) -> dict[str, Any]:
     """The content of a metrics.json. Raises InputError if it is damaged or lacks `protocol`."""
     content = json_file.read(path, REMEDY)
-    json_file.check(content, TOP, str(path), REMEDY)
+    json_file.check(content, TOP, str(path), REMEDY, optional=())
     if protocol not in content["protocols"]:
         raise InputError(f"{path}: protocols.{protocol}: missing; {REMEDY}")
     for name, values in content["protocols"].items():
         where = f"{path}: protocols.{name}"
-        json_file.check(values, PROTOCOL, where, REMEDY)
+        json_file.check(values, PROTOCOL, where, REMEDY, optional=())
         json_file.check(values["foreground"], MEANS, f"{where}.foreground", REMEDY, optional=("pixel_accuracy",))
     return content
 

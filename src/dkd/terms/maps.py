@@ -99,7 +99,7 @@ def fold(logits: Tensor, old: int) -> Tensor:
     return torch.cat((background, logits[:, 1:old]), 1)
 
 
-def strips(maps: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
+def strips(maps: Tensor, scales: Sequence[int]) -> Tensor:
     """Means over the rows and over the columns of the squares of square maps (PLOP: local POD).
 
     maps (N, C, h, h) -> (N, E). A scale s cuts them into s x s squares of h // s cells each way; what is left over is
@@ -115,7 +115,7 @@ def strips(maps: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
     return torch.cat(found, 1)
 
 
-def pod(student: Levels, teacher: Levels, factors: Sequence[float], scales: Sequence[int] = (1, 2, 4)) -> Tensor:
+def pod(student: Levels, teacher: Levels, factors: Sequence[float], scales: Sequence[int]) -> Tensor:
     """Distance of the `strips` of the squared maps, times the level's factor; mean over levels (PLOP: POD).
 
     student and teacher: square maps (N, C, h, h), one per level. Scalar; its gradient is 0 where two maps agree.

@@ -4,7 +4,8 @@ Foreground channels only: channel k of a classifier is the class of id k + 1. Fe
 classifiers see. Terms are computed in float32 at least; new classes are learned with `dkd.losses.mbce`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,8 @@ class Sums(NamedTuple):
     """(K,): of the features' norms."""
     norm_squares: Tensor
     """(K,)."""
+    background: Tensor
+    """(): cells with the label 0."""
 
 
 class Prototypes(NamedTuple):
@@ -42,6 +45,8 @@ class Prototypes(NamedTuple):
     """(K,): standard deviations of the features' norms."""
     cells: Tensor
     """(K,): how many there were."""
+    background: Tensor
+    """(): cells of none of these classes."""
 
 
 def at_cells(maps: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -64,16 +69,23 @@ def sums(features: Tensor, labels: Tensor, ids: Sequence[int]) -> Sums:
         units = _unit(own, 1)
         count = norms.new_tensor(len(own))
         found.append((count, units.sum(0), units.square().sum(0), norms.sum(), norms.square().sum()))
-    return Sums(*(torch.stack(each) for each in zip(*found, strict=True)))
+    return Sums(*(torch.stack(each) for each in zip(*found, strict=True)), (labels == 0).sum())
 
 
 def prototypes(sums: Sums) -> Prototypes:
     """What is kept of the classes once all batches are added up; a class without cells has zeros."""
-    cells, units, squares, norms, norm_squares = sums
+    cells, units, squares, norms, norm_squares, background = sums
     directions, count = _unit(units, 1), cells.clamp(min=1)
     noise = (squares - 2 * directions * units + cells[:, None] * directions.square()) / count[:, None]
     variance = (norm_squares - norms.square() / count) / (cells - 1).clamp(min=1)
-    return Prototypes(directions, noise.clamp(min=0).sqrt(), norms / count, variance.clamp(min=0).sqrt(), cells)
+    noise, deviations = noise.clamp(min=0).sqrt(), variance.clamp(min=0).sqrt()
+    return Prototypes(directions, noise, norms / count, deviations, cells, background)
+
+
+def collect(batches: Iterable[tuple[Tensor, Tensor]], ids: Sequence[int]) -> Prototypes:
+    """What is kept of the classes `ids`; batches of features (N, D, h, w) and labels (N, H, W)."""
+    every = (sums(features, at_cells(labels, features.shape[-2:]), ids) for features, labels in batches)
+    return prototypes(reduce(lambda a, b: Sums(*map(torch.add, a, b)), every))
 
 
 def fakes(kept: Tensor, found: Tensor | int, iterations: int) -> Tensor:
@@ -118,10 +130,10 @@ def replayed(own: Tensor, fake: Tensor, background: Tensor, *, cells: int, ratio
 
 
 @torch.no_grad()
-def previous(teacher: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
+def previous(teacher: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
     """Ids (N, H, W) uint8 that the previous network answers with, 0 where no logit exceeds the threshold.
 
-    teacher (N, O, h, w), upsampled. As released, the threshold is on the logit, while a decision is one on the sigmoid.
+    teacher (N, O, h, w), upsampled.
     """
     upsampled = bands.Upsampled(teacher, size)
     ids = torch.empty((len(teacher), *size), dtype=torch.uint8, device=teacher.device)

@@ -21,8 +21,8 @@ TINY = 1e-8
 """What the release of PLOP adds within a logarithm."""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, old: int = 1, weight: Tensor | None = None) -> Tensor:
-    """Cross-entropy; with the channels of a previous network in `old`, the unbiased one (MiB).
+def cross_entropy(logits: Tensor, labels: Tensor, *, old: int, weight: Tensor | None) -> Tensor:
+    """Cross-entropy: plain with `old` = 1; with the channels of a previous network, the unbiased one (MiB).
 
     logits (N, C, h, w); labels (N, H, W). Where a label is below `old`, it says "background or any old class", whose
     probabilities are added up. `weight`, of a shape that fits (N, H, W), multiplies the loss of each pixel. Scalar.
@@ -49,7 +49,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, old: int = 1, weight: Tenso
 
 
 def distillation(
-    logits: Tensor, teacher: Tensor, size: tuple[int, int], *, alpha: float = 1.0, weight: Tensor | None = None
+    logits: Tensor, teacher: Tensor, size: tuple[int, int], *, alpha: float, weight: Tensor | None
 ) -> Tensor:
     """Cross-entropy with the teacher's softmax as soft target, unbiased (MiB), and divided by the teacher's channels.
 
@@ -111,7 +111,7 @@ def histogram(teacher: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(best[free].long() * BINS + bins, minlength=classes * BINS).view(classes, BINS)
 
 
-def thresholds(counts: Tensor, running: str, lowest: float = 0.001) -> Tensor:
+def thresholds(counts: Tensor, running: str, lowest: float) -> Tensor:
     """The uncertainty below which a prediction is trusted, per class (PLOP): counts (C, 100) -> (C,), float64.
 
     It is the median, by linear interpolation within its bin, but not below `lowest`, which is also that of a class

@@ -22,7 +22,7 @@ def relabel(labels: Tensor, salient: Tensor | bool) -> Tensor:
 
 
 @torch.no_grad()
-def pseudo_labels(labels: Tensor, teacher: Tensor, threshold: float = 0.7) -> Tensor:
+def pseudo_labels(labels: Tensor, teacher: Tensor, threshold: float) -> Tensor:
     """Channels (N, H, W) with the previous network's confident answers in the place of unknown and background.
 
     teacher (N, O, h, w): of its sigmoids the highest answers, where it is a class and reaches the threshold.

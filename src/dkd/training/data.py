@@ -62,7 +62,7 @@ class Task(NamedTuple):
 
 def read_task(inputs: Inputs, step: int) -> Task:
     """The task of a step; InputError where there is no such step, or the index lacks one of its images."""
-    table, content = index_file.read(inputs.index), tasks_file.read(inputs.tasks)
+    table, content = tasks_file.read_both(inputs)
     if not 0 <= step < len(content["steps"]):
         raise InputError(f"{inputs.tasks}: has steps 0..{len(content['steps']) - 1}, no step {step}")
     steps = content["steps"][: step + 1]
@@ -81,7 +81,7 @@ def read_replayed(folder: Path, replay: str | None, inputs: Inputs, task: Task) 
 
     Raises InputError where these are not exemplars for this step, or `replay` is unknown.
     """
-    table, content = index_file.read(inputs.index), tasks_file.read(inputs.tasks)
+    table, content = tasks_file.read_both(inputs)
     order, samples = task.order, []
     kept = exemplars.read(folder, content, len(task.sizes) - 1)
     for exemplar, row in zip(kept, _rows([each.id for each in kept], table, inputs), strict=True):

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from dkd import checkpoint, devices, files, seeds
 from dkd.data import classes, reader, transforms
-from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
@@ -92,9 +91,9 @@ def build(
     Raises InputError where these do not belong together, or there is nothing to keep.
     """
     data, index, tasks = inputs
-    accelerator = devices.accelerator(runtime.device, runtime.threads)
+    accelerator = devices.accelerator(runtime.device, runtime.threads, "fp32")
     model, learned = checkpoint.load(folder, accelerator.device)
-    table, content = index_file.read(index), tasks_file.read(tasks)
+    table, content = tasks_file.read_both(inputs)
     if not 1 <= step < len(content["steps"]):
         raise InputError(f"{tasks}: has steps 0..{len(content['steps']) - 1}; step {step} has nothing to replay")
     if len(learned.sizes) != step:
@@ -176,7 +175,7 @@ def read(folder: Path, tasks: dict, step: int) -> list[Exemplar]:
 def _confident(model: Segmenter, image: np.ndarray, confidence: float, device: torch.device) -> np.ndarray:
     """Ids (H, W) of one image: the class of the highest probability where that exceeds `confidence`, else 0."""
     output = model(transforms.normalise(transforms.channels_first(image))[None].to(device))
-    if output.background is None:
+    if model.head != "softmax":
         scores = upsample(output.scores, output.size)[0].sigmoid_()
     else:
         scores = upsample(output.channels, output.size)[0].softmax(0)[1:]

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -33,7 +34,7 @@ from dkd.training import divergence, resume, signals
 from dkd.training.data import Batches, Samples, Task, micro_batch, read_replayed, read_task
 from dkd.training.log import Progress, tensorboard_curves, write_history
 from dkd.training.networks import build_networks, set_mode
-from dkd.training.objective import Training, prepare
+from dkd.training.objective import Training, prepare, remember
 from dkd.training.optim import build_optimizer
 from dkd.training.recipe import Recipe
 from dkd.training.resume import CheckpointKeeper, State
@@ -105,14 +106,15 @@ def train(
     progress = Progress(step, recipe.epochs, iterations, recipe.batch, main=main, curves=curves)
     hint = f"{micro} images of {recipe.crop} x {recipe.crop} at once; lower runtime.micro_batch or train.crop"
     with devices.explained(hint):
-        if teacher is not None and hasattr(method, "prepare"):
-            found = keeper.found["prepared"] if done else prepare(training, samples, micro, runtime.workers)
-            training = training._replace(prepared={k: x.to(accelerator.device) for k, x in found.items()})
+        before, shown = _before(method, network, task), (samples, micro, runtime.workers)
+        found = keeper.found["prepared"] if done else prepare(training, *shown, before)
+        training = training._replace(prepared={k: x.to(accelerator.device) for k, x in found.items()})
         iterate(training, state, loader, keeper, progress)
+        kept = remember(training, student, *shown)
     seconds = time.perf_counter() - started
     if main:
         write_history(state.history, out / "train.csv")
-        checkpoint.save(student, learned, out)
+        checkpoint.save(student, learned, kept, out)
     accelerator.wait_for_everyone()
     return {
         **devices.cost(accelerator.device),
@@ -123,6 +125,13 @@ def train(
         "resumed_at": done,
         "seconds_training": round(seconds, 3),
     }
+
+
+def _before(method: ModuleType, network: dict | Path, task: Task) -> dict[str, Any]:
+    """What a method that remembers is told when it prepares a later step."""
+    if isinstance(network, dict) or not hasattr(method, "remember"):
+        return {}
+    return {"kept": checkpoint.kept(network), "setting": task.setting}
 
 
 def _keeper(runtime: Runtime, identity: list, network: dict | Path) -> CheckpointKeeper | None:

@@ -15,11 +15,14 @@ from dkd.model.segmenter import Segmenter
 from dkd.training.data import Task
 from dkd.training.recipe import Recipe
 
+HEADS = {"sigmoid": "sigmoids", "softmax": "a softmax", "unknown": "sigmoids and an unknown class"}
+"""How an error names the kinds of classifiers."""
+
 
 def build_networks(
     method: ModuleType, recipe: Recipe, network: dict | Path, task: Task, device: torch.device
 ) -> tuple[Segmenter, Segmenter | None]:
-    """The student, and on `device` the teacher if the method needs one. A frozen backbone is the same module in both,
+    """On `device`, the student, and the teacher if the method needs one. A frozen backbone is the same module in both,
     so that it computes once (`Training.losses`).
 
     `network`: at the base the values of `model:`, later the checkpoint of the step before. Raises InputError where that
@@ -29,18 +32,17 @@ def build_networks(
         raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     teacher, head, maps = None, methods.head(method), getattr(method, "MAPS", ())
     if isinstance(network, dict):
-        student = Segmenter({**network, "head": "softmax"} if head == "softmax" else network, task.sizes)
+        student = Segmenter(network if head == "sigmoid" else {**network, "head": head}, task.sizes)
         # The path of a file of weights is no part of what was learned.
         student.spec["pretrained"] = bool(network["pretrained"])
     else:
-        student, learned = checkpoint.load(network)
+        student, learned = checkpoint.load(network, "cpu")
         _check_previous(network, learned, task)
-        if student.softmax != (head == "softmax"):
+        if student.head != head:
             name = methods.method_name(method.__name__)
-            theirs = "a softmax" if student.softmax else "sigmoids"
             raise InputError(
-                f"{network}: its classifiers were trained with {theirs}, those of {name} are with "
-                f"{'a softmax' if head == 'softmax' else 'sigmoids'}; take a base or a method that fits"
+                f"{network}: its classifiers were trained with {HEADS[student.head]}, those of {name} are with "
+                f"{HEADS[head]}; take a base or a method that fits"
             )
         student.add_head(task.sizes[-1], recipe.head_init)
         if recipe.frozen is not None:
@@ -49,11 +51,12 @@ def build_networks(
             teacher = checkpoint.load(network, device)[0].requires_grad_(False)
             teacher.to(memory_format=torch.channels_last)
             teacher.expose(maps)
-            if student.spec.get("frozen") and "stages" not in maps:
+            still = student.spec.get("frozen") or (recipe.rates.get("backbone") == 0 and not recipe.train_norms)
+            if still and not {"stages", "activated"} & set(maps):
                 teacher.backbone = student.backbone
                 maps = (*maps, "backbone")
     student.expose(maps)
-    return student.to(memory_format=torch.channels_last), teacher
+    return student.to(device, memory_format=torch.channels_last), teacher
 
 
 def _check_previous(folder: Path, learned: checkpoint.Step, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""The objective of a step: the loss of a micro-batch, and what a method prepares for it.
+"""The objective of a step: the loss of a micro-batch, what a method prepares for it, and what it remembers.
 
 Knows no optimizer and no order of iterations.
 """
@@ -6,13 +6,14 @@ Knows no optimizer and no order of iterations.
 import itertools
 from collections.abc import Iterator
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dkd import devices
 from dkd.data import transforms
 from dkd.losses import Target
 from dkd.model.segmenter import Output, Segmenter
@@ -66,22 +67,44 @@ class Training(NamedTuple):
 
 
 @torch.no_grad()
-def prepare(training: Training, samples: Samples, micro: int, workers: int) -> dict[str, Tensor]:
-    """What the method's `prepare` makes of the teacher's output for the images of the first epoch.
+def prepare(
+    training: Training, samples: Samples, micro: int, workers: int, before: dict[str, Any]
+) -> dict[str, Tensor]:
+    """What the method's `prepare` makes of the teacher's output for the images of the first epoch; empty without one.
+
+    `before`: what it is told besides its options.
+    """
+    if training.teacher is None or not hasattr(training.method, "prepare"):
+        return {}
+    options = {**training.recipe.loss_options, **before}
+    # Drawing where the loader's processes start must not change the training.
+    with torch.random.fork_rng(devices=[]):
+        batches = _outputs(training, training.teacher, samples, micro, workers)
+        return training.method.prepare(batches, samples.last, **options)
+
+
+@torch.no_grad()
+def remember(training: Training, student: Segmenter, samples: Samples, micro: int, workers: int) -> dict[str, Tensor]:
+    """What the method's `remember` makes of the trained network's output for the same images; empty without one."""
+    if not hasattr(training.method, "remember"):
+        return {}
+    student.eval()
+    options = {**training.recipe.loss_options, **training.prepared}
+    return training.method.remember(_outputs(training, student, samples, micro, workers), samples.last, **options)
+
+
+def _outputs(
+    training: Training, network: nn.Module, samples: Samples, micro: int, workers: int
+) -> Iterator[tuple[Output, Target]]:
+    """The output for all images of the first epoch, and their labels.
 
     Every process looks at all images, so that all have the same tensors, whatever their number.
     """
     batches = Batches(len(samples.samples), samples.recipe, samples.step, micro, 0, 1)
     each = len(batches) // samples.recipe.epochs
-    # Drawing where the loader's processes start must not change the training.
-    with torch.random.fork_rng(devices=[]):
-        loader = DataLoader(samples, batch_sampler=itertools.islice(batches, each), num_workers=workers)
-        placed = (training.placed(*batch) for batch in loader)
-
-        def outputs() -> Iterator[tuple[Output, Target]]:
-            for images, target in placed:
-                with training.accelerator.autocast():
-                    output = training.teacher(images)
-                yield output, target
-
-        return training.method.prepare(outputs(), samples.last, **training.recipe.loss_options)
+    sampler = itertools.islice(batches, each)
+    for batch in DataLoader(samples, batch_sampler=sampler, num_workers=workers, worker_init_fn=devices.outlive):
+        images, target = training.placed(*batch)
+        with training.accelerator.autocast():
+            output = network(images)
+        yield output, target

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.training.recipe import Recipe
 
@@ -16,8 +17,8 @@ def build_optimizer(
     """SGD and its schedule over `iterations`; parameters that are not trained lose their `requires_grad`.
 
     Backbone at `lr`, decoder and classifiers at `head_lr` times that. Base (one classifier): weight decay on
-    everything. Later: batch norms frozen, weight decay on the new classifier alone, unless the recipe has a
-    `lr_factor` for everything, or trains norms.
+    everything. Later: batch norms frozen, weight decay on the new classifier alone, unless the recipe has `rates` of
+    its own, or trains norms. The classifier of what is unknown learns as a new one, that of background as an old one.
     """
     optimizer = torch.optim.SGD(
         _parameter_groups(model, recipe), momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
@@ -37,27 +38,34 @@ def build_optimizer(
 
 
 def _parameter_groups(model: Segmenter, recipe: Recipe) -> list[dict]:
-    incremental = len(model.heads) > 1
-    frozen = set(model.backbone.parameters()) if model.spec.get("frozen") else set()
-    if incremental and not recipe.train_norms:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                frozen |= set(module.parameters())
+    later = len(model.heads) > 1
+    rates = {"backbone": 1.0, **dict.fromkeys(("decoder", "old", "new"), recipe.head_lr)}
+    decays = dict.fromkeys(rates, recipe.weight_decay)
+    if later and recipe.rates:
+        rates |= recipe.rates
+    elif later:
+        decays |= dict.fromkeys(("backbone", "decoder", "old"), 0.0)
+    *old, new = model.heads
+    parts = {
+        "backbone": [model.backbone],
+        "decoder": [model.aspp, model.last_conv],
+        "old": [model.auxiliary, *old, *([model.background] if model.background else [])],
+        "new": [new, *([model.unknown] if model.unknown else [])],
+    }
+    if not later:
+        parts["new"] = [*parts.pop("old"), *parts["new"]]
+    still = [module for part, modules in parts.items() if not rates[part] for module in modules]
+    if model.spec.get("frozen"):
+        still.append(model.backbone)
+    if later and not recipe.train_norms:
+        still += [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    frozen = {parameter for module in still for parameter in module.parameters()}
     for parameter in frozen:
         parameter.requires_grad_(False)
-
-    def group(modules: list[nn.Module], factor: float, decay: float) -> dict:
-        parameters = [p for module in modules for p in module.parameters() if p not in frozen]
-        return {"params": parameters, "lr": recipe.lr * factor, "weight_decay": decay}
-
-    if incremental and recipe.lr_factor is not None:
-        return [group([model], recipe.lr_factor, recipe.weight_decay)]
-    decay = 0.0 if incremental else recipe.weight_decay
-    *old, new = model.heads
-    groups = [group([model.backbone], 1.0, decay), group([model.aspp, model.last_conv], recipe.head_lr, decay)]
-    if incremental:
-        groups.append(group([model.auxiliary, *old], recipe.head_lr, decay))
-        groups.append(group([new], recipe.head_lr, recipe.weight_decay))
-    else:
-        groups.append(group([model.auxiliary, new], recipe.head_lr, decay))
+    groups = []
+    for part in filter(rates.get, parts):
+        parameters = [p for module in parts[part] for p in module.parameters() if p not in frozen]
+        groups.append({"params": parameters, "lr": recipe.lr * rates[part], "weight_decay": decays[part]})
+    if not groups:
+        raise InputError("methods: lr_backbone, lr_decoder, lr_old and lr_new are all 0; let a part learn")
     return groups

@@ -37,7 +37,7 @@ class Recipe(NamedTuple):
     momentum: float
     nesterov: bool
     weight_decay: float
-    """On everything at the base; on the new classifier alone later (but see `lr_factor`)."""
+    """On everything at the base; on the new classifier alone later (but see `rates`)."""
     power: float
     """Of the polynomial decay, per iteration."""
     warmup: float
@@ -52,12 +52,12 @@ class Recipe(NamedTuple):
     loss_options: dict[str, Any]
     """What the method's loss takes by name: weights and variants."""
     head_init: str
-    """New classifiers start at `random`, as copies of the `auxiliary` classifier (paper: initialisation), or with a
-    share of the `background` (MiB)."""
+    """What new classifiers start from (`dkd.model.starts.STARTS`)."""
     replay: str | None
     """Labels of replayed images: `current`, `stored` or `pseudo` (`dkd.methods.dkd_m`); None without replay."""
-    lr_factor: float | None
-    """In later steps all parts learn at this many times `lr`, with weight decay; None: as `lr` and `head_lr` say."""
+    rates: dict[str, float]
+    """By part (`dkd.methods.PARTS`), at which multiple of `lr` it learns in later steps, with weight decay; 0: it is
+    frozen. A part without one learns as `lr` and `head_lr` say."""
     train_norms: bool
     """Whether batch norms are trained in later steps, as at the base."""
     frozen: bool | None
@@ -72,6 +72,6 @@ def build(values: dict[str, Any], seed: int, options: Options) -> Recipe:
         loss_options=options.loss,
         head_init=options.head_init,
         replay=options.replay,
-        lr_factor=options.lr_factor,
+        rates=options.rates,
         train_norms=options.train_norms,
     )

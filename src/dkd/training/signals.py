@@ -1,11 +1,11 @@
-"""SIGINT and SIGTERM, deferred to a moment that suits the work. Knows nothing of the work."""
+"""SIGINT, SIGTERM and SIGHUP, deferred to a moment that suits the work. Knows nothing of the work."""
 
 import os
 import signal
 import threading
 from types import TracebackType
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Deferred:

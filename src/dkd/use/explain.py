@@ -1,13 +1,12 @@
-"""Positive and negative evidence for a class at every pixel, and its change since an earlier step.
+"""Figure of the evidence for a class at every pixel (`dkd.use.evidence`), and of its change since an earlier step.
 
-The maps are the terms that the paper distils: z = z+ + z- + bias. They exist for every classifier that is linear; where
-the classes share a softmax they do not decide alone, since a logit counts by its distance to the others (background's
-among them). Knows nothing of methods or training.
+The terms exist for every classifier that is linear; where the classes share a softmax they do not decide alone, since a
+logit counts by its distance to the others (background's among them). Neither do they with an unknown class: the highest
+of all sigmoids decides. Knows nothing of methods or training.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,81 +14,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from torch import Tensor
 
-from dkd import checkpoint, devices, losses
-from dkd.checkpoint import Step
-from dkd.data import classes, transforms
-from dkd.errors import InputError
-from dkd.evaluate import decide
-from dkd.model.segmenter import Output, Segmenter, upsample
+from dkd import checkpoint
 from dkd.use import figure, images
+from dkd.use.evidence import TERMS, Maps, channel, maps
 
-TERMS = ("z+", "z-", "logit")
 SIGMOID = "positive evidence (z+), negative evidence (z-) and logit"
-SOFTMAX = f"{SIGMOID}, which decides by its distance to the logits of background and other classes"
+WORDS = {
+    "sigmoid": SIGMOID,
+    "softmax": f"{SIGMOID}, which decides by its distance to the logits of background and other classes",
+    "unknown": f"{SIGMOID}, which decides where it is above those of background and other classes",
+}
+"""What the figure shows, by the head of the network."""
 LARGEST = 1024
 """Longest side in pixels of an explained image, which the network sees in one piece."""
 GAINED, LOST, KEPT = "#0072b2", "#d55e00", "#009e73"
 PANEL, GAP = 2.0, 0.15
 """Width of a map, and space between two, in inches."""
-
-
-class Maps(NamedTuple):
-    """One class over an image of H x W pixels."""
-
-    terms: np.ndarray
-    """(3, H, W) float32: z+, z- and the logit, which is their sum plus the bias."""
-    decision: np.ndarray
-    """(H, W) bool: pixels that the network assigns to the class."""
-
-
-@torch.no_grad()
-def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
-    """Terms of the class in `channel` (0..K-1) for RGB pixels (H, W, 3) uint8."""
-    [output] = _outputs(image, model)
-    terms = torch.stack(_terms(output))[:, 0, channel]
-    decision = decide(output)[0] == classes.channel_to_id(channel)
-    return Maps(upsample(terms[None], output.size)[0].cpu().numpy(), decision.cpu().numpy())
-
-
-def _outputs(image: np.ndarray, *models: Segmenter) -> list[Output]:
-    height, width = image.shape[:2]
-    with devices.explained(f"an image of {width} x {height} pixels at once; use a CPU, or a smaller image"):
-        batch = transforms.normalise(transforms.channels_first(image))[None]
-        batch = batch.to(next(models[0].parameters()).device)
-        return [model(batch) for model in models]
-
-
-def _terms(output: Output) -> tuple[Tensor, Tensor, Tensor]:
-    return *losses.decompose(output.features, torch.cat(output.weights), "weight"), output.scores.float()
-
-
-@torch.no_grad()
-def drift(model: Segmenter, previous: Segmenter, pixels: Iterable[np.ndarray]) -> np.ndarray:
-    """Mean absolute change of z+, z- and the logit of every class that `previous` has learned: (classes, 3) float64.
-
-    The mean is taken over all cells of the feature grids of the images, RGB pixels (H, W, 3) uint8; the unit is that
-    of the logit.
-    """
-    known = sum(previous.sizes)
-    total, cells = torch.zeros(known, 3, dtype=torch.float64), 0
-    for image in pixels:
-        now, before = map(_terms, _outputs(image, model, previous))
-        moved = torch.stack([(a[0, :known] - b[0]).abs().sum((1, 2)) for a, b in zip(now, before, strict=True)], dim=1)
-        total += moved.double().cpu()
-        cells += now[0][0, 0].numel()
-    return (total / max(1, cells)).numpy()
-
-
-def channel(step: Step, name: str, folder: Path) -> int:
-    """Channel of the class `name`; InputError if the checkpoint in `folder` has not learned it."""
-    if name == step.class_names[0] and name not in step.class_names[1:]:
-        raise InputError(f"--class: {name!r} is background, which is not explained; name another class")
-    if name not in checkpoint.names(step)[1:]:
-        raise InputError(f"--class: {folder} has not learned {name!r}, only {', '.join(checkpoint.names(step)[1:])}")
-    [id] = classes.ids_of(step.order, [step.class_names.index(name, 1)])
-    return classes.id_to_channel(id)
 
 
 def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, device: str | torch.device) -> Figure:
@@ -98,14 +39,14 @@ def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, d
     `previous` is the checkpoint of an earlier step, or None. Raises InputError if a checkpoint has not learned the
     class.
     """
-    found, softmax = [], False
+    found, head = [], ""
     for place in [folder] if previous is None else [previous, folder]:
         model, step = checkpoint.load(place, device)
         number = len(step.sizes) - 1
         words = f"step {number}, {step.method}" if number else "step 0"
         found.append((words, maps(model, image, channel(step, name, place))))
-        softmax = model.softmax
-    return _draw(image, name, SOFTMAX if softmax else SIGMOID, found)
+        head = model.head
+    return _draw(image, name, WORDS[head], found)
 
 
 def resized(image: np.ndarray, shorter: int | None) -> np.ndarray:

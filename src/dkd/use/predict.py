@@ -6,75 +6,163 @@ Large images are labelled in overlapping tiles. Knows nothing of data sets, grou
 import csv
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, evaluate
+from dkd import checkpoint, devices, evaluation
 from dkd.data import classes, reader, transforms
 from dkd.errors import InputError
 from dkd.files import replacing
-from dkd.use import images, overlay, palette
+from dkd.model.segmenter import upsample
+from dkd.use import evidence, overlay, palette, pixels
+from dkd.use import images as photos
 from dkd.use.images import ImageFile
+from dkd.use.pixels import Picture
 
 OVERLAP = 4
 """Neighbouring tiles share a quarter of their side; the labels change from one to the other in the middle of that."""
 HEADER = ("picture", "label", "class", "pixels", "share")
 
 
+class Evidence(NamedTuple):
+    """What speaks for a class and against it at every pixel of an image; z = z+ + z- + bias."""
+
+    positive: np.ndarray
+    """z+ (H, W) float32, not negative."""
+    negative: np.ndarray
+    """z- (H, W) float32, not positive."""
+    logit: np.ndarray
+    """z (H, W) float32."""
+
+
 class Predictor:
-    """A checkpoint that labels images:
+    """A checkpoint that labels images (`dkd.load`; docs/python.md).
 
-        predict = Predictor("checkpoints/last", device="auto", size=None, tile=1024, threads=1)
-        labels = predict("photo.jpg")          # (H, W) uint8
-        predict.names[labels[0, 0]]            # class of the upper left pixel
+        predict = dkd.load("checkpoints/last")
+        labels = predict("photo.jpg")                 # (H, W) uint8
+        predict.names[labels[0, 0]]                   # class of the upper left pixel
 
-    `device`: auto, cpu or cuda; `threads`: on a CPU. `size`: length in pixels to which the shorter side is scaled
+    An image is a path, an image of Pillow, an array (H, W, 3), or a tensor (3, H, W); arrays and tensors hold uint8
+    (0..255) or floating-point values (0..1), gray ones are (H, W). A list of images gives a list of results; an array
+    (N, H, W, 3) or a tensor (N, 3, H, W) gives one array for all. Images of one size pass the network together.
+
+    `device`: auto, cpu, cuda or mps; `threads`: on a CPU. `size`: length in pixels to which the shorter side is scaled
     before the network sees the image, or None; networks recognise objects at the scale of their training images.
     `tile`: largest side in pixels that is labelled in one piece. Raises InputError if `folder` is not a checkpoint or
-    the device is not available.
+    the device is not available; the methods raise it for what is not an image, and where memory is too small.
     """
 
     def __init__(self, folder: Path | str, device: str, *, size: int | None, tile: int, threads: int):
-        self.device = devices.accelerator(device, threads).device
-        self.model, step = checkpoint.load(Path(folder), self.device)
-        self.names = step.class_names
+        self.device = devices.accelerator(device, threads, "fp32").device
+        self.folder = Path(folder)
+        self.model, self.step = checkpoint.load(self.folder, self.device)
+        self.names = self.step.class_names
         """Class names by label; 0 is background."""
-        self.labels = classes.id_to_label(step.order)
+        self.learned = tuple(checkpoint.names(self.step)[1:])
+        """Names of the classes that the network knows, in the order of learning, which is that of the scores."""
+        self.labels = classes.id_to_label(self.step.order)
         """Labels by the ids that the network predicts."""
         self.colours = palette.colours(len(self.names))
         self.size, self.tile = size, tile
 
-    def __call__(self, image: Path | str | np.ndarray) -> np.ndarray:
-        """Labels (H, W) uint8 of an image file, or of RGB pixels (H, W, 3) uint8."""
-        pixels = image if isinstance(image, np.ndarray) else reader.read_image(Path(image))
-        height, width = pixels.shape[:2]
-        seen = pixels if self.size is None else images.scaled(pixels, self.size / min(height, width))
-        labels = self.labels[self._ids(seen)]
-        if labels.shape != (height, width):
-            labels = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
-        return labels
+    @overload
+    def __call__(self, images: Picture) -> np.ndarray: ...
+    @overload
+    def __call__(self, images: Sequence[Picture]) -> list[np.ndarray]: ...
+    def __call__(self, images):
+        """Labels (H, W) uint8 of an image: those of the data set, by which `names` is ordered."""
+        return self._each(images, lambda batch: evaluation.predict(self.model, batch), lambda ids: self.labels[ids])
 
-    def _ids(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        ids = np.empty((height, width), dtype=np.uint8)
+    @overload
+    def scores(self, images: Picture) -> np.ndarray: ...
+    @overload
+    def scores(self, images: Sequence[Picture]) -> list[np.ndarray]: ...
+    def scores(self, images):
+        """Probability of each learned class at each pixel, (K, H, W) float32, in the order of `learned`.
+
+        The classes have a sigmoid each, or a softmax that they share with background, which has the rest. Without a
+        softmax and an unknown class, pixels where no score exceeds 0.5 are background.
+        """
+        return self._each(images, self._probabilities, lambda scores: scores)
+
+    @overload
+    def evidence(self, images: Picture, name: str) -> Evidence: ...
+    @overload
+    def evidence(self, images: Sequence[Picture], name: str) -> list[Evidence]: ...
+    def evidence(self, images, name):
+        """Positive and negative evidence for the class `name`, and its logit. InputError if it is not learned."""
+        channel = evidence.channel(self.step, name, self.folder)
+
+        def terms(batch: Tensor) -> Tensor:
+            output = self.model(batch)
+            return upsample(evidence.terms(output, channel), output.size)
+
+        return self._each(images, terms, lambda found: Evidence(*np.moveaxis(found, -3, 0)))
+
+    def overlay(self, image: Picture, labels: np.ndarray) -> Image.Image:
+        """The image with the classes of its `labels` (H, W) in colour, and a legend."""
+        return overlay.draw(pixels.rgb(image), labels, self.names, self.colours)
+
+    def _probabilities(self, batch: Tensor) -> Tensor:
+        output = self.model(batch)
+        if self.model.head == "softmax":
+            return upsample(output.channels, output.size).softmax(1)[:, 1:]
+        return upsample(output.scores, output.size).sigmoid()
+
+    @torch.no_grad()
+    def _each(self, images, compute: Callable[[Tensor], Tensor], finish: Callable[[np.ndarray], Any]) -> Any:
+        """What `compute` makes of normalised images (N, 3, H, W), at the full size of each, after `finish`."""
+        several = pixels.is_batch(images)
+        found = [pixels.rgb(image) for image in (images if several else [images])]
+        results: list[Any] = [None] * len(found)
+        for shape in dict.fromkeys(image.shape for image in found):
+            places = [place for place, image in enumerate(found) if image.shape == shape]
+            together = self._full_size(np.stack([found[place] for place in places]), compute)
+            if several and not isinstance(images, list | tuple):
+                return finish(together)
+            for place, result in zip(places, together, strict=True):
+                results[place] = finish(result)
+        return results if several else results[0]
+
+    def _full_size(self, stack: np.ndarray, compute: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """RGB pixels (N, H, W, 3) -> what `compute` makes of them, (N, ..., H, W), seen at `size`."""
+        height, width = stack.shape[1:3]
+        if self.size is None:
+            return self._tiled(stack, compute)
+        scale = self.size / min(height, width)
+        found = self._tiled(np.stack([photos.scaled(image, scale) for image in stack]), compute)
+        if found.shape[-2:] == (height, width):
+            return found
+        if found.dtype == np.uint8:
+            sized = [Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST) for ids in found]
+            return np.stack([np.asarray(ids) for ids in sized])
+        return upsample(torch.from_numpy(found), (height, width)).numpy()
+
+    def _tiled(self, stack: np.ndarray, compute: Callable[[Tensor], Tensor]) -> np.ndarray:
+        count, height, width = stack.shape[:3]
+        whole = None
         for top, bottom, from_row, to_row in spans(height, self.tile):
             for left, right, from_column, to_column in spans(width, self.tile):
-                tile = transforms.channels_first(np.ascontiguousarray(image[top:bottom, left:right]))
-                hint = f"{right - left} x {bottom - top} pixels at once; use smaller tiles, or a CPU"
+                tile = torch.stack([transforms.channels_first(image) for image in stack[:, top:bottom, left:right]])
+                some = f"{count} images of " if count > 1 else ""
+                hint = f"{some}{right - left} x {bottom - top} pixels at once; use smaller tiles, or a CPU"
                 with devices.explained(hint):
-                    batch = transforms.normalise(tile)[None].to(self.device)
-                    found = evaluate.predict(self.model, batch)[0].cpu().numpy()
-                ids[from_row:to_row, from_column:to_column] = found[
-                    from_row - top : to_row - top, from_column - left : to_column - left
+                    found = compute(transforms.normalise(tile).to(self.device)).cpu().numpy()
+                if whole is None:
+                    whole = np.empty((*found.shape[:-2], height, width), dtype=found.dtype)
+                whole[..., from_row:to_row, from_column:to_column] = found[
+                    ..., from_row - top : to_row - top, from_column - left : to_column - left
                 ]
-        return ids
+        return whole
 
 
 def spans(length: int, tile: int) -> list[tuple[int, int, int, int]]:
@@ -127,7 +215,7 @@ def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: 
     areas.csv lists them; if there are none, `out` is removed. `workers`: processes that decode images.
     """
     started = time.perf_counter()
-    rows, broken, pixels = [], [], 0
+    rows, broken, total = [], [], 0
     loader = DataLoader(_Decoded(files), batch_size=None, num_workers=workers, worker_init_fn=devices.outlive)
     colours = [value for colour in predictor.colours for value in colour]
     new, finished = not out.exists(), False
@@ -142,18 +230,17 @@ def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: 
             labels = predictor(image)
             mask = Image.fromarray(labels)
             mask.putpalette(colours)
-            shown = overlay.draw(image, labels, predictor.names, predictor.colours)
             _save(mask, out / "masks" / f"{file.name}.png")
-            _save(shown, out / "overlays" / f"{file.name}.jpg")
+            _save(predictor.overlay(image, labels), out / "overlays" / f"{file.name}.jpg")
             rows += _areas(file.path, labels, predictor.names)
-            pixels += labels.size
+            total += labels.size
         finished = True
     finally:
         if not rows and not finished and new:
             shutil.rmtree(out, ignore_errors=True)
         else:
             _write_areas(rows, out)
-    return Outcome(len(files) - len(broken), broken, time.perf_counter() - started, pixels)
+    return Outcome(len(files) - len(broken), broken, time.perf_counter() - started, total)
 
 
 def _write_areas(rows: list[tuple], out: Path) -> None:

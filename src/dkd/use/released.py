@@ -38,7 +38,7 @@ def convert(
     checkpoint.load_weights(network, found, file, "check data set, scenario, step and backbone")
     network.spec = dict(model)
     learned = checkpoint.Step(dataset, tuple(order), tuple(sizes), tuple(class_names), "dkd", 1, dict(model))
-    checkpoint.save(network, learned, out)
+    checkpoint.save(network, learned, {}, out)
 
 
 def _state(file: Path) -> dict[str, Tensor]:

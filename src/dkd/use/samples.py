@@ -19,7 +19,7 @@ from dkd.data import tasks as tasks_file
 from dkd.data.index import Row
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.use import explain
+from dkd.use import evidence
 from dkd.use.predict import Predictor
 
 COUNT = 6
@@ -89,7 +89,7 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
 def _drift(predictor: Predictor, previous: Path, data: Path, rows: Sequence[Row]) -> dict:
     before, learned = checkpoint.load(previous, predictor.device)
     pixels = (reader.read_image(data / row.image) for row in tqdm(rows, desc="drift", disable=None, leave=False))
-    found = explain.drift(predictor.model, before, pixels)
+    found = evidence.drift(predictor.model, before, pixels)
     names = checkpoint.names(learned)[1:]
     return {
         "pictures": len(rows),

@@ -7,12 +7,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from typer.main import get_command
 
-from dkd import cli, devices
+from dkd import cli
 from dkd.data import index as index_file
-from dkd.errors import InputError
 from tests.dkd.command import SOURCE, CommandError
+from tests.dkd.use.conftest import save
 
 from .conftest import SHAPES
 
@@ -116,12 +117,49 @@ def test_ctrl_c_while_modules_are_loaded_is_no_traceback():
     assert (done.returncode, done.stderr) == (130, "")
 
 
-@pytest.mark.parametrize("device", ["cdua", "tpu", "", "cuda:99", "cuda:x"])
-def test_an_unknown_device_is_one_line(device):
-    with pytest.raises(
-        InputError, match=rf"^device '{device}': (unknown device|no .*available); this machine has auto, c"
-    ):
-        devices.accelerator(device, 1)
+@pytest.fixture
+def calls(files, drawn, tmp_path) -> dict[str, list]:
+    """The words of every command that reads a checkpoint, of classes 1 to 4 in `tmp_path`/network."""
+    network, image = save(tmp_path / "network", (1, 2, 3, 4), (4,)), drawn / "images" / "train_00000.png"
+    return {
+        "train": [*files, "--step", 1, "--previous", network, "--preset", "shapes", "--out", tmp_path / "out"],
+        "evaluate": [network, *files, "--out", tmp_path / "out"],
+        "memory": [network, *files, "--step", 1, "--out", tmp_path / "out"],
+        "extend": [network, "--data", drawn, "--preset", "shapes", "--out", tmp_path / "out"],
+        "predict": [network, image, "--out", tmp_path / "out"],
+        "explain": [network, image, "--class", "disc", "--out", tmp_path / "out.png"],
+    }
+
+
+VERBS = ["train", "evaluate", "memory", "extend", "predict", "explain"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("step.json", b'{"sizes": null}', r"step\.json: dataset: missing"),
+        ("model.safetensors", b"", r"model\.safetensors: not readable as weights"),
+        ("model.safetensors", None, r"network: not a checkpoint, model\.safetensors is missing"),
+    ],
+)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_damaged_checkpoint_is_one_line_and_leaves_nothing(dkd, calls, tmp_path, verb, name, content, words):
+    damaged = tmp_path / "network" / name
+    damaged.write_bytes(content) if content is not None else damaged.unlink()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CommandError, match=rf"^dkd: .*{words}") as caught:
+        dkd(verb, *calls[verb], "--device", "cpu")
+    assert "\n" not in str(caught.value) and sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has an MPS device")
+@pytest.mark.parametrize("device", ["cdua", "mps", "cuda:99"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_refuses_a_device_that_is_not_there(dkd, calls, tmp_path, verb, device):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CommandError, match=rf"^dkd: device '{device}': .*; this machine has auto, cpu"):
+        dkd(verb, *calls[verb], "--device", device)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ def test_heads_are_those_that_python_sees():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('HEAD = "both"', "HEAD: expected sigmoid or softmax, got 'both'"),
-        ("HEAD = [1]", "HEAD: expected sigmoid or softmax, got [1]"),
+        ('HEAD = "both"', "HEAD: expected sigmoid or softmax or unknown, got 'both'"),
+        ("HEAD = [1]", "HEAD: expected sigmoid or softmax or unknown, got [1]"),
         (
             "from dkd.methods.mib import HEAD",
             'HEAD cannot be read (line 1 is not a plain `HEAD = "..."`); write a word',

@@ -1,5 +1,7 @@
 """Which layer a value comes from, what presets and shipped params hold, and settings of the command line."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -100,11 +102,26 @@ def test_options_of_the_published_method(load):
         ({"runs": [{**RUN, "dataset": "cityscapes"}]}, ": runs[0]: data set 'cityscapes' not found at "),
         ({"runs": [{**RUN, "dataset": "a"}], "data": {"root": "nowhere"}}, ": runs[0]: data set 'a' not found at "),
         ({"runs": [RUN], "data": {"format": "folder", "root": "n" * 300}}, ": runs[0]: data set 'shapes' not found at"),
+        ({"runs": [RUN], "model": {"pretrained": "."}}, ": runs[0]: model.pretrained: no file of weights at "),
         ({"runs": [RUN], "model": {"pretrained": "n" * 300}}, ": runs[0]: model.pretrained: no file of weights at "),
     ],
 )
 def test_params_that_do_not_resolve_are_refused(tmp_path, load, refused, content, words):
     assert refused(load, content).startswith(f"{tmp_path / 'params.yaml'}{words}")
+
+
+def test_a_place_that_may_not_be_read_is_not_told_as_missing(tmp_path, load, refused, monkeypatch):
+    """For the superuser, who runs many tests, nothing is forbidden."""
+    is_dir = Path.is_dir
+
+    def forbidden(path):
+        if path.name == "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    line = refused(load, {"runs": [{**RUN, "dataset": "a"}], "data": {"root": "closed"}})
+    assert line == f"{tmp_path / 'closed'}: Permission denied"
 
 
 def test_settings_of_the_command_line_are_read_like_the_file(refused):

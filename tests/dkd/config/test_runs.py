@@ -19,12 +19,13 @@ def test_a_list_makes_the_product(load):
 def test_orders_by_word_and_from_files(tmp_path, load):
     (tmp_path / "mine.txt").write_text("star\nring\ncross\ntriangle\nsquare\ndisc\n")
     (tmp_path / "labels.txt").write_text("6, 5, 4, 3, 2, 1\n")
-    words = ["default", "reversed", "seed:3", "seed:4", "mine.txt", "labels.txt"]
+    (tmp_path / "bom.txt").write_text("\ufeff6\r\n5\r\n4\r\n3\r\n2\r\n1\r\n")
+    words = ["default", "reversed", "seed:3", "seed:4", "mine.txt", "labels.txt", "bom.txt"]
     runs = load({"runs": [{**RUN, "order": [*words[:4], [2, 1, 3, 4, 5, 6]]}]}).runs
     assert [run.name.rpartition("_s0")[2] for run in runs] == ["_default", "_reversed", "_seed3", "_seed4", "_o5"]
     orders = [load({"runs": [{**RUN, "order": word}]}).runs[0].order for word in words]
     assert [run.order for run in runs[:4]] == orders[:4]
-    assert orders[0] == (1, 2, 3, 4, 5, 6) and orders[1] == orders[4] == orders[5] == (6, 5, 4, 3, 2, 1)
+    assert orders[0] == (1, 2, 3, 4, 5, 6) and orders[1] == orders[4] == orders[5] == orders[6] == (6, 5, 4, 3, 2, 1)
     assert sorted(orders[3]) == [1, 2, 3, 4, 5, 6] and len(set(orders)) == 4
     assert orders[2] == (6, 5, 4, 2, 3, 1), "a random order is the same on every machine"
 
@@ -59,6 +60,7 @@ def test_a_long_name_made_of_parts_is_shortened(tmp_path, load):
         ({"scenario": "4-3"}, ": scenario '4-3' does not fit 6 classes"),
         ({"scenario": "many"}, ": scenario 'many': write A-B"),
         ({"scenario": [4, 1]}, ": scenario [4, 1] adds up to 5 classes, but there are 6 to learn"),
+        ({"scenario": [4, 1, 1, 0]}, ": scenario [4, 1, 1, 0]: every step learns at least one class; remove the zero"),
         ({"scenario": []}, ".scenario: empty list"),
         ({"seed": []}, ".seed: empty list"),
         ({"order": 3}, ": order: expected a list of labels or class names, got 3"),
@@ -70,6 +72,7 @@ def test_a_long_name_made_of_parts_is_shortened(tmp_path, load):
             {"order": "pipe.txt"},
             ": order 'pipe.txt': expected default, reversed, seed:N or a readable file (not a file:",
         ),
+        ({"order": "/dev/zero"}, "a readable file (not a file: /dev/zero)"),
         ({"order": "folder.txt"}, "a readable file (not a file: "),
         ({"order": f"{'n' * 300}.txt"}, "a readable file (File name too long: "),
         ({"order": "large.txt"}, ": order: unknown class '99999"),

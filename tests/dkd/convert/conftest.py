@@ -13,7 +13,7 @@ from tests.dkd.conftest import build_index
 
 
 def photo(path: Path, width: int = 8, height: int = 6, orientation: int | None = None, **options) -> np.ndarray:
-    """Write a picture of random pixels; the pixels as they are stored."""
+    """Write an image of random pixels; the pixels as they are stored."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng([width, height, len(path.name)]).integers(0, 256, (height, width, 3), dtype=np.uint8)
     exif = Image.Exif()
@@ -32,7 +32,7 @@ class Made(NamedTuple):
 
 
 def read(root: Path, summary: Summary) -> Made:
-    """The data set, after the index of it was made: masks fit pictures and hold known labels."""
+    """The data set, after the index of it was made: masks fit images and hold known labels."""
     table = build_index(root)
     names = table.class_names
     assert names == summary.names

@@ -147,7 +147,7 @@ def test_equal_file_names_in_two_subsets(export, written, made):
     assert set(made().masks) == {"train_a", "val_a"}
 
 
-def test_a_picture_without_annotations_is_background_and_counted(written, made):
+def test_a_image_without_annotations_is_background_and_counted(written, made):
     written(content(BASIC[0]))
     found = made()
     assert not found.masks["b"].any() and found.summary.empty == 1
@@ -170,12 +170,12 @@ def test_one_file_named(export, written, made):
         (annotation(3, 1, 1, [[0, 0, 4, 4]]), r"annotations\[2\]\.segmentation: has 2 points, needs 3 or more; "),
         (annotation(3, 1, 1, [0, 0, 4, 4, 1, 2]), r"annotations\[2\]\.segmentation: 0 is not a polygon"),
         (annotation(3, 1, 1, []), r"annotations\[2\]\.segmentation: \[\] is no outline \(a box only\?\)"),
-        (annotation(3, 1, 1, [[0, 0, 4, float("nan"), 4, 4]]), "lies far outside of the picture of 8x6"),
-        (annotation(3, 1, 1, [polygon(0, 0, 800, 600)]), "lies far outside of the picture of 8x6"),
+        (annotation(3, 1, 1, [[0, 0, 4, float("nan"), 4, 4]]), "lies far outside of the image of 8x6"),
+        (annotation(3, 1, 1, [polygon(0, 0, 800, 600)]), "lies far outside of the image of 8x6"),
         (annotation(3, 1, 1, {"counts": [6, 6], "size": [6, 8]}), "counts: the runs add up to 12 pixels"),
-        (annotation(3, 1, 1, {"counts": "0oo", "size": [6, 8]}), "counts: '0oo' breaks off"),
-        (annotation(3, 1, 1, {"counts": "06~", "size": [6, 8]}), "counts: '06~' is not what COCO compresses to"),
-        (annotation(3, 1, 1, {"counts": [48], "size": [8, 6]}), r"size: is \[8, 6\], its picture's \[6, 8\]"),
+        (annotation(3, 1, 1, {"counts": "0oo", "size": [6, 8]}), 'counts: "0oo" breaks off'),
+        (annotation(3, 1, 1, {"counts": "06~", "size": [6, 8]}), 'counts: "06~" is not what COCO compresses to'),
+        (annotation(3, 1, 1, {"counts": [48], "size": [8, 6]}), r"size: is \[8, 6\], its image's \[6, 8\]"),
     ],
 )
 def test_a_wrong_annotation_is_named(written, made, change, said):
@@ -187,13 +187,13 @@ def test_a_wrong_annotation_is_named(written, made, change, said):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("a.jpg", "c.jpg"), r"images\[1\]\.file_name: no picture 'c\.jpg' below .*export; put it there"),
-        (("a.jpg", "images/a.jpg"), r"images\[1\]: its picture .*a\.jpg is that of .*images\[0\] too"),
-        (("a.jpg", "nowhere/b.jpg"), "no picture 'nowhere/b.jpg'"),
-        (("a.jpg", "b\0.jpg"), r"images\[1\]\.file_name: 'b\\x00\.jpg' is no name"),
+        (("a.jpg", "c.jpg"), r"images\[1\]\.file_name: no image 'c\.jpg' below .*export; put it there"),
+        (("a.jpg", "images/a.jpg"), r"images\[1\]: its image .*a\.jpg is that of .*images\[0\] too"),
+        (("a.jpg", "nowhere/b.jpg"), "no image 'nowhere/b.jpg'"),
+        (("a.jpg", "b\0.jpg"), r'images\[1\]\.file_name: "b\\u0000\.jpg" is no name'),
     ],
 )
-def test_a_wrong_picture_is_named(written, made, names, said):
+def test_a_wrong_image_is_named(written, made, names, said):
     written(content(*BASIC, names=names))
     with pytest.raises(InputError, match=said):
         made()

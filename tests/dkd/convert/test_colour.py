@@ -16,7 +16,7 @@ COLOURS = np.array([(0, 0, 0), (250, 50, 83), (51, 221, 255)], dtype=np.uint8)
 
 @pytest.fixture
 def cvat(export):
-    """As CVAT lays it out, pictures included."""
+    """As CVAT lays it out, images included."""
     for name, labels in (("a", LABELS), ("b", LABELS[::-1])):
         photo(export / "JPEGImages" / f"{name}.jpg")
         for folder in ("SegmentationClass", "SegmentationObject"):
@@ -63,7 +63,7 @@ def test_folders_with_equal_file_names(cvat, made):
     ("text", "said"),
     [
         ("rose:250,50,83::", r"a\.png: colour 51,221,255 \(x 6, y 4; 4 pixels in all\) is not in labelmap\.txt"),
-        ("rose:250,50::", r"labelmap\.txt: line 1: 'rose:250,50::' is not name:r,g,b::"),
+        ("rose:250,50::", r'labelmap\.txt: line 1: "rose:250,50::" is not name:r,g,b::'),
         ("rose:250,50,300::", "line 1: colour 250,50,300 has a part above 255"),
         ("rose:250,50,83::\ntulip:250,50,83::", "line 2: has the colour of 'rose'"),
         ("background:0,0,0::", "no class in it"),
@@ -78,10 +78,10 @@ def test_a_wrong_list_is_named(cvat, made, text, said):
 
 def test_a_missing_part_is_named(cvat, made):
     (cvat / "JPEGImages" / "b.jpg").rename(cvat / "JPEGImages" / "c.jpg")
-    with pytest.raises(InputError, match=r"SegmentationClass/b\.png: no picture 'b' below .*JPEGImages"):
+    with pytest.raises(InputError, match=r"SegmentationClass/b\.png: no image 'b' below .*JPEGImages"):
         made()
     (cvat / "JPEGImages").rename(cvat / "elsewhere")
-    with pytest.raises(InputError, match=r"JPEGImages: missing; the pictures lie there \(CVAT: 'Save images'\)"):
+    with pytest.raises(InputError, match=r"JPEGImages: missing; the images are expected there \(CVAT: 'Save images'\)"):
         made()
     (cvat / "labelmap.txt").unlink()
     with pytest.raises(InputError, match=r"labelmap\.txt: missing"):

@@ -1,4 +1,4 @@
-"""What is the same for every tool: upright pictures, ids, the split, which format it is, and that nothing is left."""
+"""What is the same for every tool: upright images, ids, the split, which format it is, and that nothing is left."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ def labelme(export, name, **more):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("stored", [False, True])
-def test_pictures_come_out_upright_with_their_mask(export, made, orientation, stored):
+def test_images_come_out_upright_with_their_mask(export, made, orientation, stored):
     """The mask of a tool that shows photos upright is kept; one of the stored size is turned with its photo."""
     for name in ("a", "b"):
         photo(export / f"{name}.png", 20, 16, orientation)
@@ -54,7 +54,7 @@ def test_another_size_names_exif(export, made):
     photo(export / "b.jpg", 20, 16)
     labelme(export, "a", width=18)
     labelme(export, "b")
-    said = r"a\.json: is for a picture of 18x16 pixels, .*a\.jpg has 20x16 as stored and 16x20 turned as its EXIF says"
+    said = r"a\.json: is for an image of 18x16 pixels, .*a\.jpg has 20x16 as stored and 16x20 turned as its EXIF says"
     with pytest.raises(InputError, match=said):
         made()
 
@@ -75,8 +75,8 @@ def test_what_needs_no_change_is_copied_and_the_rest_is_shown_as_people_see_it(e
     assert (found.images["clear"] == 255).all() and (found.images["deep"] == 128).all()
 
 
-@pytest.mark.parametrize("content", [b"no picture", None])
-def test_a_damaged_picture_is_named(export, made, content):
+@pytest.mark.parametrize("content", [b"no image", None])
+def test_a_damaged_image_is_named(export, made, content):
     for name in ("a", "b"):
         photo(export / f"{name}.png", 20, 16)
         labelme(export, name, image=f"{name}.png")
@@ -123,7 +123,7 @@ def test_the_format_has_to_be_clear(export, made, tmp_path):
 def test_places_and_shares_that_do_not_do(export, made, tmp_path):
     photo(export / "a.jpg", 20, 16)
     labelme(export, "a")
-    with pytest.raises(InputError, match="1 labelled pictures; needs two"):
+    with pytest.raises(InputError, match="1 labelled images; two are needed"):
         made()
     with pytest.raises(InputError, match=r"--split: 1\.0 is not between 0 and 1"):
         made(split=1.0)
@@ -173,7 +173,7 @@ SHOWN = st.dictionaries(
 def test_every_class_is_trained_and_judged_where_it_can_be(shown, share, seed):
     train, val = divide(shown, share, seed)
     assert train and val and sorted(train + val) == sorted(shown)
-    # Neither the order of files nor that of classes within a picture matters.
+    # Neither the order of files nor that of classes within an image matters.
     assert divide(dict(reversed(shown.items())), share, seed) == (train, val)
     singles = [label for label in range(1, 7) if sum(label in labels for labels in shown.values()) == 1]
     if all(not set(labels).isdisjoint(singles) for labels in shown.values()):
@@ -182,7 +182,7 @@ def test_every_class_is_trained_and_judged_where_it_can_be(shown, share, seed):
     judged = {label for id in val for label in shown[id]}
     for label in set().union(*shown.values()):
         assert left[label]
-        # One that is not judged is seen only where each picture is the last that some class is learned from.
+        # One that is not judged is seen only where each image is the last that some class is learned from.
         assert label in judged or all(min(left[each] for each in shown[id]) == 1 for id in train if label in shown[id])
 
 

@@ -105,7 +105,7 @@ def test_subsets_of_a_project(export, write, made):
     assert set(made().masks) == {"train_c", "val_c"}
 
 
-def test_pictures_of_sub_folders(export, write, made):
+def test_images_of_sub_folders(export, write, made):
     photo(export / "images" / "north" / "a.png")
     write(image(0, "a.png", POLYGON.format(0)), image(1, "north\\a.png", MASK.format("Gräser")))
     found = made()
@@ -116,14 +116,14 @@ def test_pictures_of_sub_folders(export, write, made):
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
-        ('<polygon label="Gräser" points="1,1;2,2" z_order="0"/>', "image 'b.png': <polygon>: has 2 points, needs 3"),
-        ('<polygon label="Gräser" points="1,1;2,2;x,3"/>', "<polygon>: 'x' is not a number"),
+        ('<polygon label="Gräser" points="1,1;2,2" z_order="0"/>', 'image "b.png": <polygon>: has 2 points, needs 3'),
+        ('<polygon label="Gräser" points="1,1;2,2;x,3"/>', '<polygon>: "x" is not a number'),
         ('<polygon label="Gräser"/>', "<polygon>: has 1 points, needs 3"),
-        ('<polygon points="1,1;2,2;3,3"/>', "<polygon> label: None is no name"),
+        ('<polygon points="1,1;2,2;3,3"/>', "<polygon> label: null is no name"),
         ('<polyline label="Gräser" points="1,1;2,2;3,3"/>', "<polyline>: has no area"),
         (BOX.format(0, ' rotation="nan"'), "<box> rotation: nan is not an angle"),
         (MASK.format("Gräser").replace("1, 2, 3", "1, 2"), "<mask> rle: the runs add up to 3 pixels, its box has 3x2"),
-        (MASK.format("Gräser").replace('left="2"', 'left="6"'), "leave the picture of 8x6"),
+        (MASK.format("Gräser").replace('left="2"', 'left="6"'), "leave the image of 8x6"),
     ],
 )
 def test_a_wrong_shape_is_named(write, made, shape, said):
@@ -134,7 +134,7 @@ def test_a_wrong_shape_is_named(write, made, shape, said):
 
 def test_other_xml_is_named(export, write, made):
     write(image(0, "a.png"), image(1, "c.png"))
-    with pytest.raises(InputError, match=r"image 'c\.png': no picture 'c\.png' below"):
+    with pytest.raises(InputError, match=r"image \"c\.png\": no image 'c\.png' below"):
         made()
     write('<track id="0" label="Gräser"></track>')
     with pytest.raises(InputError, match=r"<track>: is 'CVAT for video'; export as 'CVAT for images 1\.1'"):

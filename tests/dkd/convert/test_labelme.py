@@ -102,7 +102,7 @@ def test_what_is_drawn_is_what_labelme_draws(pair, made):
     assert (found.masks["b"][within > 14] == expected[within > 14]).all()
 
 
-def test_pictures_elsewhere_on_windows_and_embedded(export, made):
+def test_images_elsewhere_on_windows_and_embedded(export, made):
     pixels = photo(export / "photos" / "one" / "IMG 1.png", 20, 16)
     photo(export / "photos" / "two" / "IMG 1.png", 20, 16)
     write(export / "labels" / "x.json", ROSE, image="..\\photos\\one\\IMG 1.png")
@@ -138,21 +138,21 @@ def test_old_versions_state_less(pair, made):
             r"shapes\[0\]\.points: has 2 points, needs 3 or mor",
         ),
         ({"shapes": [shape("rose", "circle", [[1, 1]])]}, r"shapes\[0\]\.points: has 1 points, needs 2;"),
-        ({"shapes": [shape("rose", "points", [[1, 1]])]}, r"shapes\[0\]\.shape_type: 'points' has no area"),
-        ({"shapes": [shape("", "polygon", ROSE["points"])]}, r"shapes\[0\]\.label: '' is no name"),
-        ({"shapes": [shape("a\nb", "polygon", ROSE["points"])]}, r"shapes\[0\]\.label: 'a\\nb' is no name"),
-        ({"shapes": [shape("rose", "polygon", [[1, 1], [2, 2], [3, "x"]])]}, r"shapes\[0\]\.points: 'x' is not a num"),
-        ({"shapes": [shape("rose", "mask", [[1, 1], [3, 3]], mask="AAAA")]}, r"shapes\[0\]\.mask: not a picture"),
+        ({"shapes": [shape("rose", "points", [[1, 1]])]}, r'shapes\[0\]\.shape_type: "points" has no area'),
+        ({"shapes": [shape("", "polygon", ROSE["points"])]}, r'shapes\[0\]\.label: "" is no name'),
+        ({"shapes": [shape("a\nb", "polygon", ROSE["points"])]}, r'shapes\[0\]\.label: "a\\nb" is no name'),
+        ({"shapes": [shape("rose", "polygon", [[1, 1], [2, 2], [3, "x"]])]}, r'shapes\[0\]\.points: "x" is not a num'),
+        ({"shapes": [shape("rose", "mask", [[1, 1], [3, 3]], mask="AAAA")]}, r"shapes\[0\]\.mask: not an image"),
         (
             {"shapes": [shape("rose", "mask", [[1, 1], [3, 3]], mask=png(np.eye(2) > 0))]},
             "mask: is 2x2 pixels, its poi",
         ),
         ({"shapes": 3}, "shapes: is 3, not a list"),
-        ({"image": "gone.jpg"}, r"b\.json: imagePath: no picture 'gone\.jpg'"),
-        ({"image": "gone.jpg", "data": "?"}, r"b\.json: imageData: '\?' is not base64"),
-        ({"image": "gone.jpg", "data": "AAAA"}, r"b\.json: imageData: can't be read \(not a picture\)"),
-        ({"image": "a.jpg"}, r"b\.json: its picture .*a\.jpg is that of .*a\.json too"),
-        ({"imageWidth": "wide"}, "image width: 'wide' is not a number"),
+        ({"image": "gone.jpg"}, r"b\.json: imagePath: no image 'gone\.jpg'"),
+        ({"image": "gone.jpg", "data": "?"}, r'b\.json: imageData: "\?" is not base64'),
+        ({"image": "gone.jpg", "data": "AAAA"}, r"b\.json: imageData: can't be read \(not an image\)"),
+        ({"image": "a.jpg"}, r"b\.json: its image .*a\.jpg is that of .*a\.json too"),
+        ({"imageWidth": "wide"}, 'image width: "wide" is not a number'),
     ],
 )
 def test_what_is_wrong_is_named(pair, made, change, said):

@@ -40,7 +40,9 @@ def test_names_and_colours(tmp_path, files, names, colours):
         (("none\na 1 2 3\nb 1 2 3\n",), "classes.txt: line 3: has the colour of 'a'"),
         (("none\na 1 2 300\n",), "classes.txt: line 2: colour 1,2,300 has a part above 255"),
         (("none\na\n", "b:1,2,3::\n"), "labelmap.txt: class 'b' is not in classes.txt"),
-        (("none\na\x01b\n",), "classes.txt: line 2: 'a\\x01b' is no name"),
+        (("none\na\x01b\n",), 'classes.txt: line 2: "a\\u0001b" is no name'),
+        (("none\n" + "a" * 201,), "has more than 200 characters; shorten it"),
+        ((None, f"{'a' * 201}:1,2,3::\n"), "has more than 200 characters; shorten it"),
         ((b"none\n\xff\n",), "classes.txt: not UTF-8 text"),
     ],
 )

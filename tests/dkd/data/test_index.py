@@ -1,5 +1,6 @@
 """The index lists what the masks show, and names the file that can't be indexed."""
 
+import json
 import os
 
 import numpy as np
@@ -73,3 +74,52 @@ def test_an_image_that_cannot_be_indexed_is_one_line(pictures, damage, words):
     with pytest.raises(InputError) as caught:
         build_index(pictures)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def about(path, **values):
+    facts = path.with_suffix(".json")
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), **values}))
+
+
+def line(path, number, text):
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:number], *([] if text is None else [text]), *lines[number + 1 :]]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: about(path, classes=["background"]), "a.json: classes: expected a list of 2 to 255 names, got"),
+        (lambda path: about(path, classes=["background", "disc", "disc"]), "a.json: classes: a name is repeated"),
+        (lambda path: about(path, dataset=None), "a.json: dataset: expected a name, got null"),
+        (lambda path: about(path, ignore=254), "a.json: ignore: expected 255, got 254"),
+        (lambda path: about(path, clases=[]), "a.json: clases: unknown key"),
+        (
+            lambda path: about(path, stored={"256": 1}),
+            'a.json: stored: expected a map to integers from 0 to 255, got {"',
+        ),
+        (lambda path: about(path, stored={"3": 9}), "a.json: stored: label 9 is not among the 7 classes"),
+        (lambda path: about(path, stored=[1]), "a.json: stored: expected a map to integers from 0 to 255, got [1]"),
+        (lambda path: about(path, colours={"red": 1}), "a.json: colours: expected a map to integers from 0 to 255"),
+        (lambda path: path.with_suffix(".json").write_text("{"), "a.json: not readable as JSON"),
+        (lambda path: path.with_suffix(".json").unlink(), "a.json: No such file or directory"),
+        (lambda path: path.unlink(), "a.csv: No such file or directory"),
+        (lambda path: line(path, 0, "id,image"), "a.csv: line 1: expected id,image,mask,split,classes"),
+        (lambda path: path.write_text(""), "a.csv: line 1: expected id,image,mask,split,classes"),
+        (lambda path: line(path, 2, "a,b,c,train"), 'a.csv: line 3: expected 5 cells, got ["a", "b", "c", "train"]'),
+        (lambda path: line(path, 2, ",b,c,train,1"), "a.csv: line 3: expected 5 cells, got"),
+        (lambda path: line(path, 2, "a,b,c,trial,1"), 'a.csv: line 3: unknown split "trial"'),
+        (lambda path: line(path, 2, "train_00000,b,c,train,1"), 'a.csv: line 3: "train_00000" is there twice'),
+        (lambda path: line(path, 2, "a,b,c,train,1 7"), 'a.csv: line 3: expected labels from 1 to 6, got "1 7"'),
+        (lambda path: line(path, 2, f"a,{'b' * 200_000},c,train,1"), "a.csv: not readable as CSV (field larger than"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"\xff"), "a.csv: not readable as CSV ('utf-8' codec"),
+    ],
+)
+def test_an_edited_index_is_one_line(drawn, tmp_path, change, words):
+    path = tmp_path / "a.csv"
+    index.write(build_index(drawn), drawn, path)
+    change(path)
+    with pytest.raises(InputError) as caught:
+        index.read(path)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path}/{words}") and said.endswith("; make it with `dkd index`") and "\n" not in said

@@ -56,6 +56,18 @@ def test_an_image_that_breaks_off_is_found_unless_it_has_to_be_fast(pictures):
     assert len(build(pictures, decode=False)[0].rows) == 32
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp"])
+def test_every_format_that_breaks_off_is_found(pictures, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    path = pictures / "images" / f"val_00003.{suffix}"
+    (pictures / "images" / "val_00003.png").unlink()
+    Image.fromarray(pixels).save(path)
+    build(pictures)
+    os.truncate(path, path.stat().st_size * 9 // 10)
+    with pytest.raises(InputError, match=rf"val_00003\.{suffix}: image can't be (read|decoded)"):
+        build(pictures)
+
+
 def test_turned_images_other_palettes_and_sizes(pictures):
     exif = Image.Exif()
     exif[0x0112] = 3

@@ -1,11 +1,12 @@
 """Which images each step sees, against the lists that the benchmark's authors ship."""
 
 import hashlib
+import json
 
 import pytest
 
 from dkd import scenario
-from dkd.data import tasks
+from dkd.data import index, tasks
 from dkd.data.index import Index, Row
 from dkd.errors import InputError
 
@@ -89,6 +90,58 @@ def test_what_cannot_be_split_is_refused():
     empty = TINY._replace(rows=tuple(row for row in TINY.rows if row.id != "t3"))
     with pytest.raises(InputError, match=r"tiny, overlap, step 2 \(c\): no train image"):
         lists("overlap", index=empty)
+
+
+CONTENT = tasks.split(TINY, setting="overlap", order=(1, 2, 3), sizes=(2, 1), seed=None)
+
+
+def edited(at=None, **values):
+    content = json.loads(json.dumps(CONTENT))
+    (content if at is None else content["steps"][at]).update(values)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "expected a map of keys and values, got []"),
+        (edited(dataset=3), "dataset: expected a name, got 3"),
+        (edited(setting="both"), 'setting: expected one of overlap, disjoint, sequential, partitioned, got "both"'),
+        (edited(more=1), "more: unknown key"),
+        (edited(steps=[]), "steps: expected a list of steps, got []"),
+        (edited(steps=[1, 2]), "steps[0]: expected a map of keys and values, got 1"),
+        (edited(order=[1, 2, 300]), "order: expected a list of labels from 1 to 254, got [1, 2, 300]"),
+        (edited(order=[1, 3, 2]), "order: [1, 3, 2] are not the classes of the steps, once each"),
+        (edited(1, classes=[2]), "order: [1, 2, 3] are not the classes of the steps, once each"),
+        (edited(1, classes=[]), "steps[1]: classes: expected a list of labels from 1 to 254, got []"),
+        (edited(1, step=2), "steps[1]: step: expected 1, got 2"),
+        (edited(1, train="t3"), 'steps[1]: train: expected a list of ids of images, got "t3"'),
+        (edited(0, test=["v1", None]), 'steps[0]: test: expected a list of ids of images, got ["v1", null]'),
+        (edited(0, train=["t1", "t1"]), "steps[0]: train: lists an image twice"),
+        (edited(0, vall=[]), "steps[0]: vall: unknown key"),
+    ],
+)
+def test_an_edited_tasks_file_is_one_line(tmp_path, content, words):
+    path = tmp_path / "tasks.json"
+    tasks.write(CONTENT, path)
+    assert tasks.read(path) == CONTENT
+    tasks.write(content, path)
+    with pytest.raises(InputError) as caught:
+        tasks.read(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: {words}") and said.endswith("; make it with `dkd split`") and "\n" not in said
+
+
+def test_tasks_of_another_index_are_refused(tmp_path):
+    inputs = tasks.Inputs(tmp_path, tmp_path / "index.csv", tmp_path / "tasks.json")
+    tasks.write(CONTENT, inputs.tasks)
+    rows = tuple(row._replace(image="i", mask="m") for row in TINY.rows)
+    index.write(TINY._replace(rows=rows), tmp_path, inputs.index)
+    assert tasks.read_both(inputs)[1] == CONTENT
+    few = [row._replace(classes=()) for row in rows]
+    index.write(TINY._replace(class_names=TINY.class_names[:3], rows=tuple(few)), tmp_path, inputs.index)
+    with pytest.raises(InputError, match=r"order: label 3 is not among the 2 classes of .*index\.csv; make the tasks"):
+        tasks.read_both(inputs)
 
 
 @pytest.mark.shared

@@ -182,7 +182,11 @@ def test_names_and_options_of_a_method():
     )
     replay = {"memory": 5, "confidence": 0.5, "replay": "stored"}
     found = sort_options({"start": "auxiliary", "kd": 5.0, **replay})
-    assert found == ("auxiliary", 5, 0.5, "stored", None, False, {"kd": 5.0})
+    assert found == ("auxiliary", 5, 0.5, "stored", {}, False, {"kd": 5.0})
     trains = sort_options({"lr_factor": 10.0, "train_norms": True, "kd": 5.0})
-    assert trains == ("random", None, None, None, 10.0, True, {"kd": 5.0})
-    assert sort_options({}) == ("random", None, None, None, None, False, {})
+    rates = {"backbone": 10.0, "decoder": 10.0, "old": 10.0, "new": 10.0}
+    assert trains == ("random", None, None, None, rates, True, {"kd": 5.0})
+    own = sort_options({"lr_factor": 10.0, "lr_backbone": 0.0, "lr_new": 100.0}).rates
+    assert own == {**rates, "backbone": 0.0, "new": 100.0}
+    assert sort_options({"lr_old": 2.0}).rates == {"old": 2.0}
+    assert sort_options({}) == ("random", None, None, None, {}, False, {})

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.config import read, yaml_file
 from dkd.data import transforms
 from dkd.errors import InputError
@@ -29,7 +29,7 @@ def network(name, stride=16, **changes):
 
 def fit_base(prepared, out, model, recipe=RECIPE):
     train_base(prepared, out, recipe, model)
-    return checkpoint.load(out)
+    return checkpoint.load(out, "cpu")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_transformers_take_images_of_any_size(name, stride, monkeypatch):
     for size in ((375, 500), (31, 30), (40, 40), (96, 160)):
         images = torch.randn(1, 3, *size)
         output, whole = model(images), [-(-side // stride) * stride for side in size]
-        assert output.size == size and evaluate.predict_labels(output.scores, output.size).shape == (1, *size)
+        assert output.size == size and evaluation.predict_labels(output.scores, output.size).shape == (1, *size)
         assert output.features.shape == (1, 8, *(side // stride for side in whole))
         # The grid covers the image and nothing else: it is that of the image resized to sides that the backbone takes.
         stretched = F.interpolate(images, whole, mode="bilinear")
@@ -79,7 +79,7 @@ def test_convolutions_see_images_as_they_are():
 
 def test_a_transformer_is_trained_and_evaluated_at_sizes_that_are_no_multiples(prepared, tmp_path):
     fit_base(prepared, tmp_path / "base", {**SPEC, "backbone": "test_vit"}, RECIPE._replace(crop=40, epochs=1))
-    evaluate.evaluate(tmp_path / "base", 0, SCORING._replace(crop=24), prepared, RUNTIME, tmp_path)
+    evaluation.evaluate(tmp_path / "base", 0, SCORING._replace(crop=24), prepared, RUNTIME, tmp_path)
     assert set(json.loads((tmp_path / "metrics.json").read_text())["protocols"]) == {"paper", "full_image"}
 
 
@@ -204,7 +204,7 @@ def test_pretrained_weights_see_the_mean_and_deviation_they_were_made_with(prepa
     assert torch.equal(trained.factor, model.factor) and torch.equal(trained.shift, model.shift)
     content = step._asdict() | {"model": {**SPEC, "pretrained": True}}
     (tmp_path / "base" / "step.json").write_text(json.dumps(content))
-    assert checkpoint.load(tmp_path / "base")[0].factor is None
+    assert checkpoint.load(tmp_path / "base", "cpu")[0].factor is None
 
 
 def test_weights_made_with_the_mean_of_imagenet_see_images_as_they_are(tmp_path):

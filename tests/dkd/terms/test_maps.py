@@ -46,6 +46,7 @@ def plain_channel(x, y):
     return distance(*pooled)
 
 
+POOLED = {"pod": lambda *given: maps.pod(*given, (1, 2, 4)), "spatial": maps.spatial, "channel": maps.channel}
 TERMS = {"pod": plain_pod, "spatial": plain_spatial, "channel": plain_channel}
 
 
@@ -54,7 +55,7 @@ TERMS = {"pod": plain_pod, "spatial": plain_spatial, "channel": plain_channel}
 def test_terms_and_gradients_are_the_plain_ones(name, elements, monkeypatch):
     monkeypatch.setattr(bilinear, "CPU_ELEMENTS", elements)
     student, teacher = levels()
-    ours = getattr(maps, name)(student, teacher, FACTORS)
+    ours = POOLED[name](student, teacher, FACTORS)
     theirs = sum(f * TERMS[name](*pair) for f, *pair in zip(FACTORS, student, teacher, strict=True)) / 3
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-12)
     for pair in zip(*(torch.autograd.grad(3 * term, student) for term in (ours, theirs)), strict=True):
@@ -64,21 +65,21 @@ def test_terms_and_gradients_are_the_plain_ones(name, elements, monkeypatch):
 @pytest.mark.parametrize("name", TERMS)
 def test_gradients_are_those_of_finite_differences(name):
     x, y = (torch.randn(2, 2, 4, 4, dtype=torch.float64) for _ in range(2))
-    term = getattr(maps, name)
+    term = POOLED[name]
     assert torch.autograd.gradcheck(lambda x: term([x], [y], [0.7]), x.requires_grad_())
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_where_maps_agree_the_gradient_is_0(name):
     student, _ = levels()
-    loss = getattr(maps, name)(student, [x.detach() for x in student], FACTORS)
+    loss = POOLED[name](student, [x.detach() for x in student], FACTORS)
     assert loss == 0
     assert all((slope == 0).all() for slope in torch.autograd.grad(loss, student))
 
 
 def test_what_scales_leave_over_is_dropped():
     x = torch.randn(1, 2, 7, 7)
-    assert maps.strips(x).shape == (1, 2 * 2 * (7 + 4 * 3 + 16 * 1))
+    assert maps.strips(x, (1, 2, 4)).shape == (1, 2 * 2 * (7 + 4 * 3 + 16 * 1))
     edge = x.clone()
     edge[..., 6, :], edge[..., :, 6] = 9, 9
     assert torch.equal(maps.strips(x, (2, 4)), maps.strips(edge, (2, 4)))
@@ -104,7 +105,7 @@ def test_half_precision_and_autocast():
     half = [x.detach().bfloat16().requires_grad_() for x in student]
     exact = [x.detach().double().requires_grad_() for x in half]
     for name in TERMS:
-        term = getattr(maps, name)
+        term = POOLED[name]
         with torch.autocast("cpu", torch.bfloat16):
             loss = term(half, [y.bfloat16() for y in teacher], FACTORS)
         expected = term(exact, [y.bfloat16().double() for y in teacher], FACTORS)
@@ -124,8 +125,8 @@ def test_one_map_per_level_is_kept_for_the_gradient(name, monkeypatch):
         lambda ctx, *tensors: kept.extend(tensors) or save(ctx, *tensors),
     )
     student, teacher = levels()
-    loss = getattr(maps, name)(student, teacher, FACTORS)
+    loss = POOLED[name](student, teacher, FACTORS)
     assert [x.shape for x in kept] == [x.shape for x in student]
     assert all(a.untyped_storage().nbytes() == b.untyped_storage().nbytes() for a, b in zip(kept, student, strict=True))
-    assert getattr(maps, name)([x.detach() for x in student], teacher, FACTORS) == loss
+    assert POOLED[name]([x.detach() for x in student], teacher, FACTORS) == loss
     assert len(kept) == len(student), "without a gradient nothing is kept"

@@ -74,9 +74,8 @@ def distillation(arrays, case, old=None):
     loss = softmax.distillation(x[:, :old], y, size(labels), **options)
     found = {"loss": loss * labels.numel() if case.options["reduction"] == "sum" else loss}
     if "per_pixel" in case.outputs:
-        options.pop("weight")
         found["per_pixel"] = per_pixel(
-            lambda at: softmax.distillation(x[:, :old], y, size(labels), weight=at, **options), labels
+            lambda at: softmax.distillation(x[:, :old], y, size(labels), **{**options, "weight": at}), labels
         )
     return found, {"logits": x}
 
@@ -165,7 +164,7 @@ def pseudo(arrays, case):
         "labels": filled,
         "factor": factor,
         "confident": (unsure < limits[best.long()]).sum((1, 2)),
-        "ce": softmax.cross_entropy(x, filled, weight=factor[:, None, None]),
+        "ce": softmax.cross_entropy(x, filled, old=1, weight=factor[:, None, None]),
     }
     return found, {"logits": x}
 
@@ -201,8 +200,8 @@ def plop(arrays, case):
 
 def rcil(arrays, case):
     leaves, ours, theirs = levels(arrays, case)
-    ce = softmax.cross_entropy(leaves[-1], arrays["labels"], old=OLD)
-    kd = softmax.distillation(leaves[-1], theirs[-1], (6, 7))
+    ce = softmax.cross_entropy(leaves[-1], arrays["labels"], old=OLD, weight=None)
+    kd = softmax.distillation(leaves[-1], theirs[-1], (6, 7), alpha=1.0, weight=None)
     pooled = maps.spatial(ours, theirs, factors(case, 4)) + maps.channel(ours[:-1], theirs[:-1], factors(case, 3))
     return {"ce": ce, "kd": kd, "total": ce + 100 * kd + pooled}, leaves
 
@@ -236,7 +235,7 @@ def star_mbce(arrays, case):
 
 
 def region(arrays, case=None):
-    ids = prototypes.previous(arrays["star_teacher"], (6, 7))
+    ids = prototypes.previous(arrays["star_teacher"], (6, 7), 0.5)
     return {"prediction": ids, "region": (arrays["labels"] == 0) & (ids > 0)}, {}
 
 

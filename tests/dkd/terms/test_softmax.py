@@ -44,13 +44,13 @@ def terms_of(x, y, labels, weight=None):
     full, taught = plain.upsample(x, size), plain.upsample(y, size)
     at = 1 if weight is None else weight
     return {
-        "ce": (softmax.cross_entropy(x, labels, weight=weight), plain_cross_entropy(full, labels, 1) * at),
+        "ce": (softmax.cross_entropy(x, labels, weight=weight, old=1), plain_cross_entropy(full, labels, 1) * at),
         "unbiased_ce": (
             softmax.cross_entropy(x, labels, old=old, weight=weight),
             plain_cross_entropy(full, labels, old) * at,
         ),
         "kd": (
-            softmax.distillation(x[:, :old], y, size, weight=weight),
+            softmax.distillation(x[:, :old], y, size, weight=weight, alpha=1.0),
             plain_distillation(full[:, :old], taught) * at,
         ),
         "unbiased_kd": (
@@ -90,14 +90,14 @@ def test_any_shape_gives_what_the_plain_form_gives(seed, old, new, grid, size, c
 
 def test_gradients_are_those_of_finite_differences():
     x, y, labels = drawn(0, 2, 2, (2, 3), (4, 5))
-    assert torch.autograd.gradcheck(lambda x: softmax.cross_entropy(x, labels, old=2), x)
-    assert torch.autograd.gradcheck(lambda x: softmax.distillation(x, y, (4, 5), alpha=2.0), x)
+    assert torch.autograd.gradcheck(lambda x: softmax.cross_entropy(x, labels, old=2, weight=None), x)
+    assert torch.autograd.gradcheck(lambda x: softmax.distillation(x, y, (4, 5), alpha=2.0, weight=None), x)
 
 
 def test_without_old_classes_the_unbiased_cross_entropy_is_the_plain_one():
     x, _, labels = drawn(1, 1, 4, (3, 3), (7, 7))
     expected = F.cross_entropy(plain.upsample(x, (7, 7)), labels.long(), ignore_index=255, reduction="none").mean()
-    assert softmax.cross_entropy(x, labels, old=1).item() == pytest.approx(expected.item(), rel=1e-12)
+    assert softmax.cross_entropy(x, labels, old=1, weight=None).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_without_new_classes_both_distillations_are_at_their_least_where_networks_agree():
@@ -105,7 +105,7 @@ def test_without_new_classes_both_distillations_are_at_their_least_where_network
     p = y.softmax(1)
     entropy = -(p * p.log()).sum(1).mean()
     x = y.clone().requires_grad_()
-    loss = softmax.distillation(x, y, (3, 3))
+    loss = softmax.distillation(x, y, (3, 3), alpha=1.0, weight=None)
     assert loss.item() == pytest.approx(entropy.item() / 4, rel=1e-12)
     assert torch.autograd.grad(loss, x)[0].abs().max() < 1e-16
 
@@ -113,33 +113,33 @@ def test_without_new_classes_both_distillations_are_at_their_least_where_network
 def test_void_says_nothing_and_stays_in_the_mean():
     x, _, labels = drawn(3, 3, 2, (5, 6), (5, 6))
     labels[:] = 4
-    whole = softmax.cross_entropy(x, labels, old=3).detach()
+    whole = softmax.cross_entropy(x, labels, old=3, weight=None).detach()
     half = labels.clone()
     half[0] = 255
-    loss = softmax.cross_entropy(x, half, old=3)
+    loss = softmax.cross_entropy(x, half, old=3, weight=None)
     (gradient,) = torch.autograd.grad(loss, x)
     assert (gradient[0] == 0).all() and (gradient[1] != 0).all()
-    other = softmax.cross_entropy(x[:1], labels[:1], old=3).item() / 2
+    other = softmax.cross_entropy(x[:1], labels[:1], old=3, weight=None).item() / 2
     assert loss.item() == pytest.approx(whole.item() - other, rel=1e-12), "the mean is over both pictures"
     half[:] = 255
-    assert softmax.cross_entropy(x, half, old=3) == 0
+    assert softmax.cross_entropy(x, half, old=3, weight=None) == 0
 
 
 def test_old_labels_count_as_background_in_the_unbiased_cross_entropy():
     x, _, labels = drawn(4, 3, 2, (4, 4), (4, 4))
     merged = torch.where(labels < 3, 0, labels)
-    assert softmax.cross_entropy(x, labels, old=3) == softmax.cross_entropy(x, merged, old=3)
-    assert softmax.cross_entropy(x, labels) != softmax.cross_entropy(x, merged)
+    assert softmax.cross_entropy(x, labels, old=3, weight=None) == softmax.cross_entropy(x, merged, old=3, weight=None)
+    assert softmax.cross_entropy(x, labels, old=1, weight=None) != softmax.cross_entropy(x, merged, old=1, weight=None)
 
 
 def test_logits_far_apart_stay_finite():
     x = torch.tensor([200.0, -200.0, -200.0, 200.0]).view(1, 4, 1, 1).requires_grad_()
     y = torch.tensor([-300.0, 300.0]).view(1, 2, 1, 1)
     for label, expected in ((0, math.log(2)), (2, 400 + math.log(2)), (3, math.log(2))):
-        loss = softmax.cross_entropy(x, torch.tensor([[[label]]], dtype=torch.uint8), old=2)
+        loss = softmax.cross_entropy(x, torch.tensor([[[label]]], dtype=torch.uint8), old=2, weight=None)
         assert loss.item() == pytest.approx(expected, rel=1e-6)
         assert torch.autograd.grad(loss, x)[0].isfinite().all()
-    loss = softmax.distillation(x, y, (1, 1))
+    loss = softmax.distillation(x, y, (1, 1), alpha=1.0, weight=None)
     assert loss.item() == pytest.approx((400 + math.log(2)) / 2, rel=1e-6)
     assert torch.autograd.grad(loss, x)[0].isfinite().all()
 
@@ -166,10 +166,10 @@ def test_half_precision_and_autocast_change_no_term():
         assert torch.equal(*(torch.autograd.grad(terms[name][0], x)[0] for terms in (alone, within))), name
     assert all(map(torch.equal, softmax.uncertainty(y, (32, 32), 5), (unsure, best)))
     half = x.detach().bfloat16().requires_grad_()
-    loss = softmax.distillation(half, y.bfloat16(), (32, 32))
+    loss = softmax.distillation(half, y.bfloat16(), (32, 32), alpha=1.0, weight=None)
     loss.backward()
     assert loss.dtype == torch.float32 and half.grad.dtype == torch.bfloat16
-    assert loss == softmax.distillation(half.float(), y.bfloat16().float(), (32, 32))
+    assert loss == softmax.distillation(half.float(), y.bfloat16().float(), (32, 32), alpha=1.0, weight=None)
 
 
 def test_uncertainty_is_the_mean_entropy_over_two_logarithms():
@@ -218,7 +218,7 @@ def test_thresholds_are_the_loop_over_bins(seed, running, spread):
     torch.manual_seed(seed)
     counts = torch.zeros(5, 100, dtype=torch.int64)
     counts[:, :spread] = torch.randint(0, 60, (5, spread)) * (torch.rand(5, spread) < 0.5)
-    found = softmax.thresholds(counts, running).tolist()
+    found = softmax.thresholds(counts, running, 0.001).tolist()
     assert found == pytest.approx([plain_median(row, running) for row in counts.tolist()], rel=1e-6, nan_ok=True)
 
 
@@ -226,9 +226,9 @@ def test_the_median_by_counts_has_half_of_the_pixels_below():
     counts = torch.zeros(3, 100, dtype=torch.int64)
     counts[0, 10], counts[0, 20], counts[0, 30] = (10**6,) * 3
     counts[1, 0] = 6
-    assert softmax.thresholds(counts, "counts").tolist() == pytest.approx([0.205, 0.005, 0.001])
+    assert softmax.thresholds(counts, "counts", 0.001).tolist() == pytest.approx([0.205, 0.005, 0.001])
     # As released, a median is passed by where no bin holds half of the pixels: everything is trusted.
-    assert softmax.thresholds(counts, "indices").tolist() == pytest.approx([math.inf, 0.005, 0.001])
+    assert softmax.thresholds(counts, "indices", 0.001).tolist() == pytest.approx([math.inf, 0.005, 0.001])
 
 
 def test_answers_take_the_place_of_background_where_they_are_sure():

@@ -26,7 +26,7 @@ def test_confident_answers_take_the_place_of_unknown_and_background():
     sure, unsure, nothing = [-5, -5, 2, -5], [-5, -5, 0.5, -5], [-5, 4, 3, 2]
     labels = torch.tensor([[[0, 1, 1, 1, 3, 255]]], dtype=torch.uint8)
     teacher = logits(sure, sure, unsure, nothing, sure, sure)
-    found = unknown.pseudo_labels(labels, teacher)
+    found = unknown.pseudo_labels(labels, teacher, 0.7)
     assert found.tolist() == [[[2, 2, 1, 1, 3, 255]]] and found.dtype == torch.uint8
     assert unknown.pseudo_labels(labels, teacher, 0.6).tolist() == [[[2, 2, 2, 1, 3, 255]]]
 
@@ -38,7 +38,7 @@ def test_answers_are_those_at_full_size(monkeypatch):
     expected = torch.where((best > 1) & (score >= 0.7), best.to(torch.uint8), labels)
     for elements in (1, 10**6):
         monkeypatch.setattr(bilinear, "CPU_ELEMENTS", elements)
-        assert torch.equal(unknown.pseudo_labels(labels, y), expected)
+        assert torch.equal(unknown.pseudo_labels(labels, y, 0.7), expected)
 
 
 def test_the_mean_is_over_pixels_that_are_not_void():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dkd import checkpoint
 from dkd.methods import finetune, joint, joint_softmax, kd, sort_options
 from dkd.training import signals
 from tests.dkd.conftest import LATER, RECIPE, train_base, train_step
@@ -17,7 +18,9 @@ OPTIONS = {finetune: {}, kd: {"kd": 5.0}}
 
 
 def tensors(folder):
-    return load_file(folder / "model.safetensors")
+    """The weights of a checkpoint."""
+    found = load_file(folder / "model.safetensors")
+    return {name: value for name, value in found.items() if not name.startswith(checkpoint.KEPT)}
 
 
 def base_of(inputs, out, **changes):
@@ -41,7 +44,7 @@ def recipe_of(method, **changes):
     """The recipe of a later step with the method's own options."""
     values = {k: v[0] if isinstance(v, tuple) else v for k, v in getattr(method, "OPTIONS", {}).items()}
     options = sort_options(values)
-    own = {"head_init": options.head_init, "lr_factor": options.lr_factor, "train_norms": options.train_norms}
+    own = {"head_init": options.head_init, "rates": options.rates, "train_norms": options.train_norms}
     return LATER._replace(loss_options=options.loss, **own, **changes)
 
 
@@ -85,7 +88,8 @@ def watch(method, look):
         total, terms = method.loss(*given, **weights)
         return look(total), terms
 
-    contract = {name: vars(method)[name] for name in ("TEACHER", "HEAD", "MAPS", "prepare") if name in vars(method)}
+    names = {"TEACHER", "HEAD", "MAPS", "prepare", "remember"} & vars(method).keys()
+    contract = {name: vars(method)[name] for name in names}
     return SimpleNamespace(__name__=method.__name__, **contract, loss=loss)
 
 

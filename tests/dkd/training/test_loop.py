@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.methods import dkd, finetune, joint, kd
 from dkd.model.segmenter import Segmenter
@@ -35,7 +35,7 @@ def test_the_base_is_complete(base):
     assert all(float(row["total"]) == pytest.approx(float(row["mbce"]) + float(row["ac"]), rel=1e-5) for row in history)
     # 22 of the 24 images show a class of the base; two do not fill a batch of four.
     assert base.cost["iterations"] == 2 * 5 and base.cost["images"] == 40
-    model, step = checkpoint.load(base.folder)
+    model, step = checkpoint.load(base.folder, "cpu")
     assert same(dict(model.state_dict()), base.tensors) and not model.training
     assert checkpoint.names(step) == ["background", "disc", "square", "triangle", "cross"]
     assert (step.order, step.sizes, step.method) == ((1, 2, 3, 4), (4,), "joint") and step.class_names[5] == "ring"
@@ -46,7 +46,7 @@ def test_what_a_step_changes(prepared, base, tmp_path, method):
     after = weights_of(prepared, tmp_path / "step1", base.folder, method)
     assert after["heads.1.weight"].shape[0] == 1
     changed = {name for name in base.tensors if not torch.equal(after[name], base.tensors[name])}
-    model, _ = checkpoint.load(tmp_path / "step1")
+    model, _ = checkpoint.load(tmp_path / "step1", "cpu")
     parts = [name for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
     norms = {f"{part}.{name}" for part in parts for name in model.get_submodule(part).state_dict()}
     assert norms and not norms & changed, "batch norms stay as the base left them"
@@ -66,7 +66,7 @@ def test_a_batch_is_the_sum_of_its_micro_batches(prepared, base, tmp_path):
 def test_a_second_step_continues_from_the_first(prepared, base, tmp_path):
     train_step(prepared, tmp_path / "one", base.folder, dkd)
     train_step(prepared, tmp_path / "two", tmp_path / "one", dkd, step=2)
-    model, step = checkpoint.load(tmp_path / "two")
+    model, step = checkpoint.load(tmp_path / "two", "cpu")
     assert model.sizes == (4, 1, 1) and step.order == (1, 2, 3, 4, 5, 6) and step.method == "dkd"
     with pytest.raises(InputError, match=r"s0: has learned \(1, 2, 3, 4\) in steps of \(4,\); the tasks file has"):
         train_step(prepared, tmp_path / "wrong", base.folder, dkd, step=2)
@@ -164,7 +164,7 @@ def test_a_permuted_order_gives_the_metrics_of_relabelled_masks(drawn, tmp_path)
         out.mkdir()
         inputs = prepare(root, out, order=labels)
         trained = base_of(inputs, out / "base")
-        evaluate.evaluate(trained.folder, 0, SCORING, inputs, RUNTIME, out)
+        evaluation.evaluate(trained.folder, 0, SCORING, inputs, RUNTIME, out)
         found.append((trained.tensors, json.loads((out / "metrics.json").read_text())))
     assert same(found[0][0], found[1][0]) and found[0][1] == found[1][1]
     assert list(found[0][1]["protocols"]["paper"]["per_class"]) == ["background", "triangle", "star", "disc", "ring"]

@@ -66,7 +66,7 @@ def test_smaller_micro_batches_continue_from_the_same_state(prepared, alone, tmp
     _, cost = learn_bytes(prepared, tmp_path / "out", dkd, previous=alone.folder, work=state, micro_batch=2)
     assert cost["resumed_at"] == 6 and cost["micro_batch"] == 2
     learn_bytes(prepared, tmp_path / "whole", dkd, previous=alone.folder)
-    ours, theirs = (checkpoint.load(tmp_path / name)[0].state_dict() for name in ("out", "whole"))
+    ours, theirs = (checkpoint.load(tmp_path / name, "cpu")[0].state_dict() for name in ("out", "whole"))
     assert all(torch.allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5) for name in ours)
 
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.errors import InputError
-from dkd.methods import dkd, ilt, joint_softmax, lwf, lwf_mc, mib, plop
+from dkd.methods import dkd, ilt, joint_softmax, lwf, lwf_mc, mib, plop, rcil_terms
 from dkd.model.segmenter import Segmenter
 from dkd.training.networks import set_mode
 from tests.dkd.conftest import RUNTIME, SCORING, SPEC, train_step
@@ -21,11 +21,12 @@ TERMS = {
     ilt: ["ce", "kd", "feature"],
     mib: ["ce", "kd"],
     plop: ["ce", "pod"],
+    rcil_terms: ["ce", "kd", "spatial", "channel"],
 }
 
 
 def test_the_base_has_a_background(soft_base):
-    model, step = checkpoint.load(soft_base.folder)
+    model, step = checkpoint.load(soft_base.folder, "cpu")
     assert step.model["head"] == "softmax" and step.method == "joint-softmax" and step.sizes == model.sizes == (4,)
     assert soft_base.tensors["heads.0.weight"].shape[0] == 5
 
@@ -43,15 +44,15 @@ def test_two_steps_train_everything_and_are_evaluated(prepared, soft_base, tmp_p
         same_ = {name for name in before if torch.equal(before[name], after[name])}
         assert same_ == {"auxiliary.weight", "auxiliary.bias"}
         previous = out
-    model, learned = checkpoint.load(previous)
+    model, learned = checkpoint.load(previous, "cpu")
     assert model.sizes == learned.sizes == (4, 1, 1) and learned.model["head"] == "softmax"
-    evaluate.evaluate(previous, 2, SCORING, prepared, RUNTIME, tmp_path)
+    evaluation.evaluate(previous, 2, SCORING, prepared, RUNTIME, tmp_path)
     found = json.loads((tmp_path / "metrics.json").read_text())["protocols"]["paper"]
     assert len(found["per_class"]) == 7 and 0 < found["all"] <= 100
 
 
 def test_norms_may_stay_as_the_base_left_them(prepared, soft_base, tmp_path):
-    recipe = recipe_of(mib)._replace(train_norms=False, lr_factor=None)
+    recipe = recipe_of(mib)._replace(train_norms=False, rates={})
     train_step(prepared, tmp_path / "out", soft_base.folder, mib, 1, recipe)
     after = tensors(tmp_path / "out")
     norms = [name for name in after if name.endswith(("running_mean", "running_var")) or ".bn" in name]
@@ -79,7 +80,7 @@ def test_a_base_that_does_not_fit_is_one_line(prepared, base, soft_base, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"HEAD": "both"}, "HEAD: expected sigmoid or softmax, got 'both'"),
+        ({"HEAD": "both"}, "HEAD: expected sigmoid or softmax or unknown, got 'both'"),
         ({"MAPS": ("aspp",)}, "MAPS: unknown 'aspp'"),
     ],
 )

@@ -103,7 +103,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
         loss_options=plain.OPTIONS if later else {},
         head_init="auxiliary",
         replay=None,
-        lr_factor=None,
+        rates={},
         train_norms=False,
         frozen=None,
     )

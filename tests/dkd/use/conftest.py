@@ -20,9 +20,9 @@ def network(sizes: tuple[int, ...], seed: int = 0, spec: dict = SPEC) -> Segment
     return model
 
 
-def save(folder: Path, order: tuple[int, ...], sizes: tuple[int, ...], seed: int = 0) -> Path:
+def save(folder: Path, order: tuple[int, ...], sizes: tuple[int, ...], seed: int = 0, spec: dict = SPEC) -> Path:
     """The checkpoint of such a network, which has learned labels of the data set shapes in this order."""
     folder.mkdir()
-    step = checkpoint.Step("shapes", order, sizes, shapes.SHAPES, "dkd", 0, SPEC)
-    checkpoint.save(network(sizes, seed), step, folder)
+    step = checkpoint.Step("shapes", order, sizes, shapes.SHAPES, "dkd", 0, spec)
+    checkpoint.save(network(sizes, seed, spec), step, {}, folder)
     return folder

@@ -9,7 +9,7 @@ from dkd import checkpoint
 from dkd.data import shapes, transforms
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
-from dkd.use import explain
+from dkd.use import evidence, explain
 from dkd.use.predict import Predictor
 from tests import plain
 from tests.dkd.command import run
@@ -23,7 +23,7 @@ IMAGE = np.random.default_rng(1).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 def test_terms_and_bias_add_up_to_the_logit():
     model = network((2, 1))
     for channel, bias in enumerate(torch.cat([head.bias for head in model.heads]).tolist()):
-        found = explain.maps(model, IMAGE, channel)
+        found = evidence.maps(model, IMAGE, channel)
         positive, negative, logit = found.terms
         assert found.terms.shape == (3, 48, 64) and (positive >= 0).all() and (negative <= 0).all()
         assert np.allclose(positive + negative + bias, logit, atol=1e-4)
@@ -40,12 +40,12 @@ def test_with_a_softmax_the_highest_logit_decides_and_the_figure_says_so(tmp_pat
             head.bias -= torch.cat([next(means) for _ in head.bias])
         output = model(pixels)
     folder.mkdir()
-    checkpoint.save(model, checkpoint.Step("shapes", (3, 1, 6), (2, 1), shapes.SHAPES, "mib", 0, spec), folder)
+    checkpoint.save(model, checkpoint.Step("shapes", (3, 1, 6), (2, 1), shapes.SHAPES, "mib", 0, spec), {}, folder)
     winner = plain.upsample(output.channels, output.size)[0].argmax(0)
     assert len(winner.unique()) > 2
     biases = torch.cat([head.bias for head in model.heads]).tolist()[1:]
     for channel, bias in enumerate(biases):
-        found = explain.maps(model, IMAGE, channel)
+        found = evidence.maps(model, IMAGE, channel)
         assert np.allclose(found.terms[:2].sum(0) + bias, found.terms[2], atol=1e-4)
         assert np.array_equal(found.decision, winner.numpy() == channel + 1)
     assert np.array_equal(
@@ -61,16 +61,16 @@ def test_drift_is_the_mean_absolute_change_of_each_term():
     before, now = network((2,)), network((2, 1))
     now.load_state_dict(before.state_dict(), strict=False)
     images = [IMAGE, IMAGE[:32, :32]]
-    assert explain.drift(now, before, images) == pytest.approx(np.zeros((2, 3)), abs=1e-6)
+    assert evidence.drift(now, before, images) == pytest.approx(np.zeros((2, 3)), abs=1e-6)
     with torch.no_grad():
         now.heads[0].bias[1] += 0.5
-    assert explain.drift(now, before, images) == pytest.approx(np.array([[0, 0, 0], [0, 0, 0.5]]), abs=1e-5)
+    assert evidence.drift(now, before, images) == pytest.approx(np.array([[0, 0, 0], [0, 0, 0.5]]), abs=1e-5)
     with torch.no_grad():
         # With twice the weights, every term changes by its former value.
         now.heads[0].weight[0] *= 2
         output = before(transforms.normalise(transforms.channels_first(IMAGE))[None])
-    moved = explain.drift(now, before, [IMAGE])
-    positive, negative, _ = explain._terms(output)
+    moved = evidence.drift(now, before, [IMAGE])
+    positive, negative, _ = evidence.all_terms(output)
     assert moved[0, 0] == pytest.approx(positive[0, 0].mean().item(), rel=1e-4)
     assert moved[0, 1] == pytest.approx(-negative[0, 0].mean().item(), rel=1e-4)
 
@@ -107,9 +107,9 @@ def test_large_images_are_scaled_down():
 
 def test_a_class_may_have_a_name_like_that_of_the_background():
     step = checkpoint.Step("x", (1,), (1,), ("other", "other things"), "dkd", 0, SPEC)
-    assert explain.channel(step, "other things", "x") == 0
+    assert evidence.channel(step, "other things", "x") == 0
     with pytest.raises(InputError, match="is not explained"):
-        explain.channel(step, "other", "x")
+        evidence.channel(step, "other", "x")
 
 
 def test_too_little_memory_is_one_line(monkeypatch):
@@ -118,6 +118,6 @@ def test_too_little_memory_is_one_line(monkeypatch):
 
     model = network((2, 1))
     monkeypatch.setattr(Segmenter, "forward", full)
-    for call in (lambda: explain.maps(model, IMAGE, 0), lambda: explain.drift(model, model, [IMAGE])):
+    for call in (lambda: evidence.maps(model, IMAGE, 0), lambda: evidence.drift(model, model, [IMAGE])):
         with pytest.raises(InputError, match=r"^out of memory: an image of 64 x 48 pixels at once; use a CPU, or "):
             call()

@@ -45,7 +45,7 @@ def prepare(base, root, out):
 def test_new_classes_are_appended_and_both_kinds_can_be_evaluated(base, drawn, photos, tmp_path, monkeypatch, capsys):
     more = tmp_path / "more"
     run(monkeypatch, "extend", base, "--data", photos, "--out", more, *SETTINGS)
-    _, learned = checkpoint.load(more)
+    _, learned = checkpoint.load(more, "cpu")
     # ring keeps its label of the old data set, comet gets the next free one; disc is not new.
     assert learned.class_names[-2:] == ("star", "comet")
     assert learned.order == (1, 2, 3, 4, 7, 5) and learned.sizes == (4, 2)
@@ -71,7 +71,7 @@ def test_new_classes_are_appended_and_both_kinds_can_be_evaluated(base, drawn, p
 def test_training_starts_from_the_weights_of_the_checkpoint(base, photos, tmp_path, monkeypatch):
     words = "--out", tmp_path / "more", "--method", "finetune", "--set", "increment.lr=1e-12"
     run(monkeypatch, "extend", base, "--data", photos, *words, *SETTINGS)
-    before, after = checkpoint.load(base)[0].state_dict(), checkpoint.load(tmp_path / "more")[0].state_dict()
+    before, after = (checkpoint.load(folder, "cpu")[0].state_dict() for folder in (base, tmp_path / "more"))
     assert all(np.allclose(after[name], value, atol=1e-6) for name, value in before.items())
 
 
@@ -114,7 +114,7 @@ def test_a_released_network_can_be_extended(photos, tmp_path, monkeypatch):
     torch.save({"state_dict": published(model)}, tmp_path / "a.pth")
     convert(tmp_path / "a.pth", tmp_path / "old", class_names=shapes.SHAPES, order=(1, 2, 3, 4, 5, 6), sizes=(4, 1, 1))
     run(monkeypatch, "extend", tmp_path / "old", "--data", photos, "--out", tmp_path / "more", *SETTINGS)
-    extended, learned = checkpoint.load(tmp_path / "more")
+    extended, learned = checkpoint.load(tmp_path / "more", "cpu")
     assert learned.order == (1, 2, 3, 4, 5, 6, 7) and learned.sizes == (4, 1, 1, 1)
     assert learned.class_names == (*shapes.SHAPES, "comet") and learned.dataset == "x"
     before, after = model.state_dict(), extended.state_dict()
@@ -125,11 +125,11 @@ def test_a_network_with_a_softmax_is_extended_by_methods_with_a_softmax(photos, 
     folder, spec = tmp_path / "soft", {**SPEC, "head": "softmax"}
     folder.mkdir()
     step = checkpoint.Step("shapes", (1, 2, 3, 4), (4,), shapes.SHAPES, "joint-softmax", 0, spec)
-    checkpoint.save(network((4,), spec=spec), step, folder)
+    checkpoint.save(network((4,), spec=spec), step, {}, folder)
     words = "extend", folder, "--data", photos, *SETTINGS
     run(monkeypatch, *words, "--method", "mib", "--out", tmp_path / "more")
-    model, learned = checkpoint.load(tmp_path / "more")
-    assert model.sizes == (4, 2) and learned.method == "mib" and model.softmax
+    model, learned = checkpoint.load(tmp_path / "more", "cpu")
+    assert model.sizes == (4, 2) and learned.method == "mib" and model.head == "softmax"
     with pytest.raises(AssertionError, match="trained with a softmax, those of dkd are with sigmoids"):
         run(monkeypatch, *words, "--out", tmp_path / "no")
     assert not (tmp_path / "no").exists()

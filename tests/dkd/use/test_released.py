@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dkd import checkpoint, evaluate
+from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter, upsample
 from dkd.use import released
@@ -43,7 +43,7 @@ def test_every_weight_is_converted(tmp_path, prefix):
     state = {prefix + name: value for name, value in published(model).items()}
     torch.save({"state_dict": state}, tmp_path / "a.pth")
     convert(tmp_path / "a.pth", tmp_path / "out")
-    ours, learned = checkpoint.load(tmp_path / "out")
+    ours, learned = checkpoint.load(tmp_path / "out", "cpu")
     assert (learned.order, learned.sizes, learned.dataset) == ((1, 2, 3), (2, 1), "x")
     images = torch.randn(1, 3, 48, 64)
     for found, known in zip(ours(images).logits, model(images).logits, strict=True):
@@ -126,7 +126,7 @@ def test_the_released_network_gives_its_published_logits_and_labels(golden, tmp_
     torch.save({"state_dict": fill(content["state_dict_shapes"], 7, 2.0)}, tmp_path / "released.pth")
     words = f"{tmp_path / 'released.pth'} --dataset voc2012 --scenario 15-1 --step 1 --out {tmp_path / 'out'}".split()
     run(monkeypatch, "import-checkpoint", *words)
-    model, learned = checkpoint.load(tmp_path / "out")
+    model, learned = checkpoint.load(tmp_path / "out", "cpu")
     assert learned.sizes == (15, 1) and learned.class_names[16] == "pottedplant"
     image = torch.from_numpy(np.random.RandomState(11).randn(1, 3, 65, 97).astype(np.float32))
     with torch.no_grad():
@@ -137,5 +137,5 @@ def test_the_released_network_gives_its_published_logits_and_labels(golden, tmp_
     assert logits.std().item() == pytest.approx(known["std"], rel=1e-5)
     for channel, row, column, value in known["points"]:
         assert logits[0, channel, row, column].item() == pytest.approx(value, rel=1e-4)
-    labels = evaluate.predict(model, image)[0].numpy()
+    labels = evaluation.predict(model, image)[0].numpy()
     assert hashlib.sha256(labels.tobytes()).hexdigest() == known["pred_sha256"]

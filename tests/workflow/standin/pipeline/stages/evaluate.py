@@ -1,5 +1,5 @@
-from dkd import evaluate
+from dkd import evaluation
 
 
 def run(params, runtime, inputs, out):
-    evaluate.evaluate(params, inputs["checkpoint"], out)
+    evaluation.evaluate(params, inputs["checkpoint"], out)

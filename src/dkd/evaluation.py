@@ -24,7 +24,7 @@ from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
 from dkd.model.segmenter import Output, Segmenter
-from dkd.terms import bands
+from dkd.terms import bands, unknown
 
 PROTOCOLS = ("paper", "full_image")
 CENTRE = torch.tensor(0.75).view(torch.int32).item()
@@ -69,9 +69,13 @@ def predict(model: Segmenter, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decide(output: Output) -> Tensor:
-    """Ids (N, H, W) uint8: with sigmoids as `predict_labels`; with a softmax those of the highest logits."""
+    """Ids (N, H, W) uint8: with sigmoids as `predict_labels`, with an unknown class as `terms.unknown.decide`; with a
+    softmax those of the highest logits.
+    """
     if output.background is None:
         return predict_labels(output.scores, output.size)
+    if output.unknown is not None:
+        return unknown.decide(output.channels, output.size)
     upsampled = bands.Upsampled(output.channels, output.size)
     ids = torch.empty((len(output.features), *output.size), dtype=torch.uint8, device=output.features.device)
     for part in upsampled.parts():
@@ -152,7 +156,7 @@ def evaluate(folder: Path, step: int, scoring: Scoring, inputs: Inputs, runtime:
     of the index are not those of the checkpoint, or no test image shows a class that it has learned.
     """
     data, index, tasks = inputs
-    accelerator = devices.accelerator(runtime.device, runtime.threads)
+    accelerator = devices.accelerator(runtime.device, runtime.threads, "fp32")
     model, learned = checkpoint.load(folder, accelerator.device)
     steps = tasks_file.read(tasks)["steps"]
     if step >= len(steps):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dkd import bilinear, checkpoint, evaluate
+from dkd import bilinear, checkpoint, evaluation
 from dkd.data import catalog, index, shapes, tasks
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
@@ -25,7 +25,7 @@ def untrained(folder, names, sizes):
     folder.mkdir()
     torch.manual_seed(0)
     learned = checkpoint.Step("x", tuple(range(1, sum(sizes) + 1)), tuple(sizes), tuple(names), "dkd", 0, SPEC)
-    checkpoint.save(Segmenter(SPEC, sizes), learned, folder)
+    checkpoint.save(Segmenter(SPEC, sizes), learned, {}, folder)
     return folder
 
 
@@ -78,7 +78,7 @@ def test_the_workflow_gets_the_same_line(network, pictures, tmp_path):
     files = prepare(pictures, tmp_path, sizes=(4, 2))
     tasks.write(tasks.test_only(index.read(files.index)._replace(rows=()), (1, 2, 3, 4), (4,)), files.tasks)
     with pytest.raises(InputError, match=r"no val image shows a class that .* so there is nothing to evaluate"):
-        evaluate.evaluate(network, 0, SCORING, files, RUNTIME, tmp_path)
+        evaluation.evaluate(network, 0, SCORING, files, RUNTIME, tmp_path)
     assert not (tmp_path / "metrics.json").exists()
 
 
@@ -128,7 +128,7 @@ def test_cityscapes_from_its_files_to_its_metrics(tmp_path, monkeypatch, capsys)
 
 
 def counts_of(inputs, folder, out, batch=16, **changes):
-    evaluate.evaluate(folder, 0, SCORING._replace(**changes), inputs, RUNTIME._replace(evaluate_batch=batch), out)
+    evaluation.evaluate(folder, 0, SCORING._replace(**changes), inputs, RUNTIME._replace(evaluate_batch=batch), out)
     with np.load(out / "confusion.npz") as counts:
         return counts["paper"], counts["full_image"]
 
@@ -164,7 +164,7 @@ def test_predictions_are_arg_max_of_sigmoids_and_a_threshold(seed, classes, size
     logits[torch.rand(logits.shape) < 0.2] = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bilinear, "CPU_ELEMENTS", 2 * size[0] * size[1] * cut)
-        assert torch.equal(evaluate.predict_labels(logits, size), plain.predict_labels(logits))
+        assert torch.equal(evaluation.predict_labels(logits, size), plain.predict_labels(logits))
 
 
 def test_predictions_from_upsampled_logits():
@@ -172,9 +172,9 @@ def test_predictions_from_upsampled_logits():
     for classes, grid, size in ((20, (32, 32), (512, 512)), (150, (9, 13), (130, 201)), (254, (2, 3), (17, 30))):
         torch.manual_seed(classes)
         logits = torch.randn(2, classes, *grid) * 12 - 6
-        found, full = evaluate.predict_labels(logits, size), plain.upsample(logits, size)
+        found, full = evaluation.predict_labels(logits, size), plain.upsample(logits, size)
         expected = plain.predict_labels(full)
         assert (found != expected).sum() <= 1e-5 * found.numel()
-        assert torch.equal(evaluate.predict_labels(full, size), expected)
-    assert evaluate.predict_labels(torch.full((1, 3, 1, 1), -1.0), (2, 2)).eq(0).all()
-    assert evaluate.predict_labels(torch.full((1, 254, 1, 1), 40.0), (2, 2)).eq(1).all()
+        assert torch.equal(evaluation.predict_labels(full, size), expected)
+    assert evaluation.predict_labels(torch.full((1, 3, 1, 1), -1.0), (2, 2)).eq(0).all()
+    assert evaluation.predict_labels(torch.full((1, 254, 1, 1), 40.0), (2, 2)).eq(1).all()

@@ -1,4 +1,4 @@
-"""What every tool's export comes down to, and how a picture is found by the name that an export gives it.
+"""What every tool's export comes down to, and how an image is found by the name that an export gives it.
 
 Knows nothing of any tool. Names come from any machine: with backslashes, as whole paths of somebody else's disk, or in
 another normal form of Unicode (macOS).
@@ -18,14 +18,14 @@ from dkd.errors import InputError
 
 
 class Item(NamedTuple):
-    """A picture with what is drawn on it.
+    """An image with what is drawn on it.
 
-    `picture`: its file, or a function that gives the bytes of one. `name`: a path that its id is made from. `size`:
-    (width, height) that the export states, None = that of the upright picture. `draw(width, height, labels)` gives the
+    `image`: its file, or a function that gives the bytes of one. `name`: a path that its id is made from. `size`:
+    (width, height) that the export states, None = that of the upright image. `draw(width, height, labels)` gives the
     mask (height, width) uint8, where `labels` has the label of each class name. `where`: file and key, for messages.
     """
 
-    picture: Path | Callable[[], bytes]
+    image: Path | Callable[[], bytes]
     name: Path
     size: tuple[int, int] | None
     draw: Callable[[int, int, Mapping[str, int]], np.ndarray]
@@ -33,11 +33,11 @@ class Item(NamedTuple):
 
 
 class Export(NamedTuple):
-    """Class names in the tool's order, pictures, and how many pictures lie there that nobody labelled."""
+    """Class names in the tool's order, labelled images, and the number of images without a label."""
 
     names: list[str]
     items: list[Item]
-    unlabelled: int = 0
+    unlabelled: int
 
 
 def files(root: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -50,13 +50,13 @@ def files(root: Path, suffixes: Iterable[str]) -> list[Path]:
     return sorted((path for path in found if path.is_file()), key=lambda path: path.as_posix())
 
 
-def pictures(root: Path) -> list[Path]:
-    """Files below `root` that are pictures by their suffix."""
+def find_images(root: Path) -> list[Path]:
+    """Files below `root` that are images by their suffix."""
     return files(root, Image.registered_extensions())
 
 
 class Finder:
-    """The pictures of an export, found by name."""
+    """The images of an export, found by name."""
 
     def __init__(self, root: Path, among: Iterable[Path]):
         self.root = root
@@ -67,8 +67,8 @@ class Finder:
             for way in dict.fromkeys((inner, inner.removesuffix(path.suffix))):
                 self.paths.setdefault(way.rpartition("/")[2], []).append((way, path))
 
-    def find(self, name: str, where: str, near: Iterable[Path] = ()) -> Path:
-        """The picture that an export calls `name`: first as a path from one of the folders `near`, then anywhere below.
+    def find(self, name: str, where: str, near: Iterable[Path]) -> Path:
+        """The image that an export calls `name`: first as a path from one of the folders `near`, then anywhere below.
 
         A suffix may be missing. Of paths that lead out of the export, only as many of the last parts as match count.
         Raises InputError that begins with `where` if there is none, or more than one.
@@ -97,7 +97,7 @@ class Finder:
             if found:
                 return found[0]
         raise InputError(
-            f"{where}: no picture {name!r} below {self.root}; put it there (or export again, with the pictures)"
+            f"{where}: no image {name!r} below {self.root}; put it there (or export again, with the images)"
         )
 
 
