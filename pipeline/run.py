@@ -7,6 +7,7 @@ import atexit
 import logging
 import math
 import os
+import runpy
 import shlex
 import shutil
 import signal
@@ -25,6 +26,8 @@ from pipeline import ROOT, dvc, locks, publish, raw_digest, status, store
 from pipeline import plan as plans
 from pipeline.rules import RULES, STAGES
 
+NODES = "profiles/slurm/nodes.py"
+"""Starts the processes of a job on several nodes, where the profile asks for them."""
 AUTO = "runtime.device: auto asks the scheduler for no GPU, and jobs take what their nodes have; write cuda or cpu"
 
 
@@ -61,19 +64,11 @@ class Run:
             given = (settings.default_resources or {}).get("runtime")
             longest = math.inf if given is None or given.is_evaluable() else given.value
             plan.requests = status.requests(plan, longest)
-            if nodes := int(self.config.get("nodes", 0)):
-                self._spread(plan, nodes)
+            if "nodes" in self.config:
+                over = runpy.run_path(str(ROOT / NODES))["asked"](plan.runtime, int(self.config["nodes"]))
+                for rule in filter(lambda rule: RULES[rule].shared, RULES):
+                    plan.requests[rule] |= {**over, "mpi": NODES}
         return plan
-
-    def _spread(self, plan: plans.Plan, nodes: int) -> None:
-        """Have jobs ask for several nodes, and name the program that starts their processes there."""
-        number = plan.runtime["processes"]
-        if number % nodes or number == 1:
-            raise InputError(f"--config nodes={nodes}: runtime.processes, {number}, is not a multiple of it")
-        over = {"nodes": nodes, "tasks": nodes, "cpus_per_task": plan.runtime["threads"] * number // nodes}
-        for rule in RULES:
-            if RULES[rule].shared:
-                plan.requests[rule] |= {**over, "mpi": "profiles/slurm/nodes.py"}
 
     def resources(self, rule: str) -> dict[str, Any]:
         """What a job of a rule takes: of the GPUs of this machine, or of what a scheduler hands out."""

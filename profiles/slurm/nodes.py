@@ -22,6 +22,14 @@ from dkd.errors import InputError, one_line  # noqa: E402
 from pipeline import launch  # noqa: E402
 
 
+def asked(runtime: dict[str, Any], nodes: int) -> dict[str, int]:
+    """What a job on so many nodes asks for. InputError where its processes can't be shared out."""
+    number = runtime["processes"]
+    if nodes < 1 or number == 1 or number % nodes:
+        raise InputError(f"--config nodes={nodes}: runtime.processes, {number}, is not a multiple of it")
+    return {"nodes": nodes, "tasks": nodes, "cpus_per_task": runtime["threads"] * number // nodes}
+
+
 def run(rule: str, label: str, log: Path, arguments: tuple, number: int, nodes: int) -> Any:
     """What a stage returns in the first of `number` processes on `nodes` nodes. InputError where one fails."""
     task = dict(zip(("params", "runtime", "inputs", "out"), arguments, strict=True))

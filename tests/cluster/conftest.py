@@ -135,6 +135,14 @@ def slurm(tmp_path_factory):
         yield slurm
 
 
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """A base that was trained on this machine."""
+    study = Study(tmp_path_factory.mktemp("undisturbed") / "study", TINY)
+    study.local("base_all")
+    return study
+
+
 @pytest.fixture
 def begin(slurm, tmp_path):
     """Makes studies; in the end nothing of theirs may be left, in the queue or at work."""

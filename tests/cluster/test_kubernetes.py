@@ -18,13 +18,6 @@ BASE = "checkpoints/base/shapes/overlap/4/s0"
 PROFILE = ("--profile", "profiles/kubernetes", "--seconds-between-status-checks", "1")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    study = Study(tmp_path_factory.mktemp("undisturbed") / "study", TINY)
-    study.local("base_all")
-    return study
-
-
 @pytest.fixture
 def study(undisturbed, tmp_path):
     study = Study(tmp_path / "study", TINY)

@@ -5,19 +5,11 @@ import signal
 
 import pytest
 
-from .conftest import CLUSTER, TINY, Study
+from .conftest import CLUSTER, TINY
 from .slurm import NODES, until
 
 pytestmark = pytest.mark.cluster
 BASE, OTHER = (f"checkpoints/base/shapes/overlap/4/s{seed}" for seed in (0, 1))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A base that was trained on this machine."""
-    study = Study(tmp_path_factory.mktemp("undisturbed") / "study", TINY)
-    study.local("base_all")
-    return study
 
 
 @pytest.fixture
