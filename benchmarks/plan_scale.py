@@ -82,8 +82,8 @@ def make(place: Path) -> None:
         digests[node.folder] = node.key
 
 
-def timed(place: Path, *command: str) -> tuple[float, float]:
-    """Seconds and MB of memory that the command takes."""
+def timed(place: Path, *command: str) -> tuple[float, float, float]:
+    """Seconds, seconds of processor, and MB of memory that the command takes."""
     started = time.monotonic()
     path = f"{ROOT}:{ROOT / 'src'}"
     with TemporaryFile("w+") as output:
@@ -99,7 +99,7 @@ def timed(place: Path, *command: str) -> tuple[float, float]:
         if process.returncode:
             output.seek(0)
             sys.exit(output.read())
-    return time.monotonic() - started, used.ru_maxrss / 1024
+    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 ONE_RULE = """
@@ -110,7 +110,7 @@ rule one:
 
 
 def job_start(place: Path, plan: plans.Plan) -> float:
-    """Seconds from the start of a job to its command, more than a Snakefile of one rule takes; least of three each."""
+    """Seconds of processor that a job takes to its command, more than with a Snakefile of one rule; least of three."""
     plan.save()
     node = plan.of("increment")[-1]
     wildcards = f"place={node.place.removeprefix(RULES[node.rule].folder + '/')},key={node.key}"
@@ -119,7 +119,7 @@ def job_start(place: Path, plan: plans.Plan) -> float:
     for file, job in ((ROOT / "Snakefile", f"{node.rule}:{wildcards}"), (place / "one", "one:place=a")):
         rule = ("--target-jobs", job, "--allowed-rules", job.partition(":")[0])
         options = (*rule, "--mode", "remote", "--cores", "1", "--force", "--no-hooks", "--quiet", "all", "-n")
-        seconds.append(min(timed(place, "snakemake", "--snakefile", str(file), *options)[0] for _ in range(3)))
+        seconds.append(min(timed(place, "snakemake", "--snakefile", str(file), *options)[1] for _ in range(3)))
     return seconds[0] - seconds[1]
 
 
@@ -146,8 +146,8 @@ def main() -> None:
             seconds, plan = planned(place)
             if options.made:
                 make(place)
-            status, _ = timed(place, "pipeline", "status")
-            graph, memory = timed(place, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "all")
+            status, _, _ = timed(place, "pipeline", "status")
+            graph, _, memory = timed(place, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "all")
             folder = max(Counter(Path(node.place).parent for node in plan.of()).values())
             row = [runs, len(plan.nodes), folder, f"{seconds:.2f} s", f"{status:.1f} s", f"{graph:.1f} s"]
             row += [f"{memory:.0f} MB", f"{job_start(place, plan):+.2f} s"]

@@ -72,7 +72,8 @@ class Study:
             yield Started(process, text)
         finally:
             if process.poll() is None:
-                process.kill()
+                # Ends its jobs as well.
+                process.terminate()
                 process.wait()
 
     def local(self, *arguments, expect=0):
@@ -124,7 +125,7 @@ class Started:
 
     def end(self, expect=0):
         """Wait for its end; what it printed."""
-        until(self.ended, self.output, 900)
+        until(self.ended, self.output, 3600)
         assert (self.process.returncode == 0) == (expect == 0), self.output()
         return self.output()
 
@@ -160,3 +161,4 @@ def begin(slurm, tmp_path):
     finally:
         for process in [each for study in studies for each in study.working()]:
             process.kill()
+        slurm.mend()

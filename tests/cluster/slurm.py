@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
 PLACE = Path("/etc/slurm")
 """Where the programs look: the job step of Snakemake's executor drops SLURM_CONF from the environment of its srun."""
 NAME = "dkdtests"
@@ -46,22 +46,24 @@ AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 MinJobAge=3600
 KillWait=30
-SlurmdTimeout=10
+SlurmdTimeout=300
+MessageTimeout=60
 ReturnToService=2
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory={memory} Gres=gpu:1
 NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory={memory} Gres=gpu:1
 PartitionName=main Nodes=node1,node2 Default=YES MaxTime=60 State=UP OverSubscribe=NO
 PartitionName=short Nodes=node1,node2 MaxTime=1 State=UP OverSubscribe=NO
 """
+# A GPU has to be a device.
 GPUS = """
 AutoDetect=off
-NodeName=node1 Name=gpu File={place}/gpu0
-NodeName=node2 Name=gpu File={place}/gpu1
+NodeName=node1 Name=gpu File=/dev/zero
+NodeName=node2 Name=gpu File=/dev/full
 """
 
 
-def until(condition, otherwise, seconds=240):
-    """Wait for a condition and return what it is; fail after some minutes."""
+def until(condition, otherwise, seconds=900):
+    """Wait for a condition and return what it is; fail after a time in which it comes true on any machine."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, otherwise()
@@ -82,12 +84,14 @@ class Slurm:
             raise RuntimeError("two nodes of Slurm on one machine need root")
         with self._stack:
             self._configure()
-            self._start("munged", "munged", "--foreground", "--force", *self._munge())
+            files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
+            options = [f"--{option}={self.place}/munge.{end}" for option, end in files.items()]
+            self._start("munged", "munged", "--foreground", "--force", *options)
             until((self.place / "munge.socket").exists, lambda: self.log("munged"))
             self._start("slurmctld", "slurmctld", "-D")
             for node in NODES:
                 self.boot(node)
-            until(lambda: self.states() == {"idle"}, self.report, 60)
+            until(lambda: self.states() == {"idle"}, self.report, 120)
             self._stack = self._stack.pop_all()
         return self
 
@@ -102,29 +106,23 @@ class Slurm:
             (self.place / name).mkdir(parents=True)
         (self.place / "munge.key").write_bytes(secrets.token_bytes(128))
         (self.place / "munge.key").chmod(0o600)
-        for number in range(len(NODES)):
-            # A GPU has to be a device: here, one more /dev/null.
-            os.mknod(self.place / f"gpu{number}", 0o20666, os.makedev(1, 3))
         with ExitStack() as held:
             free = [held.enter_context(socket.socket()) for _ in range(3)]
             for each in free:
                 each.bind(("127.0.0.1", 0))
             ports = [each.getsockname()[1] for each in free]
         facts = {"name": NAME, "host": socket.gethostname().split(".")[0], "place": self.place, "memory": MEMORY}
-        files = {"slurm.conf": CONFIG.format(**facts, ports=ports), "gres.conf": GPUS.format(place=self.place)}
+        files = {"slurm.conf": CONFIG.format(**facts, ports=ports), "gres.conf": GPUS}
         for name, text in {**files, "cgroup.conf": "CgroupPlugin=cgroup/v1\n"}.items():
             (self.place / name).write_text(text.lstrip())
             (PLACE / name).unlink(missing_ok=True)
             (PLACE / name).symlink_to(self.place / name)
             self._stack.callback((PLACE / name).unlink, missing_ok=True)
 
-    def _munge(self):
-        yield from (f"--{name}={self.place}/munge.{name.partition('-')[0]}" for name in ("key-file", "socket"))
-        yield from (f"--{name}={self.place}/munged.{name.partition('-')[0]}" for name in ("pid-file", "seed-file"))
-        yield f"--log-file={self.place}/munged.log"
-
     def _start(self, name, *command):
         with (self.place / f"{name}.out").open("a") as out:
+            # It ends with this process, however that ends.
+            command = ("setpriv", "--pdeathsig", "TERM", *command)
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         if name not in self.daemons:
             self._stack.callback(self._stop, name)
@@ -144,8 +142,19 @@ class Slurm:
         """Start the daemon of a node."""
         self._start(node, "slurmd", "-D", "-N", node)
 
+    def mend(self):
+        """Start the nodes again that were killed."""
+        for node in NODES:
+            if self.daemons[node].poll() is not None:
+                self.boot(node)
+                self.call("scontrol", "update", f"nodename={node}", "state=resume")
+        until(lambda: self.states() == {"idle"}, self.report)
+
     def kill(self, node, everything):
-        """Kill the daemon of a node, and `everything` that it runs, as happens when the node goes down."""
+        """Kill the daemon of a node, and `everything` that it runs, as happens when the node goes down; Slurm notes it.
+
+        Of its own accord it would note it after SlurmdTimeout, which has to be long on a machine with much to do.
+        """
         self.daemons[node].kill()
         self.daemons[node].wait()
         for process in psutil.process_iter() if everything else ():
@@ -153,6 +162,7 @@ class Slurm:
                 if process.environ().get("SLURMD_NODENAME") == node:
                     for each in (*[each for each in process.parents() if each.name() == "slurmstepd"], process):
                         each.kill()
+        self.call("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
 
     def wait_no_longer(self, job):
         """Wait until a job has returned to the queue; there, Slurm would have it wait for two minutes."""

@@ -74,7 +74,6 @@ def test_a_training_goes_on_where_it_was_when_its_node_is_lost(tiny, slurm, undi
         slurm.kill(node, everything=True)
         slurm.wait_no_longer(job)
         run.end()
-    slurm.boot(node)
     assert "continues after iteration" in study.log(BASE)
     assert study.digests() == undisturbed.digests()
     assert study.record(BASE)["machine"] == {"node": (set(NODES) - {node}).pop(), "gpu": None, "slurm_job": job}
@@ -90,7 +89,6 @@ def test_a_job_that_slurm_lost_and_the_one_it_started_instead_do_not_meet(tiny, 
         until(lambda: "another job is at work on this; waiting" in study.log(BASE), slurm.report)
         process.resume()
         run.end()
-    slurm.boot(node)
     # The first has finished its work, and there was none for the second.
     assert study.record(BASE)["machine"]["node"] == node
     assert study.log(BASE).count("epoch 40/40") == 1 and "unchanged" in study.log(BASE)
