@@ -5,7 +5,8 @@
 
 The runs are those of a real study: class orders x seeds x all methods, scenario 15-1 on 20 classes. With --made, all
 nodes are on disk as if they had been computed, so `snakemake -n` finds nothing to do; otherwise none is. A job starts
-Snakemake on the node where it runs, whose start is compared with that for a Snakefile of one rule.
+Snakemake on the node where it runs, whose start is compared with that for a Snakefile of one rule. Seconds are those of
+the processor, so that other work on the machine does not matter.
 """
 
 import argparse
@@ -82,9 +83,8 @@ def make(place: Path) -> None:
         digests[node.folder] = node.key
 
 
-def timed(place: Path, *command: str) -> tuple[float, float, float]:
-    """Seconds, seconds of processor, and MB of memory that the command takes."""
-    started = time.monotonic()
+def cost(place: Path, *command: str) -> tuple[float, float]:
+    """Seconds of processor and MB of memory that the command takes."""
     path = f"{ROOT}:{ROOT / 'src'}"
     with TemporaryFile("w+") as output:
         process = subprocess.Popen(
@@ -99,7 +99,7 @@ def timed(place: Path, *command: str) -> tuple[float, float, float]:
         if process.returncode:
             output.seek(0)
             sys.exit(output.read())
-    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 ONE_RULE = """
@@ -110,7 +110,7 @@ rule one:
 
 
 def job_start(place: Path, plan: plans.Plan) -> float:
-    """Seconds of processor that a job takes to its command, more than with a Snakefile of one rule; least of three."""
+    """Seconds that a job takes to its command, more than with a Snakefile of one rule; least of three each."""
     plan.save()
     node = plan.of("increment")[-1]
     wildcards = f"place={node.place.removeprefix(RULES[node.rule].folder + '/')},key={node.key}"
@@ -119,16 +119,16 @@ def job_start(place: Path, plan: plans.Plan) -> float:
     for file, job in ((ROOT / "Snakefile", f"{node.rule}:{wildcards}"), (place / "one", "one:place=a")):
         rule = ("--target-jobs", job, "--allowed-rules", job.partition(":")[0])
         options = (*rule, "--mode", "remote", "--cores", "1", "--force", "--no-hooks", "--quiet", "all", "-n")
-        seconds.append(min(timed(place, "snakemake", "--snakefile", str(file), *options)[1] for _ in range(3)))
+        seconds.append(min(cost(place, "snakemake", "--snakefile", str(file), *options)[0] for _ in range(3)))
     return seconds[0] - seconds[1]
 
 
 def planned(place: Path) -> tuple[float, plans.Plan]:
     """Seconds from params.yaml to all keys, and the plan."""
     os.chdir(place)
-    started = time.monotonic()
+    started = time.process_time()
     plan = plans.build(read.load("params.yaml"), fresh=False)
-    return time.monotonic() - started, plan
+    return time.process_time() - started, plan
 
 
 def main() -> None:
@@ -146,8 +146,8 @@ def main() -> None:
             seconds, plan = planned(place)
             if options.made:
                 make(place)
-            status, _, _ = timed(place, "pipeline", "status")
-            graph, _, memory = timed(place, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "all")
+            status, _ = cost(place, "pipeline", "status")
+            graph, memory = cost(place, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "all")
             folder = max(Counter(Path(node.place).parent for node in plan.of()).values())
             row = [runs, len(plan.nodes), folder, f"{seconds:.2f} s", f"{status:.1f} s", f"{graph:.1f} s"]
             row += [f"{memory:.0f} MB", f"{job_start(place, plan):+.2f} s"]

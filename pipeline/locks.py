@@ -76,11 +76,6 @@ def holder() -> dict[str, Any] | None:
         return json.loads(RUN.read_text(encoding="utf-8"))
 
 
-def machine() -> str:
-    """The name of this node: of Slurm, of Kubernetes (profiles/kubernetes), or of the system."""
-    return os.environ.get("SLURMD_NODENAME") or os.environ.get("DKD_NODE") or platform.node()
-
-
 def alone(key: str) -> IO[str]:
     """Be the only job that makes a node: what a scheduler takes for lost and starts again may still be at work."""
     file, free = flock(FOLDER / "nodes", ALONE, int(key, 16))

@@ -114,9 +114,9 @@ def _content(key: str, files: dict[str, Any]) -> str:
 
 
 def machine() -> dict[str, str | None]:
-    """The node that this process is on, as its scheduler calls it; the GPUs that it sees; the scheduler's job."""
-    job = os.environ.get("SLURM_JOB_ID")
-    return {"node": locks.machine(), "gpu": os.environ.get(locks.VISIBLE), "slurm_job": job}
+    """The node that this process is on, as Slurm or profiles/kubernetes calls it, and its GPUs; Slurm's job."""
+    node = os.environ.get("SLURMD_NODENAME") or os.environ.get("DKD_NODE") or platform.node()
+    return {"node": node, "gpu": os.environ.get(locks.VISIBLE), "slurm_job": os.environ.get("SLURM_JOB_ID")}
 
 
 def surroundings() -> dict[str, Any]:

@@ -125,10 +125,8 @@ class Run:
             subprocess.Popen([sys.executable, watch, str(os.getpid())])
         raw_digest.save()
         self.plan.save()
-        hints = [dvc.recorded(self.plan)]
-        if self.plan.requests:
-            hints.append(AUTO if self.plan.runtime["device"] == "auto" else None)
-        for hint in filter(None, hints):
+        auto = self.plan.requests and self.plan.runtime["device"] == "auto"
+        for hint in filter(None, (dvc.recorded(self.plan), AUTO if auto else None)):
             print(f"dkd: {hint}", file=sys.stderr)
 
     def succeed(self) -> None:
