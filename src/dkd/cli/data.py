@@ -74,8 +74,9 @@ def convert(
     """Convert the export of an annotation tool into a folder data set.
 
     Reads COCO (instances as JSON), labelme, CVAT ("CVAT for images 1.1", "Segmentation mask 1.1") and masks in colours
-    with a list of the colours (labelmap.txt as CVAT writes it, or classes.txt with `name r g b`). Photos are written
-    upright. The split is stratified by class and the same on every machine. The export is not changed.
+    with a list of the colours (labelmap.txt as CVAT writes it, class_names.txt as labelme2voc does, or classes.txt with
+    `name r g b`). Photos are written upright. The split is stratified by class and the same on every machine. The
+    export is not changed.
     """
     from dkd.convert import convert as to_folder
 
