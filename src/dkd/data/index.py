@@ -23,8 +23,8 @@ REMEDY = "make it with `dkd index`"
 MOST_NAMES = classes.MAX_CLASSES + 1
 
 
-def _values(pattern: str) -> json_file.Check:
-    """Whether a value is a map from keys of this form to labels or stored values."""
+def _values(pattern: str, what: str) -> json_file.Check:
+    """Whether a value is a map from keys of this form, which `what` describes, to labels or stored values."""
 
     def fits(value: Any) -> bool:
         return (
@@ -33,7 +33,7 @@ def _values(pattern: str) -> json_file.Check:
             and all(map(whole(0, VOID), value.values()))
         )
 
-    return fits, f"a map to integers from 0 to {VOID}"
+    return fits, f"a map from {what} to integers from 0 to {VOID}"
 
 
 CHECKS = {
@@ -41,8 +41,8 @@ CHECKS = {
     "root": (lambda value: isinstance(value, str), "a path"),
     "classes": (listed(text, 2, MOST_NAMES), f"a list of 2 to {MOST_NAMES} names"),
     "ignore": (whole(VOID, VOID), f"{VOID}"),
-    "stored": _values("[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5]"),
-    "colours": _values("#[0-9a-f]{6}"),
+    "stored": _values("[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5]", "stored values (0 to 255)"),
+    "colours": _values("#[0-9a-f]{6}", "colours (#rrggbb)"),
 }
 """Of the .json file."""
 

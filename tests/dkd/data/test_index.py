@@ -96,11 +96,17 @@ def line(path, number, text):
         (lambda path: about(path, clases=[]), "a.json: clases: unknown key"),
         (
             lambda path: about(path, stored={"256": 1}),
-            'a.json: stored: expected a map to integers from 0 to 255, got {"',
+            'a.json: stored: expected a map from stored values (0 to 255) to integers from 0 to 255, got {"',
         ),
         (lambda path: about(path, stored={"3": 9}), "a.json: stored: label 9 is not among the 7 classes"),
-        (lambda path: about(path, stored=[1]), "a.json: stored: expected a map to integers from 0 to 255, got [1]"),
-        (lambda path: about(path, colours={"red": 1}), "a.json: colours: expected a map to integers from 0 to 255"),
+        (
+            lambda path: about(path, stored=[1]),
+            "a.json: stored: expected a map from stored values (0 to 255) to integers from 0 to 255, got [1]",
+        ),
+        (
+            lambda path: about(path, colours={"red": 1}),
+            "a.json: colours: expected a map from colours (#rrggbb) to integers from 0 to 255",
+        ),
         (lambda path: path.with_suffix(".json").write_text("{"), "a.json: not readable as JSON"),
         (lambda path: path.with_suffix(".json").unlink(), "a.json: No such file or directory"),
         (lambda path: path.unlink(), "a.csv: No such file or directory"),
