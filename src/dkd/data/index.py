@@ -38,7 +38,6 @@ def _values(pattern: str, what: str) -> json_file.Check:
 
 CHECKS = {
     "dataset": (text, "a name"),
-    "root": (lambda value: isinstance(value, str), "a path"),
     "classes": (listed(text, 2, MOST_NAMES), f"a list of 2 to {MOST_NAMES} names"),
     "ignore": (whole(VOID, VOID), f"{VOID}"),
     "stored": _values("[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5]", "stored values (0 to 255)"),
@@ -89,14 +88,14 @@ def test_split(splits: Iterable[str]) -> str:
     return "test" if "test" in splits else "val"
 
 
-def write(index: Index, root: Path | str, path: Path) -> None:
-    """Write the rows to `path` (CSV), and the facts about the whole data set, `root` among them, beside it (.json)."""
+def write(index: Index, path: Path) -> None:
+    """Write the rows to `path` (CSV), and the facts about the whole data set beside it (.json)."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(HEADER)
         for row in index.rows:
             table.writerow((*row[:4], " ".join(map(str, row.classes))))
-    about = {"dataset": index.dataset, "root": str(root), "classes": index.class_names, "ignore": VOID}
+    about = {"dataset": index.dataset, "classes": index.class_names, "ignore": VOID}
     if index.stored:
         about["stored"] = index.stored
     if index.colours:

@@ -22,7 +22,7 @@ def test_index_lists_the_labels_of_every_mask(pictures, tmp_path):
         assert bool(row.classes) == (row.id != empty.stem)
     keys = [(row.split, row.id) for row in table.rows]
     assert keys == sorted(keys)
-    index.write(table, pictures, tmp_path / "index.csv")
+    index.write(table, tmp_path / "index.csv")
     assert (tmp_path / "index.csv").read_text().splitlines()[0] == "id,image,mask,split,classes"
     assert index.read(tmp_path / "index.csv") == table
     assert table.test_rows() == table.of("val") and index.test_split(["train", "test", "val"]) == "test"
@@ -45,7 +45,7 @@ def test_stored_values_of_cityscapes_become_labels(tmp_path):
     contents = catalog.Contents(catalog.FIXED["cityscapes"], files, catalog.STORED["cityscapes"], {})
     table, _ = survey.build(tmp_path, "city", contents, decode=False, split=None)
     assert [row.classes for row in table.rows] == [(1,), (19,)]
-    index.write(table, tmp_path, tmp_path / "index.csv")
+    index.write(table, tmp_path / "index.csv")
     assert index.read(tmp_path / "index.csv") == table
     Image.new("L", (6, 4), 19).save(masks[1])
     with pytest.raises(InputError, match=r"b.png: label 19 is outside .* \(0..18, 255 = void\)"):
@@ -123,7 +123,7 @@ def line(path, number, text):
 )
 def test_an_edited_index_is_one_line(drawn, tmp_path, change, words):
     path = tmp_path / "a.csv"
-    index.write(build_index(drawn), drawn, path)
+    index.write(build_index(drawn), path)
     change(path)
     with pytest.raises(InputError) as caught:
         index.read(path)

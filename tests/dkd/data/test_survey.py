@@ -98,7 +98,7 @@ def test_masks_in_colours_give_the_same_index(pictures, tmp_path):
     (pictures / "classes.txt").write_text("\n".join(lines))
     table, _ = build(pictures)
     assert table.rows == plain.rows and table.class_names == plain.class_names and len(table.colours) == 8
-    index.write(table, ".", tmp_path / "index.csv")
+    index.write(table, tmp_path / "index.csv")
     assert index.read(tmp_path / "index.csv") == table
     lines[3] = "triangle 1 2 3"
     (pictures / "classes.txt").write_text("\n".join(lines))
