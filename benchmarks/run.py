@@ -38,14 +38,17 @@ def head(row: dict) -> tuple[str, ...]:
     return tuple(row[key] for key in ("dataset", "scenario", "setting", "method", "than"))
 
 
-def main() -> None:
-    """Run, then print one row per group of runs that differ only in their seed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description: str) -> argparse.ArgumentParser:
+    """What both commands take."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("params", type=Path)
     parser.add_argument("--root", type=Path, help="root of the data set, if the params file has none")
     parser.add_argument("--cores", type=int, default=cores.available())
-    options = parser.parse_args()
+    return parser
 
+
+def run(options: argparse.Namespace) -> Path:
+    """Run a params file to the end, print what it took, and return its working directory; exits where it fails."""
     place = ROOT / "runs" / options.params.stem
     place.mkdir(parents=True, exist_ok=True)
     content = yaml.safe_load(options.params.read_text())
@@ -65,10 +68,15 @@ def main() -> None:
     seconds = time.monotonic() - started
     stamps = [path for top in ("data", "checkpoints", "results") for path in (place / top).rglob("provenance.json")]
     work = sum(json.loads(path.read_text())["seconds"] for path in stamps)
-
-    groups = json.loads((place / "metrics" / "groups.json").read_text())
     print(f"\n{options.params}: {seconds:.0f} s this time; {options.cores} cores, {platform.machine()}")
     print(f"work of all {len(stamps)} nodes, as recorded: {work:.0f} s\n")
+    return place
+
+
+def main() -> None:
+    """Run, then print one row per group of runs that differ only in their seed."""
+    place = run(arguments(__doc__.splitlines()[0]).parse_args())
+    groups = json.loads((place / "metrics" / "groups.json").read_text())
     print("| group | runs | " + " | ".join(COLUMNS) + " |")
     print("|" + "---|" * (len(COLUMNS) + 2))
     for name, group in groups.items():

@@ -82,7 +82,7 @@ def _training(runs: Sequence[Run], looks: Looks) -> list[Chart]:
     starts = [sum(lengths[:number]) for number in range(len(lengths))]
     borders = [start + 0.5 for start in starts[1:]]
     drawn = []
-    for term, name in numbers.TERMS.items():
+    for term, name in {**numbers.terms(runs), "lr": "Learning rate"}.items():
         series = []
         for run in runs:
             x, y = [], []
@@ -95,7 +95,7 @@ def _training(runs: Sequence[Run], looks: Looks) -> list[Chart]:
                 series.append(Series(run.name, run.method, [run.name], x, y, None))
         if series:
             less = " minus entropy of the targets" if numbers.has_entropy(runs, term) else ""
-            labels = ("epoch, counted over all steps", "loss")
+            labels = ("epoch, counted over all steps", "learning rate" if term == "lr" else "loss")
             drawn.append(charts.curves(f"{name}{less}", series, labels, looks, borders, markers=False))
     return drawn
 

@@ -85,6 +85,8 @@ class Found(NamedTuple):
     """groups.json."""
     final: dict[str, Any] | None
     """summary.json."""
+    differences: list[dict[str, Any]]
+    """Rows of differences.csv, numbers as numbers."""
     missing: list[str]
     """What is not there; first what could not be made, with the reason."""
 
@@ -123,8 +125,8 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
     tables = folder(
         "summary", "tables over all runs: they are made once the metrics of all runs are available", "summary.json"
     )
-    groups = _json(tables / "groups.json") if tables else None
-    return Found(found, groups, _json(tables / "summary.json") if tables else None, [*reasons, *missing])
+    groups, final = (_json(tables / name) if tables else None for name in ("groups.json", "summary.json"))
+    return Found(found, groups, final, _differences(tables) if tables else [], [*reasons, *missing])
 
 
 def by_group(runs: Iterable[Run]) -> dict[str, list[Run]]:
@@ -152,6 +154,14 @@ def _step(number: int, protocol: str, results: Path | None, trained: Path | None
         name: _record(place) for name, place in places.items() if place and (place / "provenance.json").is_file()
     }
     return Step(number, metrics, counts, training, shown, records)
+
+
+def _differences(tables: Path) -> list[dict[str, Any]]:
+    with (tables / "differences.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    counts = dict.fromkeys(("step", "n"), int)
+    kinds = {**counts, **dict.fromkeys(("mean", "low", "high"), float)}
+    return [{**row, **{name: kind(row[name]) if row[name] else None for name, kind in kinds.items()}} for row in rows]
 
 
 def _record(place: Path) -> dict[str, Any]:

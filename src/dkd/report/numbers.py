@@ -13,8 +13,8 @@ import numpy as np
 from dkd.report import statistics
 from dkd.report.gather import Run
 
-TERMS = {"mbce": "mBCE", "kd": "KD", "dkd_pos": "DKD+", "dkd_neg": "DKD-", "ac": "AC"}
-"""Loss terms, as train.csv and as the page name them."""
+TERMS = {"mbce": "mBCE", "ce": "CE", "bce": "BCE", "kd": "KD", "dkd_pos": "DKD+", "dkd_neg": "DKD-", "ac": "AC"}
+"""Loss terms that have a name of their own in the page; others are called as in train.csv."""
 SOFT = ("kd", "dkd_pos", "dkd_neg")
 """Terms with soft targets, whose least value is the entropy of these."""
 DRIFT = {"positive": "z+", "negative": "z-", "logit": "the logit"}
@@ -37,6 +37,14 @@ def forgetting(run: Run) -> dict[str, float]:
     if not all(step.metrics for step in run.steps):
         return {}
     return statistics.forgetting([step.metrics["per_class"] for step in run.steps])
+
+
+def terms(runs: Iterable[Run]) -> dict[str, str]:
+    """The loss terms of all trainings, as train.csv and as the page name them."""
+    found = {name for run in runs for step in run.steps for record in step.training for name in record}
+    found = {name for name in found - {"epoch", "lr", "total"} if not name.endswith("_kl")}
+    known = [name for name in TERMS if name in found]
+    return {name: TERMS.get(name, name) for name in [*known, *sorted(found - TERMS.keys())]}
 
 
 def has_entropy(runs: Iterable[Run], term: str) -> bool:
@@ -89,11 +97,12 @@ def _confusion(runs: Iterable[Run]) -> Iterable[tuple]:
             yield run.name, last.number, names[row], names[column], pixels, round(float(share[row, column]), 6)
 
 
-def _training(runs: Iterable[Run]) -> Iterable[tuple]:
+def _training(runs: Sequence[Run]) -> Iterable[tuple]:
+    names = terms(runs)
     for run in runs:
         for step in run.steps:
             for record in step.training:
-                for term in [term for term in TERMS if term in record]:
+                for term in [term for term in (*names, "lr") if term in record]:
                     yield run.name, step.number, int(record["epoch"]), term, loss(record, term)
 
 

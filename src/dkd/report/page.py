@@ -14,14 +14,13 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from dkd.report import numbers
+from dkd.report import comparison, numbers
 from dkd.report.figures import FIGURES
 from dkd.report.gather import Found, Run, by_group, gather
 from dkd.report.sheet import Chart, Style, sheet, styles
 from dkd.use import figure
 
 ASSETS = Path(__file__).with_name("assets")
-HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting")
 SAMPLE_BYTES = 6_000_000
 """Most that sample predictions take of the page, encoded."""
 
@@ -50,12 +49,15 @@ def write(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = lambda value, places=decimals: "-" if value is None else f"{value:.{places}f}"
+    environment.filters["signed"] = lambda value, places=decimals: f"{value:+.{places}f}"
     text = environment.get_template("page.html").render(
         found=found,
         benchmarks={name: _facts(name, of, drawn) for name, of in benchmarks.items()},
         groups=_groups(found),
         runs=[(run, (found.final or {}).get(run.name)) for run in found.runs],
-        headline=HEADLINE,
+        headline=comparison.METRICS,
+        compared=comparison.COMPARED,
+        differences=comparison.against(found.differences),
         looks=looks,
         classes=list(dict.fromkeys(name for run in found.runs for name in run.learned_at)),
         samples=samples,
@@ -90,6 +92,8 @@ def _facts(name: str, runs: Sequence[Run], drawn: dict[str, dict[str, list[Chart
     """What the page shows of a benchmark."""
     return {
         "runs": [run.name for run in runs],
+        "methods": list(dict.fromkeys(run.method for run in runs)),
+        "differing": comparison.differing(runs),
         "figures": {
             kind: [
                 {"svg": chart.svg(f"{kind} {name} {k}"), "width": round(96 * chart.width), "data": chart.data}
@@ -104,11 +108,17 @@ def _facts(name: str, runs: Sequence[Run], drawn: dict[str, dict[str, list[Chart
 
 def _groups(found: Found) -> list[dict[str, Any]]:
     """Rows of the headline table."""
-    groups = by_group(found.runs)
+    members, by_benchmark = by_group(found.runs), defaultdict(list)
+    for name, values in (found.groups or {}).items():
+        if name in members:
+            first = members[name][0]
+            row = {"name": name, "method": first.method, "values": values, "runs": values["runs"]}
+            by_benchmark[first.benchmark].append(row)
+    tops = set().union(*map(comparison.best, by_benchmark.values()))
     return [
-        {"name": name, "method": groups[name][0].method, "values": values, "runs": values["runs"]}
-        for name, values in (found.groups or {}).items()
-        if name in groups
+        {**row, "best": {metric for name, metric in tops if name == row["name"]}}
+        for rows in by_benchmark.values()
+        for row in rows
     ]
 
 

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from dkd.data.shapes import SHAPES
+from dkd.report import page, tables
+from tests.dkd.report.conftest import results
+
 ROOT = Path(__file__).parents[3]
 SHOTS = ROOT / "logs" / "browser"
 FINISHED = [path for path in (ROOT / "report/index.html", *ROOT.glob("runs/*/report/index.html")) if path.is_file()]
@@ -188,3 +192,56 @@ def test_on_paper_there_is_no_form_and_nothing_is_cut(opened):
     opened.size(1200)
     paper = base64.b64decode(opened.driver.print_page())
     assert paper.startswith(b"%PDF") and len(paper) > 20_000
+
+
+@pytest.fixture
+def compared(browser, inputs, tmp_path):
+    """The browser with a page of two methods; `kd` is 5 points better over all classes."""
+    runs, found = list(inputs[0]), dict(inputs[1])
+    for seed in (0, 1):
+        run = {**runs[seed], "method": "kd", "name": f"kd_s{seed}"}
+        runs.append(run)
+        for step in run["steps"]:
+            names = SHAPES[: 5 + 2 * step]
+            found[f"{run['name']}/{step}"] = results(tmp_path / f"{seed}-{step}", step, seed + 5, names)
+            for kind in ("checkpoint", "panels"):
+                found[f"{run['name']}/{step}/{kind}"] = found[f"{runs[seed]['name']}/{step}/{kind}"]
+    metrics = {run["name"]: [found[f"{run['name']}/{step}"] / "metrics.json" for step in run["steps"]] for run in runs}
+    found["summary"] = tmp_path / "summary"
+    for folder in ("summary", "page"):
+        (tmp_path / folder).mkdir()
+    tables.write(runs, metrics, 1, found["summary"])
+    page.write(runs, found, 1, {}, tmp_path / "page")
+    browser.size(1200)
+    browser.open(tmp_path / "page" / "index.html")
+    yield browser
+
+
+def test_differences_to_the_baseline_that_is_chosen(compared):
+    rows = f"return [...document.querySelectorAll('[data-than]')].filter({VISIBLE}).map(r => r.innerText.trim())"
+    [line] = compared.run(rows)
+    assert line.startswith("kd\t2\t+5.0 [+5.0, +5.0]")
+    compared.run(
+        "const s = document.querySelector('select.baseline'); s.value = 'kd'; s.dispatchEvent(new Event('change'))"
+    )
+    [line] = compared.run(rows)
+    assert line.startswith("dkd\t2\t-5.0 [-5.0, -5.0]")
+    compared.choose("method", "kd")
+    assert compared.run(rows) == [], "the filter holds here as well"
+    compared.choose("method", "")
+    assert compared.run("return getComputedStyle(document.querySelector('[data-than] td.best')).fontWeight") == "700"
+    best = "return document.querySelector('#headline ~ .wide tbody tr:nth-child(2) td.best').textContent"
+    assert compared.run(best) == "55.5 ± 0.7"
+
+
+def test_headings_say_what_they_mean_and_numbers_come_first_on_a_phone(compared):
+    title = (
+        "return [...document.querySelectorAll('#headline ~ .wide th')].find(h => h.textContent === 'harmonic').title"
+    )
+    assert compared.run(title) == "Harmonic mean of base and new: high only if both are."
+    compared.size(360)
+    top = "return document.querySelector('#headline ~ .wide table').getBoundingClientRect().top"
+    assert compared.run(top) < 900, "on the first screen"
+    compared.shoot("compared-360")
+    compared.size(1200)
+    compared.shoot("compared-1200")

@@ -1,11 +1,13 @@
 """The files of numbers hold what the results say."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dkd.data.shapes import SHAPES
+from dkd.report import numbers
 
 
 def rows(path):
@@ -32,7 +34,7 @@ def test_losses_without_the_entropy_of_soft_targets(inputs, written):
     found = {
         (row["epoch"], row["term"]): float(row["value"]) for row in rows(written / "training.csv") if row["step"] == "1"
     }
-    assert len(found) == 5 * len(trained)
+    assert len(found) == 6 * len(trained), "five terms and the learning rate"
     assert found["1", "mbce"] == float(first["mbce"])
     assert found["1", "kd"] == float(first["kd_kl"]) < float(first["kd"])
 
@@ -43,3 +45,10 @@ def test_drift_and_cost(written):
     assert {row["class"] for row in drift} == set(SHAPES[1:5]) and all(float(row["logit"]) > 0 for row in drift)
     cost = rows(written / "cost.csv")[0]
     assert (cost["work"], cost["images_per_second"], cost["peak_memory_gib"]) == ("evaluate", "4.0", "1.0")
+
+
+def test_terms_of_any_method_are_shown():
+    record = {"epoch": 1.0, "lr": 0.1, "total": 3.0, "pod": 1.0, "kd": 1.0, "kd_kl": 0.5, "ce": 1.0, "contrast": 1.0}
+    step = SimpleNamespace(training=[record])
+    found = numbers.terms([SimpleNamespace(steps=[step])])
+    assert list(found.items()) == [("ce", "CE"), ("kd", "KD"), ("contrast", "contrast"), ("pod", "pod")]

@@ -20,6 +20,15 @@
   // A browser may have kept the choice from before a reload.
   filter();
 
+  for (const part of document.querySelectorAll(".differences")) {
+    const baseline = part.querySelector("select");
+    const choose = () => part.querySelectorAll("[data-than]").forEach((row) => {
+      row.classList.toggle("other", row.dataset.than !== baseline.value);
+    });
+    baseline.addEventListener("change", choose);
+    choose();
+  }
+
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
