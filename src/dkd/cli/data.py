@@ -130,9 +130,7 @@ def index(
     contents = data_set(format, root, data)
     dataset = root.resolve().name if name is None else name
     if not text(dataset):
-        raise InputError(
-            f"--name: {shown(dataset)} is no name; give the data set one of 1 to {LONGEST_TEXT} characters"
-        )
+        raise InputError(f"--name: {shown(dataset)} is no name; give one of 1 to {LONGEST_TEXT} characters")
     table, seen = survey.build(root, dataset, contents, decode=not fast, split=share(data))
     with scratch(out, folder=False, inputs=[root]) as place:
         index_file.write(table, place)
