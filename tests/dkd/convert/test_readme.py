@@ -118,3 +118,13 @@ def test_an_export_is_a_data_set_that_the_workflow_takes(tmp_path, monkeypatch, 
             pixels = np.array(mask)
         for label, (left, top, right, bottom) in boxes:
             assert (pixels[top + 1 : bottom - 1, left + 1 : right - 1] == names.index(label)).all()
+
+
+def test_every_key_that_the_page_shows_for_a_folder_is_valid(tmp_path):
+    *_, block = (ROOT / "data" / "README.md").read_text().split("```yaml\n")
+    order = re.search(r"order: \[(.*?)\]", block)[1].split(", ")
+    (tmp_path / "classes.txt").write_text("\n".join(["background", *reversed(order)]))
+    (tmp_path / "params.yaml").write_text(block.split("```")[0].replace("/path/to/garden", str(tmp_path)))
+    runs = read.load(tmp_path / "params.yaml").runs
+    assert len(runs) == 3 and runs[0].sizes == (5, 2, 1) and runs[0].order == (8, 7, 6, 5, 4, 3, 2, 1)
+    assert [run.increment.steps["2"].epochs for run in runs] == [100] * 3
