@@ -1,4 +1,4 @@
-"""The commands that use a trained model: predict, explain, import-checkpoint."""
+"""The commands that use a trained model: predict, explain, export, import-checkpoint."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dkd.cli.common import RUNTIME, USE, Device, Threads, Workers, app, check_new, scratch, step_sizes
+from dkd.cli.common import RUNTIME, USE, Device, Threads, Workers, app, check_known, check_new, scratch, step_sizes
 from dkd.config import read
 from dkd.config.schema import LONGEST_SIDE as LONGEST
 from dkd.data import catalog
@@ -83,6 +83,41 @@ def explain(
     figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads, "fp32").device)
     with scratch(out, folder=False, inputs=[image, checkpoint, previous]) as place:
         save(figure, place)
+
+
+@app.command(rich_help_panel=USE, epilog="Example: dkd export checkpoints/step1 --format onnx --out shapes.onnx")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    out: Annotated[Path, typer.Option(help="File to write (.onnx, .pt for torchscript, .pt2 for torch).")],
+    format: Annotated[str, typer.Option(help="onnx, torchscript or torch (torch.export).")] = "onnx",
+    size: Annotated[
+        int | None,
+        typer.Option(min=32, max=LONGEST, help="Side of the square images that it takes; by default any size."),
+    ] = None,
+    threads: Threads = RUNTIME.threads,
+) -> None:
+    """Write a network to one file for other programs, and compare its labels with those of the checkpoint.
+
+    The file takes RGB pixels (N, 3, H, W) uint8 and gives labels (N, H, W) and scores (N, classes, H, W); class names
+    and normalisation are inside. ONNX needs the extra `onnx`: pip install -e ".[onnx]".
+    """
+    import torch
+
+    from dkd.use import export as exports
+
+    check_known("--format", "format", format, exports.FORMATS)
+    if out.suffix != exports.FORMATS[format]:
+        raise InputError(
+            f"--out: {out.name!r} does not end in {exports.FORMATS[format]}, as {format} has it; rename it"
+        )
+    torch.set_num_threads(threads)
+    with scratch(out, folder=False, inputs=[checkpoint]) as place:
+        done = exports.export(checkpoint, format, size, place)
+    typer.echo(
+        f"{out}: {format}, {done.bytes / 1e6:.2f} MB; {done.side} x {done.side} pixels in {1000 * done.seconds:.1f} ms "
+        f"(checkpoint: {1000 * done.checkpoint_seconds:.1f} ms) on {threads} CPU thread{'s' if threads > 1 else ''}; "
+        f"labels equal on {100 * done.equal:.2f}% of the pixels"
+    )
 
 
 @app.command(
