@@ -153,7 +153,7 @@ def test_a_step_can_have_values_of_its_own(load):
     text = (
         "runs: [{dataset: shapes, scenario: 4-1, method: dkd, set: {increment: {steps: {2: {epochs: 5}}}}}]\n"
         "train: {batch: 16, crop: 32}\n"
-        "increment: {epochs: 7, batch: 8, steps: {'1': {lr: 0.5}, 2: {epochs: 100, batch: 4, crop: null, frozen: true}}}"
+        "increment: {epochs: 7, batch: 8, steps: {'1': {lr: 0.5}, 2: {epochs: 100, batch: 4, crop: , frozen: true}}}"
     )
     (run,) = load(text).runs
     for dumped in (run.model_dump(), run.model_dump(mode="json")):
