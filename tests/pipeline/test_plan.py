@@ -88,7 +88,7 @@ def test_methods_and_scenarios_share_what_they_can(build):
 
 
 def test_methods_share_a_base_with_those_of_their_head(build):
-    plan = build({"method": ["finetune", "lwf", "kd", "mib", "plop", "dkd"]}, {"method": "joint-softmax"})
+    plan = build({"method": ["finetune", "lwf", "kd", "mib", "plop", "star", "dkd"]}, {"method": "joint-softmax"})
     sigmoid, soft, whole = plan.of("base")
     assert [node.place.rpartition("/")[2] for node in (sigmoid, soft)] == ["s0", "softmax-s0"]
     assert folders(build({"method": "kd"}), "base") == {sigmoid.folder} and "head" not in sigmoid.params
@@ -98,9 +98,11 @@ def test_methods_share_a_base_with_those_of_their_head(build):
     assert results > {f"results/shapes/overlap/4{end}" for end in ("/s0", "/softmax-s0", "+1+1/joint-softmax-s0")}
     first = {node.params["method"]: node.inputs["previous"].path for node in plan.of("increment")[::2]}
     assert first == {
-        **dict.fromkeys(("finetune", "kd", "dkd"), sigmoid.folder),
+        **dict.fromkeys(("finetune", "kd", "star", "dkd"), sigmoid.folder),
         **dict.fromkeys(("lwf", "mib", "plop"), soft.folder),
     }
+    [unknown] = build({"method": "ssul"}).of("base")
+    assert unknown.place.endswith("4/unknown-s0") and unknown.params["head"] == "unknown"
     modules = {node.folder: plan.code[node.code].keys() for node in (sigmoid, soft)}
     assert "dkd.methods.joint" in modules[sigmoid.folder] and "dkd.methods.joint" not in modules[soft.folder]
     assert "dkd.methods.joint_softmax" in modules[soft.folder] - modules[sigmoid.folder]

@@ -69,7 +69,7 @@ def train(
     ] = RUNTIME.image_cache,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder to write TensorBoard logs to.")] = None,
 ) -> None:
-    """Train one step; methods whose classes have sigmoids share a base, and so do those with a softmax.
+    """Train one step; methods with classifiers of the same kind share a base (docs/methods.md).
 
     If training is interrupted or killed, the same command continues it. To use several processes, run it as
     `torchrun -m dkd.cli train` or `accelerate launch -m dkd.cli train`.

@@ -42,7 +42,7 @@ def prepare(
     classes nowhere but there, they are added to what is kept instead).
     """
     if kept.keys() != set(Prototypes._fields):
-        raise InputError("the previous checkpoint keeps no prototypes; train its step with star, or take a base")
+        raise InputError("the previous checkpoint keeps no prototypes; train its step again, with star or as a base")
     old = Prototypes(**kept)
     found, iterations = torch.zeros(len(old.cells) + 1, dtype=torch.float64), 0
     for output, target in batches:
@@ -68,21 +68,19 @@ def loss(
     pkd: float,
     contrast: float,
     pos_weight: float,
-    missing: Tensor,
-    ratio: Tensor,
-    **kept: Tensor,
+    **prepared: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Total and named terms; `pkd` and `contrast` are weights, `pos_weight` that of positive pixels in mBCE."""
-    old, features = Prototypes(**kept), student.features
+    old, features = _kept(prepared), student.features
     answers = _answers(teacher, target.labels)
-    fake = prototypes.draw(old, missing) @ student.weights[-1].T.float() + student.biases[-1].float()
+    fake = prototypes.draw(old, prepared["missing"]) @ student.weights[-1].T.float() + student.biases[-1].float()
     background = at_cells(answers, features.shape[-2:]) == 0
     again = student.logits[-1].movedim(1, -1)[background]
     own = losses.mbce(student.scores[:, target.first - 1 :], target._replace(pos_weight=pos_weight))
     new = range(len(old.cells) + 1, student.scores.shape[1] + 1)
     region = (answers > 0) & (answers != VOID)
     terms = {
-        "mbce": prototypes.replayed(own, fake, again, cells=background.numel(), ratio=ratio),
+        "mbce": prototypes.replayed(own, fake, again, cells=background.numel(), ratio=prepared["ratio"]),
         "pkd": prototypes.pkd(features, teacher.features, region),
         "contrast": prototypes.contrast(features, target.labels, old.units, new),
     }
@@ -91,11 +89,15 @@ def loss(
 
 def remember(batches: Iterable[tuple[Output, Target]], classes: int, **prepared: Tensor) -> dict[str, Tensor]:
     """What is kept of all classes: of old ones what was, and the new ones' prototypes."""
-    old = Prototypes(**{name: prepared[name] for name in Prototypes._fields})
+    old = _kept(prepared)
     pairs = ((output.features, target.labels) for output, target in batches)
     new = prototypes.collect(pairs, range(len(old.cells) + 1, classes + 1))
     both = {name: torch.cat((getattr(old, name), getattr(new, name))) for name in Prototypes._fields[:-1]}
     return {**both, "background": old.background}
+
+
+def _kept(prepared: dict[str, Tensor]) -> Prototypes:
+    return Prototypes(*(prepared[name] for name in Prototypes._fields))
 
 
 def _answers(teacher: Output, labels: Tensor) -> Tensor:

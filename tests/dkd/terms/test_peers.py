@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from dkd import losses
+from dkd.evaluation import decide
 from dkd.losses import Target
 from dkd.model import starts
 from dkd.model.segmenter import Output
 from dkd.terms import maps, prototypes, softmax, unknown
 
-METHODS = {name: import_module(f"dkd.methods.{name}") for name in ("lwf", "lwf_mc", "ilt", "mib", "plop")}
+NAMES = ("lwf", "lwf_mc", "ilt", "mib", "plop", "rcil_terms", "ssul", "star", "joint_unknown")
+METHODS = {name: import_module(f"dkd.methods.{name}") for name in NAMES}
 OLD, NEW = 5, 2
 CLASSES = OLD + NEW
 
@@ -199,11 +201,12 @@ def plop(arrays, case):
 
 
 def rcil(arrays, case):
-    leaves, ours, theirs = levels(arrays, case)
-    ce = softmax.cross_entropy(leaves[-1], arrays["labels"], old=OLD, weight=None)
-    kd = softmax.distillation(leaves[-1], theirs[-1], (6, 7), alpha=1.0, weight=None)
-    pooled = maps.spatial(ours, theirs, factors(case, 4)) + maps.channel(ours[:-1], theirs[:-1], factors(case, 3))
-    return {"ce": ce, "kd": kd, "total": ce + 100 * kd + pooled}, leaves
+    leaves, _, theirs = levels(arrays, case)
+    labels = arrays["labels"]
+    pair = [output(x, labels, activated=(*stages,), features=last) for *stages, last, x in (leaves, theirs)]
+    options = {"kd": case.options["kd"], "pooled": 0.01, "pooled_last": 0.0005}
+    total, terms = METHODS["rcil_terms"].loss(*pair, target(labels), **options)
+    return {**terms, "total": total}, leaves
 
 
 def merge(arrays, case):
@@ -215,20 +218,54 @@ def merge(arrays, case):
     return {"kernel": kernel, "bias": bias}, {}
 
 
-def ssul(arrays, case):
-    x, labels = leaf(arrays["ssul_student"]), unknown.relabel(arrays["labels"], arrays["saliency"] == 1)
+def with_unknown(logits):
+    """What a network with an unknown class gives."""
+    split = {"unknown": logits[:, :1], "background": logits[:, 1:2], "logits": (logits[:, 2:],)}
+    return Output(features=logits, auxiliary=None, weights=(), size=(6, 7), **split)
+
+
+def ssul(arrays, case, monkeypatch):
+    """With the case's saliency maps, where the methods take all background as salient."""
+    relabel = unknown.relabel
+    monkeypatch.setattr(unknown, "relabel", lambda labels, _: relabel(labels, arrays["saliency"] == 1))
+    x, labels = leaf(arrays["ssul_student"]), unknown.relabel(arrays["labels"], True)
+    given = with_unknown(x), with_unknown(arrays["ssul_teacher"]), target(arrays["labels"])
     if "threshold" in case.options:
         labels = unknown.pseudo_labels(labels, arrays["ssul_teacher"], case.options["threshold"])
-    return {"labels": labels, "loss": unknown.bce(x, labels)}, {"logits": x}
+        total, _ = METHODS["ssul"].loss(*given, threshold=case.options["threshold"])
+    else:
+        total, _ = METHODS["joint_unknown"].loss(*given)
+    return {"labels": labels, "loss": total}, {"logits": x}
 
 
 def ssul_prediction(arrays, case):
-    return {"labels": unknown.decide(arrays["ssul_student"], (6, 7))}, {}
+    return {"labels": decide(with_unknown(arrays["ssul_student"]))}, {}
+
+
+def star_terms(student, teacher, labels, prototypes_, **options):
+    """The terms of `star` where no features are drawn and no background counts."""
+    still = torch.zeros_like(prototypes_)
+    kept = {"units": prototypes_, "noise": still, "means": still[:, 0], "deviations": still[:, 0]}
+    kept |= {"cells": still[:, 0], "background": still[0, 0]}
+    none = {"missing": torch.zeros(len(still), dtype=torch.int64), "ratio": torch.tensor(0.0)}
+    options = {"pkd": 5.0, "contrast": 0.05, "pos_weight": 4.0, **options}
+    return METHODS["star"].loss(student, teacher, target(labels), **options, **none, **kept)[1]
+
+
+def star_output(features, logits, split):
+    """What a network with sigmoids gives, whose last classes are new."""
+    width, new = features.shape[1], logits.shape[1] - split
+    maps_ = {"features": features, "logits": (logits[:, :split], logits[:, split:])}
+    rows = {"weights": (torch.zeros(new, width),), "biases": (torch.zeros(new),)}
+    return Output(**maps_, **rows, auxiliary=None, size=(6, 7))
 
 
 def star_mbce(arrays, case):
     x, labels, weight = leaf(arrays["student"][:, OLD:]), arrays["labels"], case.options["pos_weight"]
-    found = {"loss": losses.mbce(x, Target(labels, OLD, weight, "negative", None))}
+    old = arrays["student"][:, 1:OLD]
+    pair = [star_output(old, each, OLD - 1) for each in (torch.cat((old, x), 1), torch.cat((old, old[:, :NEW]), 1))]
+    units = torch.eye(OLD - 1, dtype=torch.float64)
+    found = {"loss": star_terms(*pair, labels, units, pos_weight=weight)["mbce"]}
     targets = [Target(labels, OLD + k, weight, "negative", None) for k in range(NEW)]
     found["per_class"] = [losses.mbce(x[:, k : k + 1], each) for k, each in enumerate(targets)]
     return found, {"logits": x}
@@ -239,15 +276,21 @@ def region(arrays, case=None):
     return {"prediction": ids, "region": (arrays["labels"] == 0) & (ids > 0)}, {}
 
 
+def star_feature(arrays, name):
+    """A term of `star` on features."""
+    x, old = leaf(arrays["feature_student_2"]), arrays["star_teacher"]
+    logits = torch.zeros(len(x), OLD - 1 + NEW, *x.shape[-2:], dtype=x.dtype)
+    pair = star_output(x, logits, OLD - 1), star_output(arrays["feature_teacher_2"], old, old.shape[1])
+    return star_terms(*pair, arrays["labels"], arrays["star_prototypes"])[name], x
+
+
 def pkd(arrays, case):
-    x = leaf(arrays["feature_student_2"])
-    loss = prototypes.pkd(x, arrays["feature_teacher_2"], region(arrays)[0]["region"])
+    loss, x = star_feature(arrays, "pkd")
     return {"loss": loss}, {"student": x}
 
 
 def contrast(arrays, case):
-    x = leaf(arrays["feature_student_2"])
-    loss = prototypes.contrast(x, arrays["labels"], arrays["star_prototypes"], range(OLD, CLASSES))
+    loss, x = star_feature(arrays, "contrast")
     return {"loss": loss}, {"features": x}
 
 
@@ -265,8 +308,7 @@ def replayed(arrays, case):
 
 def star_prototypes(arrays, case):
     batches = [[arrays[name] for name in pair] for pair in case.inputs["batches_of_features_and_cell_labels"]]
-    first, second = (prototypes.sums(*pair, case.options["new_ids"]) for pair in batches)
-    kept = prototypes.prototypes(prototypes.Sums(*(a + b for a, b in zip(first, second, strict=True))))
+    kept = prototypes.collect(batches, case.options["new_ids"])
     return {
         "prototypes": kept.units,
         "norm_mean_and_sd": torch.stack((kept.means, kept.deviations)),
@@ -344,10 +386,10 @@ def close(found, expected, what):
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", CASES)
-def test_golden(given, name):
+def test_golden(given, name, monkeypatch):
     arrays, cases = given
-    case = cases[name]
-    found, leaves = CASES[name](arrays, case)
+    case, make = cases[name], CASES[name]
+    found, leaves = make(arrays, case, monkeypatch) if make is ssul else make(arrays, case)
     outputs = dict(case.outputs)
     # Parts of a sum over classes that ours form in one piece.
     if name == "star/replayed_mbce":

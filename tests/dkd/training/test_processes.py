@@ -11,12 +11,14 @@ from multiprocessing import forkserver
 import pytest
 import torch
 
-from dkd.methods import dkd, joint, plop
+from dkd import checkpoint
+from dkd.methods import dkd, joint, joint_unknown, plop, rcil_terms, ssul, star
 from tests.dkd.conftest import LATER, SPEC
-from tests.dkd.training.conftest import learn, recipe_of, watch
+from tests.dkd.training.conftest import base_of, learn, recipe_of, watch
 
 pytestmark = pytest.mark.slow
 DIED = 9
+METHODS = {"joint": joint, "dkd": dkd, "plop": plop, "rcil_terms": rcil_terms, "ssul": ssul, "star": star}
 
 
 def work(rank, port, prepared, out, method, dies, changes):
@@ -32,7 +34,7 @@ def work(rank, port, prepared, out, method, dies, changes):
             os._exit(DIED)
         return total
 
-    learn(prepared, out, watch({"joint": joint, "dkd": dkd, "plop": plop}[method], look), **changes)
+    learn(prepared, out, watch(METHODS[method], look), **changes)
     out.with_name(f"{out.name}-{rank}.json").write_text(json.dumps(losses))
 
 
@@ -66,10 +68,15 @@ def in_two(forks, prepared, out, method="joint", dies=None, **changes):
 
 
 def test_two_processes_have_the_losses_of_one(forks, prepared, alone, soft_base, tmp_path):
-    """dkd has frozen batch norms, plop synchronised ones, as has the base, here without dropout."""
+    """dkd has frozen batch norms, plop synchronised ones, as has the base, here without dropout; ssul a frozen
+    network.
+    """
     step = {"previous": alone.folder, "recipe": LATER._replace(epochs=7)}
-    soft = {"previous": soft_base.folder, "recipe": recipe_of(plop, epochs=7)}
-    for method, options in ((dkd, step), (plop, soft), (joint, {"network": {**SPEC, "dropout": 0.0}})):
+    soft, pooled = ({"previous": soft_base.folder, "recipe": recipe_of(x, epochs=7)} for x in (plop, rcil_terms))
+    base = base_of(prepared, tmp_path / "unknown", method=joint_unknown).folder
+    still = {"previous": base, "recipe": recipe_of(ssul, epochs=7)}
+    plain = {"network": {**SPEC, "dropout": 0.0}}
+    for method, options in ((dkd, step), (plop, soft), (rcil_terms, pooled), (ssul, still), (joint, plain)):
         one, name = [], method.__name__.rpartition(".")[2]
         learn(
             prepared,
@@ -80,8 +87,19 @@ def test_two_processes_have_the_losses_of_one(forks, prepared, alone, soft_base,
         codes, two = in_two(forks, prepared, tmp_path / f"{name}2", name, **options)
         one = torch.tensor(one, dtype=torch.float64)
         assert codes == [0, 0] and len(one) >= 20 and one.std() > 0.05
-        # POD is a norm of what is all but 0 in the first iterations: its gradient amplifies rounding.
-        assert (one - two).abs().max() < (1e-4 if method is plop else 1e-5), name
+        # These are norms of what is all but 0 in the first iterations: their gradients amplify rounding.
+        assert (one - two).abs().max() < (1e-4 if method in (plop, rcil_terms) else 1e-5), name
+
+
+def test_two_processes_replay_as_many_features_as_one(forks, prepared, alone, tmp_path):
+    """Each process draws its own, so the losses are others; what is kept of old classes is the same."""
+    options = {"previous": alone.folder, "recipe": recipe_of(star, epochs=2)}
+    learn(prepared, tmp_path / "one", star, **options)
+    codes, losses = in_two(forks, prepared, tmp_path / "two", "star", **options)
+    assert codes == [0, 0] and losses.isfinite().all()
+    one, two = (checkpoint.kept(tmp_path / name) for name in ("one", "two"))
+    assert all(torch.equal(one[name][:4], two[name][:4]) for name in one if name != "background")
+    assert torch.equal(one["cells"], two["cells"]) and torch.equal(one["background"], two["background"])
 
 
 def test_two_processes_resume_two_exactly_and_one_resumes_two_with_a_warning(forks, prepared, tmp_path, caplog):

@@ -10,7 +10,7 @@ from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.methods import dkd, joint_unknown, ssul, star
 from tests.dkd.conftest import RUNTIME, SCORING, train_step
-from tests.dkd.training.conftest import Stopped, base_of, disturb, recipe_of, same, tensors, watch
+from tests.dkd.training.conftest import Stopped, base_of, disturb, recipe_of, same, tensors
 
 
 @pytest.fixture(scope="module")
@@ -63,26 +63,9 @@ def _old(folder):
     return {name: value for name, value in checkpoint.kept(folder).items() if name in ("units", "noise")}
 
 
-def test_fakes_are_drawn_from_what_is_kept(prepared, base, tmp_path):
-    """In `disjoint` no cell of an old class is seen again, so all are replayed over an epoch."""
-    given = {}
-
-    def look(batches, classes, *, kept, setting, **options):
-        given.update(star.prepare(batches, classes, kept=kept, setting="disjoint", **options))
-        return given
-
-    method = watch(star, lambda total: total)
-    method.prepare = look
-    train_step(prepared, tmp_path / "out", base.folder, method, 1, recipe_of(star))
-    kept = checkpoint.kept(base.folder)
-    iterations = len(history_of(tmp_path / "out")) and 24 // 4
-    assert given["missing"].shape == (4,) and (given["missing"] <= kept["cells"] / 1).all()
-    assert (given["cells"] >= kept["cells"]).all() and iterations
-
-
 def test_a_checkpoint_without_prototypes_is_one_line(prepared, base, tmp_path):
     train_step(prepared, tmp_path / "one", base.folder, dkd, 1, recipe_of(dkd))
-    with pytest.raises(InputError, match=r"^the previous checkpoint keeps no prototypes; train its step with star"):
+    with pytest.raises(InputError, match=r"^the previous checkpoint keeps no prototypes; train its step again"):
         train_step(prepared, tmp_path / "two", tmp_path / "one", star, 2, recipe_of(star))
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from dkd import checkpoint, evaluation
 from dkd.errors import InputError
@@ -117,3 +118,29 @@ def test_what_is_prepared_is_kept_when_a_training_resumes(prepared, soft_base, t
 def test_a_method_without_teacher_may_have_a_softmax(prepared, soft_base, tmp_path):
     train_step(prepared, tmp_path / "out", soft_base.folder, joint_softmax, 1, recipe_of(joint_softmax))
     assert len(tensors(tmp_path / "out")["heads.1.weight"]) == 1
+
+
+@pytest.mark.parametrize("method", [lwf, lwf_mc, ilt, mib, plop, rcil_terms])
+def test_a_batch_is_the_sum_of_its_micro_batches(prepared, soft_base, tmp_path, method):
+    """With frozen norms; those that are trained see the micro-batch."""
+    recipe = recipe_of(method)._replace(train_norms=False, lr=1e-6)
+    found = []
+    for name, most in (("whole", None), ("parts", 2)):
+        train_step(prepared, tmp_path / name, soft_base.folder, method, 1, recipe, micro_batch=most)
+        with (tmp_path / name / "train.csv").open() as file:
+            found.append([[float(value) for value in row.values()] for row in csv.DictReader(file)])
+    assert torch.allclose(*(torch.tensor(each, dtype=torch.float64) for each in found), rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [mib, plop, rcil_terms])
+def test_mixed_precision_trains(prepared, soft_base, tmp_path, method):
+    found = []
+    for precision in ("fp32", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        recipe, out = recipe_of(method)._replace(precision=precision), tmp_path / precision
+        train_step(prepared, out, soft_base.folder, method, 1, recipe)
+        with (out / "train.csv").open() as file:
+            found.append([float(row["total"]) for row in csv.DictReader(file)])
+        assert {value.dtype for name, value in tensors(out).items() if name.endswith("weight")} == {torch.float32}
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert found[0] != found[1] and found[1] == pytest.approx(found[0], rel=0.1)

@@ -57,6 +57,32 @@ def test_with_a_softmax_the_highest_logit_decides_and_the_figure_says_so(tmp_pat
     assert "which decides by its distance to the logits of background" in (tmp_path / "a.svg").read_text()
 
 
+def test_with_an_unknown_class_the_highest_sigmoid_decides_and_the_figure_says_so(tmp_path, monkeypatch):
+    folder, spec = tmp_path / "unknown", {**SPEC, "head": "unknown"}
+    model, pixels = network((2, 1), spec=spec), transforms.normalise(transforms.channels_first(IMAGE))[None]
+    with torch.no_grad():
+        # Every channel wins somewhere, background not because of what is unknown alone.
+        output = model(pixels)
+        for classifier, logits in zip(model.heads, output.logits, strict=True):
+            classifier.bias -= logits.mean((0, 2, 3)) - 0.5
+        model.background.bias -= output.background.mean()
+        model.unknown.bias -= output.unknown.mean() + 2
+        output = model(pixels)
+    scores = plain.upsample(output.channels, output.size)[0].sigmoid()
+    winner = torch.cat(((scores[0] + scores[1])[None], scores[2:])).argmax(0)
+    assert len(winner.unique()) > 2
+    folder.mkdir()
+    checkpoint.save(model, checkpoint.Step("shapes", (3, 1, 6), (2, 1), shapes.SHAPES, "ssul", 0, spec), {}, folder)
+    for channel in range(3):
+        assert np.array_equal(explain.maps(model, IMAGE, channel).decision, winner.numpy() == channel + 1)
+    labels = Predictor(folder, "cpu", size=None, tile=64, threads=1)(IMAGE)
+    assert np.array_equal(labels, np.array([0, 3, 1, 6])[winner])
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    words = "explain", folder, tmp_path / "a.png", "--device", "cpu", "--class", "disc", "--out", tmp_path / "a.svg"
+    run(monkeypatch, *words)
+    assert "which decides where it is above those of background and other" in (tmp_path / "a.svg").read_text()
+
+
 def test_drift_is_the_mean_absolute_change_of_each_term():
     before, now = network((2,)), network((2, 1))
     now.load_state_dict(before.state_dict(), strict=False)
