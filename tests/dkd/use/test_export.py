@@ -1,6 +1,7 @@
 """An exported file gives the labels and scores of the checkpoint, and says what they mean, without dkd."""
 
 import json
+import sys
 
 import numpy as np
 import onnxruntime
@@ -114,7 +115,7 @@ def test_what_can_not_be_exported_is_one_line(monkeypatch, tmp_path, words, mess
 
 
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     folder = save(tmp_path / "net", ORDER, (2, 1))
     with pytest.raises(AssertionError, match=r'onnx needs the package onnxruntime; pip install -e "\.\[onnx\]"'):
         run(monkeypatch, "export", folder, "--out", tmp_path / "net.onnx")
