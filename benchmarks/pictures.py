@@ -7,15 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from PIL import Image
-
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from dkd.config import read  # noqa: E402
 from dkd.data import reader  # noqa: E402
-from dkd.use import explain, images  # noqa: E402
-from dkd.use.predict import Predictor, write  # noqa: E402
+from dkd.use import explain  # noqa: E402
+from dkd.use.predict import Predictor  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 from pipeline.publish import METRICS  # noqa: E402
 
@@ -34,14 +32,11 @@ def main() -> None:
         shutil.copyfile(ROOT / METRICS / f"{name}.png", OUT / f"{name}.png")
     for method in ("finetune", "dkd"):
         last = folders[f"checkpoints/increment/shapes/overlap/4+1+1/{method}-s0"]
-        figure = explain.explain(last, reader.read_image(picture), CLASS, base, "cpu")
+        pixels = reader.read_image(picture)
+        figure = explain.draw(pixels, explain.explain(last, pixels, CLASS, base, "cpu"))
         figure.savefig(OUT / f"explain-{method}.jpg", dpi=80, pil_kwargs={"quality": 85, "optimize": True})
-    predictor, place = Predictor(last, "cpu", size=None, tile=1024, threads=1), ROOT / ".dkd" / "pictures"
-    shutil.rmtree(place, ignore_errors=True)
-    write(predictor, [images.ImageFile(picture, "one")], place, 0)
-    with Image.open(place / "overlays" / "one.jpg") as overlay:
-        overlay.save(OUT / "overlay.png", optimize=True)
-    shutil.rmtree(place)
+    predictor = Predictor(last, "cpu", size=None, tile=1024, threads=1)
+    predictor.overlay(picture, predictor(picture)).save(OUT / "overlay.png", optimize=True)
     for path in sorted(OUT.iterdir()):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size} bytes")
 

@@ -2,8 +2,12 @@
 
 import ast
 import doctest
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +62,46 @@ def test_the_import_is_light_until_something_is_used():
         "assert dkd.load.__module__ == 'dkd.api'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT / "src")}, cwd=ROOT)
+
+
+@pytest.mark.slow
+def test_the_wheel_is_whole_and_works_in_an_empty_environment(tmp_path):
+    """Without the checkout: only the packages that dkd needs are those of this environment."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, source], check=True)
+    [wheel] = tmp_path.glob("dkd-*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("dkd/")}
+    ours = [path for path in (source / "src" / "dkd").rglob("*") if path.is_file()]
+    assert held == {path.relative_to(source / "src").as_posix() for path in ours}
+    assert {"dkd/py.typed", "dkd/presets/shapes.yaml", "dkd/report/assets/page.css"} <= held
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty"], check=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", wheel], check=True)
+    [packages] = (tmp_path / "empty").glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    shapes.draw(tmp_path / "data", seed=0, size=32, train=2, val=2, objects=(3, 5))
+    save(tmp_path / "checkpoint", (1, 2, 3, 4), (4,))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    how = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "text": True}
+
+    def call(*words):
+        return subprocess.run([tmp_path / "empty" / "bin" / "dkd", *words], check=True, **how).stdout
+
+    assert "predict" in call("--help")
+    call("predict", "checkpoint", "data/images", "--out", "labelled", "--device", "cpu")
+    assert len(list((tmp_path / "labelled" / "masks").iterdir())) == 4
+    call("index", "data", "--out", "index.csv", "--name", "shapes")
+    call("split", "index.csv", "--scenario", "4-1", "--out", "tasks.json")
+    files = ["--data", "data", "--index", "index.csv", "--tasks", "tasks.json"]
+    call("evaluate", "checkpoint", *files, "--preset", "shapes", "--device", "cpu", "--out", "results")
+    assert call("report", "results", "--tasks", "tasks.json", "--out", "report").startswith("run ")
+    assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+    code = "import dkd, dkd.api; print(dkd.__file__, dkd.load)"
+    assert str(packages) in subprocess.run([python, "-c", code], check=True, **how).stdout

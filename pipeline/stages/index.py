@@ -15,6 +15,5 @@ def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict
     contents = catalog.contents(params["format"], inputs["data"], stored, listed=share is None)
     table, seen = survey.build(inputs["data"], params["dataset"], contents, decode=True, split=share)
     log.info("%s", "\n".join([survey.table(seen), *(f"warning: {each}" for each in seen.warnings)]))
-    # The root of the data set is left out: the index has to be the same on every machine.
-    index.write(table, ".", out / "index.csv")
+    index.write(table, out / "index.csv")
     return {"images": len(table.rows)}

@@ -84,7 +84,7 @@ def build_index(root: Path, format: str = "folder") -> index.Index:
 def prepare(root: Path, out: Path, sizes=(4, 1, 1), order=(1, 2, 3, 4, 5, 6), setting="overlap") -> Inputs:
     """Index and tasks of a data set."""
     table = build_index(root)
-    index.write(table, root, out / "index.csv")
+    index.write(table, out / "index.csv")
     tasks.write(tasks.split(table, setting=setting, order=order, sizes=sizes, seed=None), out / "tasks.json")
     return Inputs(root, out / "index.csv", out / "tasks.json")
 

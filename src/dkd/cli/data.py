@@ -10,7 +10,8 @@ from dkd.config import read, runs
 from dkd.data import catalog, classes, survey
 from dkd.data import index as index_file
 from dkd.data import tasks as tasks_file
-from dkd.errors import InputError, shorten
+from dkd.errors import InputError, shorten, shown
+from dkd.json_file import LONGEST_TEXT, text
 
 
 @app.command(rich_help_panel=DATA, epilog="Example: dkd fetch voc2012 --from ~/Downloads")
@@ -74,8 +75,9 @@ def convert(
     """Convert the export of an annotation tool into a folder data set.
 
     Reads COCO (instances as JSON), labelme, CVAT ("CVAT for images 1.1", "Segmentation mask 1.1") and masks in colours
-    with a list of the colours (labelmap.txt as CVAT writes it, or classes.txt with `name r g b`). Photos are written
-    upright. The split is stratified by class and the same on every machine. The export is not changed.
+    with a list of the colours (labelmap.txt as CVAT writes it, class_names.txt as labelme2voc does, or classes.txt with
+    `name r g b`). Photos are written upright. The split is stratified by class and the same on every machine. The
+    export is not changed.
     """
     from dkd.convert import convert as to_folder
 
@@ -126,10 +128,12 @@ def index(
         set_ = [*set_, f"data.split={split}", f"data.split_seed={seed}"]
     data = read.recipe(None, set_)["data"]
     contents = data_set(format, root, data)
-    dataset = name or root.resolve().name
+    dataset = root.resolve().name if name is None else name
+    if not text(dataset):
+        raise InputError(f"--name: {shown(dataset)} is no name; give one of 1 to {LONGEST_TEXT} characters")
     table, seen = survey.build(root, dataset, contents, decode=not fast, split=share(data))
     with scratch(out, folder=False, inputs=[root]) as place:
-        index_file.write(table, root, place)
+        index_file.write(table, place)
     typer.echo(survey.table(seen))
     for warning in seen.warnings:
         typer.echo(f"warning: {warning}", err=True)

@@ -123,7 +123,7 @@ def _index_test_images(
         test_split = index_file.test_split(split for *_, split in contents.files)
         contents = contents._replace(files=[each for each in contents.files if each[3] == test_split])
     table, _ = survey.build(root, learned.dataset, contents, decode=False, split=share(data))
-    index_file.write(table, root, out)
+    index_file.write(table, out)
 
 
 @app.command(

@@ -22,7 +22,11 @@ TILE = 1024
 def predict(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
     images: Annotated[list[Path], typer.Argument(help="Images, and folders that are searched for images.")],
-    out: Annotated[Path, typer.Option(help="Folder to write masks/, overlays/ and areas.csv to.")],
+    out: Annotated[Path, typer.Option(help="Folder to write masks/, overlays/, areas.csv and passed-over.csv to.")],
+    every: Annotated[int | None, typer.Option(min=1, help="Label videos as well: one frame of this many.")] = None,
+    existing: Annotated[
+        str, typer.Option(help="If --out exists: refuse, continue an interrupted call, or overwrite its results.")
+    ] = "refuse",
     size: Annotated[
         int | None,
         typer.Option(min=1, max=LONGEST, help="Shorter side to which images are scaled; by default they are not."),
@@ -36,23 +40,32 @@ def predict(
 ) -> None:
     """Segment images of any size: masks with a palette, overlays with a legend, and areas of classes.
 
-    Unreadable images are skipped, listed at the end, and make the exit status 1.
+    Unreadable images are skipped, listed at the end, and make the exit status 1; passed-over.csv names them and all
+    other files. HEIC needs the extra `heic`, --every the extra `video`. Of a GeoTIFF the pixels are read, but the masks
+    have no coordinates.
     """
     from dkd.use import images as photos
-    from dkd.use.predict import Predictor, write
+    from dkd.use import labelling
+    from dkd.use.predict import Predictor
 
-    check_new(out)
-    found, others = photos.find(images)
+    check_known("--existing", "word", existing, labelling.EXISTING)
+    if existing == "refuse":
+        # Before a large network is loaded.
+        check_new(out)
+    found = photos.find(images, every is not None)
     predictor = Predictor(checkpoint, device, size=size, tile=tile, threads=threads)
-    done = write(predictor, found, out, workers)
-    rest = f"; {others} other files skipped" if others else ""
+    done = labelling.write(predictor, found, out, workers=workers, every=every, existing=existing)
+    rest = f"; {done.kept} had been labelled before" if done.kept else ""
+    if found.passed:
+        files = "1 other file" if len(found.passed) == 1 else f"{len(found.passed)} other files"
+        rest += f"; {files} passed over, see {out / labelling.PASSED}"
     typer.echo(
         f"{done.done} images in {done.seconds:.1f} s on {predictor.device.type}: {done.done / done.seconds:.1f} "
         f"images/s, {done.pixels / 1e6 / done.seconds:.2f} megapixels/s{rest}"
     )
     if done.broken:
         lines = "\n".join(f"dkd: {line}" for line in done.broken)
-        sys.exit(f"{lines}\ndkd: {len(done.broken)} of {len(found)} images could not be read")
+        sys.exit(f"{lines}\ndkd: {len(done.broken)} of {len(found.files)} images could not be read")
 
 
 @app.command(
@@ -63,7 +76,7 @@ def explain(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
     image: Annotated[Path, typer.Argument(help="An image.")],
     class_: Annotated[str, typer.Option("--class", help="Name of a class that the checkpoint has learned.")],
-    out: Annotated[Path, typer.Option(help="Figure to write (.png or .svg).")],
+    out: Annotated[Path, typer.Option(help="Figure to write (.png or .svg), or its maps as arrays (.npz).")],
     previous: Annotated[Path | None, typer.Option(help="Checkpoint of an earlier step to compare with.")] = None,
     size: Annotated[
         int | None, typer.Option(min=1, max=LONGEST, help="Shorter side to which the image is scaled.")
@@ -71,18 +84,26 @@ def explain(
     device: Device = RUNTIME.device,
     threads: Threads = RUNTIME.threads,
 ) -> None:
-    """Show the evidence for a class (z+) and against it (z-) at each pixel, and its change since an earlier step."""
+    """Show the evidence for a class (z+) and against it (z-) at each pixel, and its change since an earlier step.
+
+    An .npz file has the arrays positive, negative, logit and decision, and with --previous also previous_positive, ...
+    """
+    import numpy as np
+
     from dkd import devices
     from dkd.data import reader
-    from dkd.use.explain import explain as draw
-    from dkd.use.explain import resized, save
+    from dkd.use import explain as explaining
 
-    if out.suffix not in (".png", ".svg"):
-        raise InputError(f"--out: {out.name!r} ends neither in .png nor in .svg; rename it")
-    pixels = resized(reader.read_image(image), size)
-    figure = draw(checkpoint, pixels, class_, previous, devices.accelerator(device, threads, "fp32").device)
+    if out.suffix not in (".png", ".svg", ".npz"):
+        raise InputError(f"--out: {out.name!r} ends neither in .png, .svg nor .npz; rename it")
+    pixels = explaining.resized(reader.read_image(image), size)
+    chosen = devices.accelerator(device, threads, "fp32").device
+    explained = explaining.explain(checkpoint, pixels, class_, previous, chosen)
     with scratch(out, folder=False, inputs=[image, checkpoint, previous]) as place:
-        save(figure, place)
+        if out.suffix == ".npz":
+            np.savez_compressed(place, **explaining.arrays(explained))
+        else:
+            explaining.save(explaining.draw(pixels, explained), place)
 
 
 @app.command(rich_help_panel=USE, epilog="Example: dkd export checkpoints/step1 --format onnx --out shapes.onnx")

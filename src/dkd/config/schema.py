@@ -111,7 +111,8 @@ def _later(step: str) -> str:
     return step
 
 
-Step = create_model("Step", __base__=Section, **{name: _optional(field) for name, field in Base.model_fields.items()})
+_own = {name: _optional(field) for name, field in Base.model_fields.items()}
+Step = create_model("Step", __base__=Section, **_own, frozen=(bool | None, None))
 """Keys of `train:` and `increment:` that a single step has of its own; null: that of `increment:` or `train:`."""
 
 

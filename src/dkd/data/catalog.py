@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dkd import json_file
 from dkd.data import class_table, classes, lists
 from dkd.data.shapes import SHAPES
 from dkd.errors import InputError
@@ -111,6 +112,8 @@ def contents(format: str, root: Path, stored: Mapping[int, int] | None, *, liste
     """
     table = class_table.ClassTable(FIXED[format], {}) if format in FIXED else class_table.read(root)
     files = list_files(format, root) if listed else _unlisted(format, root)
+    if strange := [path for _, *paths, _ in files for path in paths if not json_file.path(path)]:
+        raise InputError(f"{root}: the name {strange[0]!r} is not UTF-8 text; rename the file")
     return Contents(table.names, files, dict(STORED[format] if stored is None else stored), table.colours)
 
 

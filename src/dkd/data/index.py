@@ -23,8 +23,8 @@ REMEDY = "make it with `dkd index`"
 MOST_NAMES = classes.MAX_CLASSES + 1
 
 
-def _values(pattern: str) -> json_file.Check:
-    """Whether a value is a map from keys of this form to labels or stored values."""
+def _values(pattern: str, what: str) -> json_file.Check:
+    """Whether a value is a map from keys of this form, which `what` describes, to labels or stored values."""
 
     def fits(value: Any) -> bool:
         return (
@@ -33,16 +33,15 @@ def _values(pattern: str) -> json_file.Check:
             and all(map(whole(0, VOID), value.values()))
         )
 
-    return fits, f"a map to integers from 0 to {VOID}"
+    return fits, f"a map from {what} to integers from 0 to {VOID}"
 
 
 CHECKS = {
     "dataset": (text, "a name"),
-    "root": (lambda value: isinstance(value, str), "a path"),
     "classes": (listed(text, 2, MOST_NAMES), f"a list of 2 to {MOST_NAMES} names"),
     "ignore": (whole(VOID, VOID), f"{VOID}"),
-    "stored": _values("[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5]"),
-    "colours": _values("#[0-9a-f]{6}"),
+    "stored": _values("[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5]", "stored values (0 to 255)"),
+    "colours": _values("#[0-9a-f]{6}", "colours (#rrggbb)"),
 }
 """Of the .json file."""
 
@@ -89,14 +88,14 @@ def test_split(splits: Iterable[str]) -> str:
     return "test" if "test" in splits else "val"
 
 
-def write(index: Index, root: Path | str, path: Path) -> None:
-    """Write the rows to `path` (CSV), and the facts about the whole data set, `root` among them, beside it (.json)."""
+def write(index: Index, path: Path) -> None:
+    """Write the rows to `path` (CSV), and the facts about the whole data set beside it (.json)."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(HEADER)
         for row in index.rows:
             table.writerow((*row[:4], " ".join(map(str, row.classes))))
-    about = {"dataset": index.dataset, "root": str(root), "classes": index.class_names, "ignore": VOID}
+    about = {"dataset": index.dataset, "classes": index.class_names, "ignore": VOID}
     if index.stored:
         about["stored"] = index.stored
     if index.colours:

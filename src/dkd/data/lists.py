@@ -113,10 +113,6 @@ def pairs(images: Folder, masks: Folder) -> tuple[list[tuple[str, str, str]], li
     """(id, image, mask) of all images that have a mask, by id; and the ids of those that have none."""
     found, bare = [], []
     for id in sorted(images.paths):
-        try:
-            id.encode()
-        except UnicodeEncodeError:
-            raise InputError(f"{images.place}: {id!r} is not UTF-8 text; rename the file") from None
         image = images.path(id, str(images.place))
         if id in masks.paths or id in masks.others:
             found.append((id, image, _mask(id, None, masks, str(masks.place))))

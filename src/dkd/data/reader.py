@@ -96,7 +96,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def pixels(image: Image.Image) -> np.ndarray:
     """RGB pixels of an opened image, as of `read_image`; ValueError where they are floating-point."""
-    return np.array(_rgb(_upright(image)))
+    return np.array(_rgb(upright(image, _orientation(image))))
 
 
 def read_mask(path: Path, colours: Mapping[int, int]) -> np.ndarray:
@@ -114,7 +114,7 @@ def read_mask(path: Path, colours: Mapping[int, int]) -> np.ndarray:
             )
         levels = _gray_step(mask)
         mask.load()
-        mask = _upright(mask)
+        mask = upright(mask, _orientation(mask))
         if colours:
             return decode_colours(_mask_colours(mask, path), colours, path, "the colours listed for the classes")
         return _indices(mask, levels, path)
@@ -233,10 +233,6 @@ def _orientation(image: Image.Image) -> int:
         # As viewers do: pixels do not depend on damaged EXIF.
         return 1
     return found if isinstance(found, int) and found in TURNS else 1
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    return upright(image, _orientation(image))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

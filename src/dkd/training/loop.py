@@ -31,7 +31,7 @@ from dkd.devices import Runtime
 from dkd.errors import InputError
 from dkd.model import sync
 from dkd.training import divergence, resume, signals
-from dkd.training.data import Batches, Samples, Task, micro_batch, read_replayed, read_task
+from dkd.training.data import Batches, Sample, Samples, Task, micro_batch, read_replayed, read_task
 from dkd.training.log import Progress, tensorboard_curves, write_history
 from dkd.training.networks import build_networks, set_mode
 from dkd.training.objective import Training, prepare, remember
@@ -74,14 +74,8 @@ def train(
     if train_norms and micro == 1:
         raise InputError("training batch norms needs 2 images at a time; raise train.batch or runtime.micro_batch")
 
-    task = read_task(inputs, step)
-    replayed = read_replayed(memory, recipe.replay, inputs, task) if memory else []
-    images = len(task.samples) + len(replayed)
-    if images < recipe.batch:
-        raise InputError(
-            f"step {step}: {images} training images are fewer than a batch of {recipe.batch}; lower train.batch"
-        )
-    iterations = recipe.epochs * (images // recipe.batch)
+    task, replayed = _read(inputs, step, recipe, memory)
+    iterations = recipe.epochs * ((len(task.samples) + len(replayed)) // recipe.batch)
 
     torch.manual_seed(seeds.derive(recipe.seed, step))
     student, teacher = build_networks(method, recipe, network, task, accelerator.device)
@@ -125,6 +119,18 @@ def train(
         "resumed_at": done,
         "seconds_training": round(seconds, 3),
     }
+
+
+def _read(inputs: Inputs, step: int, recipe: Recipe, memory: Path | None) -> tuple[Task, list[Sample]]:
+    """The task of a step, and the exemplars to replay; InputError where there are fewer images than a batch has."""
+    task = read_task(inputs, step)
+    replayed = read_replayed(memory, recipe.replay, inputs, task) if memory else []
+    images = len(task.samples) + len(replayed)
+    if images < recipe.batch:
+        raise InputError(
+            f"step {step}: {images} training images are fewer than a batch of {recipe.batch}; lower train.batch"
+        )
+    return task, replayed
 
 
 def _before(method: ModuleType, network: dict | Path, task: Task) -> dict[str, Any]:

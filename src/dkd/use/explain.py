@@ -7,6 +7,7 @@ of all sigmoids decides. Knows nothing of methods or training.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +34,18 @@ PANEL, GAP = 2.0, 0.15
 """Width of a map, and space between two, in inches."""
 
 
-def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, device: str | torch.device) -> Figure:
-    """Figure of the terms of the class `name` over RGB pixels (H, W, 3) uint8: before, now, and their difference.
+class Explained(NamedTuple):
+    """One class in one image, by one checkpoint or two."""
+
+    name: str
+    head: str
+    """Of the network: a key of WORDS."""
+    found: list[tuple[str, Maps]]
+    """Step in words and maps, of the earlier checkpoint (if there is one) and of the later one."""
+
+
+def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, device: str | torch.device) -> Explained:
+    """Terms of the class `name` over RGB pixels (H, W, 3) uint8, before and now.
 
     `previous` is the checkpoint of an earlier step, or None. Raises InputError if a checkpoint has not learned the
     class.
@@ -46,7 +57,19 @@ def explain(folder: Path, image: np.ndarray, name: str, previous: Path | None, d
         words = f"step {number}, {step.method}" if number else "step 0"
         found.append((words, maps(model, image, channel(step, name, place))))
         head = model.head
-    return _draw(image, name, WORDS[head], found)
+    return Explained(name, head, found)
+
+
+def arrays(explained: Explained) -> dict[str, np.ndarray]:
+    """positive (z+), negative (z-) and logit, (H, W) float32 each, and decision (H, W) bool.
+
+    Those of an earlier checkpoint have the prefix `previous_`.
+    """
+    content = {}
+    for prefix, (_, each) in zip(("", "previous_"), reversed(explained.found), strict=False):
+        names = (f"{prefix}{word}" for word in ("positive", "negative", "logit"))
+        content |= {**dict(zip(names, each.terms, strict=True)), f"{prefix}decision": each.decision}
+    return content
 
 
 def resized(image: np.ndarray, shorter: int | None) -> np.ndarray:
@@ -61,8 +84,13 @@ def save(drawn: Figure, path: Path) -> None:
         figure.save(drawn, path, path.suffix.removeprefix("."))
 
 
-def _draw(image: np.ndarray, name: str, words: str, found: list[tuple[str, Maps]]) -> Figure:
-    """A row of maps for each checkpoint, and for two a row with what changed."""
+def draw(image: np.ndarray, explained: Explained) -> Figure:
+    """A row of maps for each checkpoint, and for two a row with what changed: terms before, now, and their difference.
+
+    `image`: the RGB pixels (H, W, 3) uint8 that were explained.
+    """
+    name, head, found = explained
+    title = f"{name}: {WORDS[head]}"
     rows, height = len(found) + (len(found) == 2), PANEL * max(0.1, image.shape[0] / image.shape[1])
     terms = np.stack([each.terms for _, each in found])
     most = float(np.abs(terms[:, 2]).max())
@@ -70,7 +98,7 @@ def _draw(image: np.ndarray, name: str, words: str, found: list[tuple[str, Maps]
     with figure.style(name):
         drawn = Figure((GAP + 5 * (PANEL + GAP), 0.35 + rows * (height + 0.7)), facecolor="white")
         width, whole = drawn.get_size_inches()
-        drawn.text(GAP / width, 1 - 0.08 / whole, f"{name}: {words}", size=10, va="top")
+        drawn.text(GAP / width, 1 - 0.08 / whole, title, size=10, va="top")
         for row in range(rows):
             bottom = whole - 0.35 - row * (height + 0.7) - 0.2 - height
             places = [(GAP + k * (PANEL + GAP)) / width for k in range(5)]

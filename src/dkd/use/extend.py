@@ -37,7 +37,7 @@ def prepare(folder: Path, root: Path, contents: Contents, split: survey.Share | 
     values = {value: labels.get(label, label) for value, label in (stored or {k: k for k in labels}).items()}
     contents = contents._replace(class_names=tuple(names), stored=values)
     table, _ = survey.build(root, learned.dataset, contents, decode=True, split=split)
-    index_file.write(table, ".", out / "index.csv")
+    index_file.write(table, out / "index.csv")
     order, sizes = [*learned.order, *new], [*learned.sizes, len(new)]
     content = tasks.test_only(table, order, sizes)
     train = [row.id for row in table.of("train") if set(new) & set(row.classes)]

@@ -3,9 +3,6 @@
 Large images are labelled in overlapping tiles. Knows nothing of data sets, ground truth or training.
 """
 
-import csv
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,22 +12,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from dkd import checkpoint, devices, evaluation
-from dkd.data import classes, reader, transforms
-from dkd.errors import InputError
-from dkd.files import replacing
+from dkd.data import classes, transforms
 from dkd.model.segmenter import upsample
 from dkd.use import evidence, overlay, palette, pixels
 from dkd.use import images as photos
-from dkd.use.images import ImageFile
 from dkd.use.pixels import Picture
 
 OVERLAP = 4
 """Neighbouring tiles share a quarter of their side; the labels change from one to the other in the middle of that."""
-HEADER = ("picture", "label", "class", "pixels", "share")
 
 
 class Evidence(NamedTuple):
@@ -178,84 +169,3 @@ def spans(length: int, tile: int) -> list[tuple[int, int, int, int]]:
     borders = [(begin + tile + next_) // 2 for begin, next_ in pairwise(begins)]
     taken = zip([0, *borders], [*borders, length], strict=True)
     return [(begin, begin + tile, *own) for begin, own in zip(begins, taken, strict=True)]
-
-
-class Outcome(NamedTuple):
-    """Summary of labelling many images."""
-
-    done: int
-    broken: list[str]
-    """One line per file that could not be read: the file and the reason."""
-    seconds: float
-    pixels: int
-
-
-class _Decoded(Dataset):
-    """Pixels of image files, or the reason why one cannot be read."""
-
-    def __init__(self, files: Sequence[ImageFile]):
-        self.files = files
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, position: int) -> np.ndarray | str:
-        try:
-            return reader.read_image(self.files[position].path)
-        except InputError as error:
-            return str(error)
-
-
-def write(predictor: Predictor, files: Sequence[ImageFile], out: Path, workers: int) -> Outcome:
-    """Label images into the folder `out`: masks/NAME.png, overlays/NAME.jpg and areas.csv.
-
-    A mask is an 8-bit palette PNG with the size of the upright image; its values are the labels of the data set.
-    areas.csv has one row per image and class in it, background included, with the number of pixels and their share
-    (0..1). Files that cannot be read are skipped and listed in the outcome. If interrupted, finished images stay and
-    areas.csv lists them; if there are none, `out` is removed. `workers`: processes that decode images.
-    """
-    started = time.perf_counter()
-    rows, broken, total = [], [], 0
-    loader = DataLoader(_Decoded(files), batch_size=None, num_workers=workers, worker_init_fn=devices.outlive)
-    colours = [value for colour in predictor.colours for value in colour]
-    new, finished = not out.exists(), False
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        decoded = tqdm(loader, unit="image", desc="predict", disable=None, leave=False)
-        for file, image in zip(files, decoded, strict=True):
-            if isinstance(image, str):
-                broken.append(image)
-                continue
-            image = np.asarray(image)
-            labels = predictor(image)
-            mask = Image.fromarray(labels)
-            mask.putpalette(colours)
-            _save(mask, out / "masks" / f"{file.name}.png")
-            _save(predictor.overlay(image, labels), out / "overlays" / f"{file.name}.jpg")
-            rows += _areas(file.path, labels, predictor.names)
-            total += labels.size
-        finished = True
-    finally:
-        if not rows and not finished and new:
-            shutil.rmtree(out, ignore_errors=True)
-        else:
-            _write_areas(rows, out)
-    return Outcome(len(files) - len(broken), broken, time.perf_counter() - started, total)
-
-
-def _write_areas(rows: list[tuple], out: Path) -> None:
-    with replacing(out / "areas.csv") as scratch, scratch.open("w", newline="", encoding="utf-8") as table:
-        csv.writer(table, lineterminator="\n").writerows([HEADER, *rows])
-
-
-def _areas(path: Path, labels: np.ndarray, names: Sequence[str]) -> list[tuple]:
-    counts = np.bincount(labels.ravel(), minlength=256)
-    return [
-        (str(path), label, names[label], int(counts[label]), round(float(counts[label] / labels.size), 6))
-        for label in np.flatnonzero(counts).tolist()
-    ]
-
-
-def _save(image: Image.Image, path: Path) -> None:
-    with replacing(path) as scratch:
-        image.save(scratch, quality=90)

@@ -45,7 +45,10 @@ SPLIT = "split none.csv --scenario 4-1 --out x.json".split()
         ([*IMPORT, "--scenario", "15-2"], "leave 5, which is not a multiple of 2"),
         ([*IMPORT, "--step", "6"], "--step: 15-1 has steps 0..5, no step 6"),
         (IMPORT, "x.pth: No such file"),
-        (["explain", "c", "i.jpg", *"--class cat --out o.gif".split()], "--out: 'o.gif' ends neither in .png nor in "),
+        (
+            ["explain", "c", "i.jpg", *"--class cat --out o.gif".split()],
+            "--out: 'o.gif' ends neither in .png, .svg nor ",
+        ),
         (["index", ".", "--out", "o.json"], "--out: 'o.json' does not end in .csv; rename it"),
         (["report", "none", *"--tasks t --out o".split()], "t: No such file"),
     ],

@@ -1,6 +1,8 @@
 """`dkd index` prints what it saw, and takes what the section `data` says; `dkd split` follows it."""
 
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -42,6 +44,8 @@ def test_data_keys_lead_to_an_index_that_split_follows(dkd, pictures, tmp_path):
         (["--split", "1.5"], "--split: 1.5 is not between 0 and 1"),
         (["--split", "0.5"], "train.txt says which images are for training; remove one of the two"),
         (["--set", "train.batch=3"], "--set: 'train.batch=3' is not a key of the section data"),
+        (["--name", ""], '--name: "" is no name; give one of 1 to 200 characters'),
+        (["--name", "x" * 201], "is no name; give one of 1 to 200 characters"),
         (["--set", "data.labels={rose: 1}"], "data.labels: unknown class 'rose'"),
         (["--set", "data.labels={disc: 1, ring: [1]}"], "data.labels: value 1 is given to two classes"),
         (["--set", "data.void=[300]"], "data.void.0: input should be less than or equal to 255"),
@@ -57,3 +61,18 @@ def test_what_does_not_fit_is_one_line(dkd, drawn, tmp_path, words, said):
         dkd("index", drawn, "--out", tmp_path / "a.csv", *words)
     assert said in str(caught.value) and str(caught.value).startswith("dkd: ") and "\n" not in str(caught.value).strip()
     assert not list(tmp_path.glob("a.*"))
+
+
+def test_folders_and_files_whose_names_are_no_text(dkd, drawn, tmp_path):
+    """As old archives have them."""
+    root = tmp_path / os.fsdecode(b"fotos\xff")
+    shutil.copytree(drawn, root)
+    dkd("index", root, "--name", "mine", "--out", root / "a.csv")
+    assert index.read(root / "a.csv").dataset == "mine"
+    with pytest.raises(CommandError, match=r'--name: "fotos\\udcff" is no name; give one'):
+        dkd("index", root, "--out", tmp_path / "b.csv")
+    shutil.rmtree(root / "splits")
+    for folder in ("images", "masks"):
+        (root / folder / "train_00003.png").rename(root / folder / os.fsdecode(b"\xe4.png"))
+    with pytest.raises(CommandError, match=r"the name 'images/\\udce4\.png' is not UTF-8 text; rename the file"):
+        dkd("index", root, "--name", "mine", "--split", "0.5", "--out", tmp_path / "b.csv")

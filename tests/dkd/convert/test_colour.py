@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dkd.convert import colour
 from dkd.errors import InputError
 from dkd.use import palette
 from tests.dkd.convert.conftest import photo
@@ -50,6 +51,26 @@ def test_vocs_own_masks_with_its_palette(export, made):
     found = made()
     assert found.names == ("background", "aeroplane", "bicycle") and (found.masks["a"] == labels).all()
     assert found.summary.unlabelled == 1 and found.summary.train == found.summary.val == 1
+
+
+def test_what_labelme2voc_writes(export, made):
+    """Masks with the palette of the VOC devkit, and void as 255."""
+    labels = LABELS.copy()
+    labels[0] = 255
+    for name in ("IMG 1", "b"):
+        photo(export / "JPEGImages" / f"{name}.jpg")
+        for folder in ("SegmentationClass", "SegmentationClassVisualization"):
+            (export / folder).mkdir(exist_ok=True)
+            mask = Image.fromarray(labels)
+            mask.putpalette([part for colour in palette.colours(256) for part in colour])
+            mask.save(export / folder / f"{name}.png")
+    (export / "class_names.txt").write_text("_background_\nrose\nbus, old\nnever drawn")
+    found = made()
+    assert found.names == ("background", "rose", "bus, old") and found.summary.unused == ("never drawn",)
+    assert (found.masks["IMG_1"] == labels).all()
+    (export / "class_names.txt").write_text("\n".join(f"c{k}" for k in range(256)))
+    with pytest.raises(InputError, match=r"class_names\.txt: line 256: masks have room for 254 classes"):
+        colour.read(export)
 
 
 def test_folders_with_equal_file_names(cvat, made):

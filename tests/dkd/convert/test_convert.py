@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import signal
+import sys
 from collections import Counter
 
 import numpy as np
@@ -15,7 +17,7 @@ from dkd.convert import convert, rle
 from dkd.convert.write import ids
 from dkd.data.division import divide
 from dkd.errors import InputError
-from tests.dkd.command import run
+from tests.dkd.command import CommandError, run
 from tests.dkd.convert import test_coco, test_labelme
 from tests.dkd.convert.conftest import photo, read
 
@@ -145,6 +147,17 @@ def test_without_pycocotools_the_extra_is_named(export, made, monkeypatch):
     monkeypatch.setattr(rle, "coco_mask", None)
     with pytest.raises(InputError, match=r"pip install 'dkd\[convert\]'"):
         made()
+
+
+def test_a_stopped_conversion_leaves_nothing(export, tmp_path, monkeypatch):
+    for name in "ab":
+        photo(export / f"{name}.jpg", 20, 16)
+        labelme(export, name)
+    # The package has a function of the module's name.
+    monkeypatch.setattr(sys.modules["dkd.convert.write"], "divide", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(CommandError) as caught:
+        run(monkeypatch, "convert", export, "--out", tmp_path / "out" / "made")
+    assert caught.value.code == 143 and not list((tmp_path / "out").iterdir())
 
 
 def test_the_command_says_what_it_made(export, tmp_path, monkeypatch, capsys):

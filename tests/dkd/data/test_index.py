@@ -22,7 +22,7 @@ def test_index_lists_the_labels_of_every_mask(pictures, tmp_path):
         assert bool(row.classes) == (row.id != empty.stem)
     keys = [(row.split, row.id) for row in table.rows]
     assert keys == sorted(keys)
-    index.write(table, pictures, tmp_path / "index.csv")
+    index.write(table, tmp_path / "index.csv")
     assert (tmp_path / "index.csv").read_text().splitlines()[0] == "id,image,mask,split,classes"
     assert index.read(tmp_path / "index.csv") == table
     assert table.test_rows() == table.of("val") and index.test_split(["train", "test", "val"]) == "test"
@@ -45,7 +45,7 @@ def test_stored_values_of_cityscapes_become_labels(tmp_path):
     contents = catalog.Contents(catalog.FIXED["cityscapes"], files, catalog.STORED["cityscapes"], {})
     table, _ = survey.build(tmp_path, "city", contents, decode=False, split=None)
     assert [row.classes for row in table.rows] == [(1,), (19,)]
-    index.write(table, tmp_path, tmp_path / "index.csv")
+    index.write(table, tmp_path / "index.csv")
     assert index.read(tmp_path / "index.csv") == table
     Image.new("L", (6, 4), 19).save(masks[1])
     with pytest.raises(InputError, match=r"b.png: label 19 is outside .* \(0..18, 255 = void\)"):
@@ -96,11 +96,17 @@ def line(path, number, text):
         (lambda path: about(path, clases=[]), "a.json: clases: unknown key"),
         (
             lambda path: about(path, stored={"256": 1}),
-            'a.json: stored: expected a map to integers from 0 to 255, got {"',
+            'a.json: stored: expected a map from stored values (0 to 255) to integers from 0 to 255, got {"',
         ),
         (lambda path: about(path, stored={"3": 9}), "a.json: stored: label 9 is not among the 7 classes"),
-        (lambda path: about(path, stored=[1]), "a.json: stored: expected a map to integers from 0 to 255, got [1]"),
-        (lambda path: about(path, colours={"red": 1}), "a.json: colours: expected a map to integers from 0 to 255"),
+        (
+            lambda path: about(path, stored=[1]),
+            "a.json: stored: expected a map from stored values (0 to 255) to integers from 0 to 255, got [1]",
+        ),
+        (
+            lambda path: about(path, colours={"red": 1}),
+            "a.json: colours: expected a map from colours (#rrggbb) to integers from 0 to 255",
+        ),
         (lambda path: path.with_suffix(".json").write_text("{"), "a.json: not readable as JSON"),
         (lambda path: path.with_suffix(".json").unlink(), "a.json: No such file or directory"),
         (lambda path: path.unlink(), "a.csv: No such file or directory"),
@@ -117,7 +123,7 @@ def line(path, number, text):
 )
 def test_an_edited_index_is_one_line(drawn, tmp_path, change, words):
     path = tmp_path / "a.csv"
-    index.write(build_index(drawn), drawn, path)
+    index.write(build_index(drawn), path)
     change(path)
     with pytest.raises(InputError) as caught:
         index.read(path)

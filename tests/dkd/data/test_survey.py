@@ -1,14 +1,17 @@
 """What is seen when the index is made, and what it warns of."""
 
+import json
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dkd.config import read, yaml_file
 from dkd.data import catalog, classes, index, survey
 from dkd.data.shapes import PALETTE, SHAPES
 from dkd.errors import InputError
+from tests.conftest import ROOT
 from tests.dkd.conftest import build_index
 
 
@@ -95,7 +98,7 @@ def test_masks_in_colours_give_the_same_index(pictures, tmp_path):
     (pictures / "classes.txt").write_text("\n".join(lines))
     table, _ = build(pictures)
     assert table.rows == plain.rows and table.class_names == plain.class_names and len(table.colours) == 8
-    index.write(table, ".", tmp_path / "index.csv")
+    index.write(table, tmp_path / "index.csv")
     assert index.read(tmp_path / "index.csv") == table
     lines[3] = "triangle 1 2 3"
     (pictures / "classes.txt").write_text("\n".join(lines))
@@ -116,6 +119,19 @@ def test_stored_values_can_be_merged_dropped_and_shifted(pictures):
     repaint(pictures, lambda mask: mask + 10)
     shifted = {"background": [10], **{name: [10 + k] for k, name in enumerate(names) if k}}
     assert build(pictures, catalog.stored_labels("folder", names, shifted, (255,)))[0].rows == plain.rows
+
+
+def test_the_convention_of_loveda_is_one_line(pictures):
+    page = (ROOT / "data" / "README.md").read_text()
+    section = next(block for block in page.split("```yaml\n") if block.startswith("data:")).split("```")[0]
+    labels = yaml_file.parse(section)["data"]["labels"]
+    names = ("background", "building", "road", "water", "barren", "forest", "agricultural")
+    (pictures / "classes.txt").write_text("\n".join(names) + "\n")
+    repaint(pictures, lambda mask: np.where(np.indices(mask.shape)[0] < 2, 0, mask + 1).astype(np.uint8))
+    data = read.recipe(None, [f"data.labels={json.dumps(labels)}"])["data"]
+    table, seen = build(pictures, catalog.stored_labels("folder", names, data.labels, data.void))
+    assert classes.value_to_label(table.stored)[:8].tolist() == [255, 0, 1, 2, 3, 4, 5, 6]
+    assert [each.name for each in seen.classes] == list(names) and not seen.warnings
 
 
 def test_0_without_annotation(pictures):

@@ -136,10 +136,10 @@ def test_tasks_of_another_index_are_refused(tmp_path):
     inputs = tasks.Inputs(tmp_path, tmp_path / "index.csv", tmp_path / "tasks.json")
     tasks.write(CONTENT, inputs.tasks)
     rows = tuple(row._replace(image="i", mask="m") for row in TINY.rows)
-    index.write(TINY._replace(rows=rows), tmp_path, inputs.index)
+    index.write(TINY._replace(rows=rows), inputs.index)
     assert tasks.read_both(inputs)[1] == CONTENT
     few = [row._replace(classes=()) for row in rows]
-    index.write(TINY._replace(class_names=TINY.class_names[:3], rows=tuple(few)), tmp_path, inputs.index)
+    index.write(TINY._replace(class_names=TINY.class_names[:3], rows=tuple(few)), inputs.index)
     with pytest.raises(InputError, match=r"order: label 3 is not among the 2 classes of .*index\.csv; make the tasks"):
         tasks.read_both(inputs)
 

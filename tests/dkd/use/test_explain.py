@@ -114,6 +114,13 @@ def test_the_command_draws_one_or_two_steps(tmp_path, monkeypatch):
     call("disc", "two.png", "--previous", base)
     one, two = (Image.open(tmp_path / name).size for name in ("one.png", "two.png"))
     assert one[0] == two[0] and two[1] > 2 * one[1]
+    call("disc", "two.npz", "--previous", base)
+    with np.load(tmp_path / "two.npz") as arrays:
+        for prefix, folder in (("", later), ("previous_", base)):
+            terms, decision = evidence.maps(checkpoint.load(folder, "cpu")[0], IMAGE, 1)
+            saved = [arrays[f"{prefix}{name}"] for name in ("positive", "negative", "logit")]
+            assert np.allclose(saved, terms) and np.array_equal(arrays[f"{prefix}decision"], decision)
+        assert len(arrays) == 8
     call("disc", "one.svg")
     assert "<svg" in (tmp_path / "one.svg").read_text()
     for name, more, message in (

@@ -1,10 +1,6 @@
 """Images of any size are labelled as the network predicts, and the files that are written agree with that."""
 
-import csv
 import os
-import signal
-import subprocess
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -17,8 +13,6 @@ from dkd.data import shapes, transforms
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.use import evidence, palette, predict
-from dkd.use.images import ImageFile
-from tests.dkd.command import SOURCE, CommandError, run
 from tests.dkd.conftest import SPEC
 
 from .conftest import save
@@ -87,105 +81,10 @@ def test_size_scales_what_the_network_sees_not_the_labels(learned, seen):
     assert seen == [(1, 3, 32, 64)]
 
 
-def test_the_command_writes_masks_overlays_and_areas_and_lists_unreadable_files(learned, tmp_path, monkeypatch, capsys):
-    photos, out = tmp_path / "photos", tmp_path / "out"
-    (photos / "sub").mkdir(parents=True)
-    Image.fromarray(noise(40, 50)).save(photos / "one.png")
-    Image.fromarray(noise(30, 20)).save(photos / "sub" / "two.jpg")
-    (photos / "bad.jpg").write_bytes(b"\xff\xd8 half an image")
-    (photos / "notes.txt").write_text("notes")
-    words = "predict", learned, photos, "--out", out, "--device", "cpu"
-    with pytest.raises(AssertionError, match=r"bad\.jpg: image can't be read \(not an image\)\ndkd: 1 of 3 "):
-        run(monkeypatch, *words)
-    assert capsys.readouterr().out.startswith("2 ")
-    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
-    assert written == ["areas.csv", "masks/one.png", "masks/sub/two.png", "overlays/one.jpg", "overlays/sub/two.jpg"]
-    with Image.open(out / "masks" / "one.png") as mask:
-        assert mask.mode == "P" and mask.size == (50, 40)
-        labels = np.array(mask)
-        assert mask.getpalette()[:9] == [0, 0, 0, 230, 159, 0, 86, 180, 233]
-    assert (labels == predictor(learned)(photos / "one.png")).all()
-    with (out / "areas.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["picture"].endswith("one.png")]
-    assert {int(row["label"]): int(row["pixels"]) for row in rows} == {
-        int(label): int((labels == label).sum()) for label in np.unique(labels)
-    }
-    assert sum(float(row["share"]) for row in rows) == pytest.approx(1, abs=1e-5)
-    assert all(row["class"] == shapes.SHAPES[int(row["label"])] for row in rows)
-    with Image.open(out / "overlays" / "one.jpg") as shown:
-        assert shown.height > 40, "the legend is below the image"
-    with pytest.raises(AssertionError, match="out: exists already"):
-        run(monkeypatch, *words)
-
-
-@pytest.mark.parametrize("finished", [0, 2])
-def test_a_stopped_prediction_lists_what_is_done(learned, tmp_path, monkeypatch, finished):
-    for name in "abc":
-        Image.fromarray(noise(20, 30)).save(tmp_path / f"{name}.png")
-    original, left = evaluation.predict, [signal.SIGTERM, *[0] * finished]
-
-    def stopped(model, batch):
-        if number := left.pop():
-            signal.raise_signal(number)
-        return original(model, batch)
-
-    monkeypatch.setattr(evaluation, "predict", stopped)
-    with pytest.raises(CommandError) as caught:
-        run(monkeypatch, "predict", learned, *(tmp_path / f"{name}.png" for name in "abc"), "--out", tmp_path / "out")
-    assert caught.value.code == 143
-    if finished:
-        rows = (tmp_path / "out" / "areas.csv").read_text().splitlines()[1:]
-        assert {row.split(",")[0] for row in rows} == {str(tmp_path / "a.png"), str(tmp_path / "b.png")}
-        assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "b.png"]
-    else:
-        assert not (tmp_path / "out").exists()
-
-
-INTERRUPTED = """
-import os, signal
-from dkd import cli, evaluation
-original, calls = evaluation.predict, []
-def predict(model, batch):
-    calls.append(1)
-    if len(calls) == 3:
-        os.killpg(0, signal.SIGINT)
-    return original(model, batch)
-evaluation.predict = predict
-signal.signal(signal.SIGINT, signal.default_int_handler)
-cli.main()
-"""
-
-
-def test_ctrl_c_stops_all_processes_that_load_images(learned, tmp_path):
-    """A terminal sends the signal to each of them."""
-    (tmp_path / "photos").mkdir()
-    for number in range(9):
-        Image.fromarray(noise(20, 30)).save(tmp_path / "photos" / f"{number}.png")
-    words = ["predict", learned, tmp_path / "photos", "--out", tmp_path / "out", "--workers", "2", "--device", "cpu"]
-    command = [sys.executable, "-c", INTERRUPTED, *map(str, words)]
-    env = {**os.environ, "PYTHONPATH": SOURCE}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, start_new_session=True)
-    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
-    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["0.png", "1.png"]
-    assert len((tmp_path / "out" / "areas.csv").read_text().splitlines()) > 2
-    assert {path.name for path in tmp_path.iterdir()} == {"photos", "out"}
-
-
 def test_a_pipe_is_no_image(learned, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(InputError, match=r"pipe\.png: .*is not a regular file"):
         predictor(learned)(tmp_path / "pipe.png")
-
-
-def test_masks_do_not_depend_on_the_number_of_workers(learned, tmp_path):
-    for name in "ab":
-        Image.fromarray(noise(20, 30, ord(name))).save(tmp_path / f"{name}.png")
-    files = [ImageFile(tmp_path / f"{name}.png", name) for name in "ab"]
-    for workers in (0, 2):
-        assert predict.write(predictor(learned), files, tmp_path / f"out{workers}", workers).done == 2
-    for name in "ab":
-        first, second = (tmp_path / f"out{workers}" / "masks" / f"{name}.png" for workers in (0, 2))
-        assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_folder_without_checkpoint_is_refused(tmp_path):
