@@ -4,21 +4,26 @@ CORES ?= $(shell PYTHONPATH=src $(PYTHON) -m dkd.cores 2>/dev/null)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: run test slow-test browser-test bench lint
+.PHONY: run test slow-test browser-test cluster-test bench lint
 
 run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
 
 test: lint  ## linters and fast tests
-	$(PYTEST) -m "not slow and not gpu and not browser"
+	$(PYTEST) -m "not slow and not gpu and not browser and not cluster"
 
 slow-test: .venv/installed  ## slow tests, mostly of real runs
-	$(PYTEST) -m "slow and not gpu and not browser"
+	$(PYTEST) -m "slow and not gpu and not browser and not cluster"
 
 browser-test: .venv/installed  ## the report in Chromium, which is installed if missing (Debian)
 	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,browser]"
 	$(BIN)/python -m pytest -m browser
+
+cluster-test: .venv/installed  ## the workflow on two nodes of a real Slurm, which is installed if missing (Debian, as root)
+	@{ command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; } >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,cluster]"
+	$(BIN)/python -m pytest -m cluster
 
 bench: .venv/installed  ## the tables of docs/performance.md, in some 10 minutes
 	for part in losses loader evaluate train_step index; do $(BIN)/python -m benchmarks.$$part || exit 1; done

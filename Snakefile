@@ -53,11 +53,12 @@ for name, facts in RULES.items():
             ],
         log:
             f"logs/{facts.folder}/{{place}}-{{key}}.log",
+        localrule: facts.light
         conda:
             RUN.environment
         threads: RUN.plan.runtime["threads"] * RUN.plan.processes(name)
         resources:
-            gpu=RUN.plan.processes(name) if RUN.devices and facts.gpu else 0,
+            **RUN.resources(name),
         message:
             f"{facts.message} {{wildcards.place}}"
         shell:

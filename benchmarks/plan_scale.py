@@ -1,10 +1,12 @@
-"""Prints the time of planning, `status` and `snakemake -n` by number of runs; trains nothing.
+"""Prints what planning, `status`, `snakemake -n` and the start of a job take by number of runs; trains nothing.
 
     python benchmarks/plan_scale.py
     python benchmarks/plan_scale.py --runs 10 100 --made
 
 The runs are those of a real study: class orders x seeds x all methods, scenario 15-1 on 20 classes. With --made, all
-nodes are on disk as if they had been computed, so `snakemake -n` finds nothing to do; otherwise none is.
+nodes are on disk as if they had been computed, so `snakemake -n` finds nothing to do; otherwise none is. A job starts
+Snakemake on the node where it runs, whose start is compared with that for a Snakefile of one rule. Seconds are those of
+the processor, so that other work on the machine does not matter.
 """
 
 import argparse
@@ -15,8 +17,9 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import yaml
 
@@ -26,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from dkd.config import methods, read  # noqa: E402
 from pipeline import code_digest, provenance  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
+from pipeline.rules import RULES  # noqa: E402
 
 CLASSES = 20
 ORDERS = 20
@@ -79,29 +83,52 @@ def make(place: Path) -> None:
         digests[node.folder] = node.key
 
 
-def timed(place: Path, *command: str) -> float:
-    """Seconds that the command takes."""
-    started = time.monotonic()
+def cost(place: Path, *command: str) -> tuple[float, float]:
+    """Seconds of processor and MB of memory that the command takes."""
     path = f"{ROOT}:{ROOT / 'src'}"
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    seconds = time.monotonic() - started
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return seconds
+    with TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=place,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            sys.exit(output.read())
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def planned(place: Path) -> tuple[float, int]:
-    """Seconds from params.yaml to all keys, and the number of nodes."""
+ONE_RULE = """
+rule one:
+    output: "{place}"
+    shell: "touch {output}"
+"""
+
+
+def job_start(place: Path, plan: plans.Plan) -> float:
+    """Seconds that a job takes to its command, more than with a Snakefile of one rule; least of three each."""
+    plan.save()
+    node = plan.of("increment")[-1]
+    wildcards = f"place={node.place.removeprefix(RULES[node.rule].folder + '/')},key={node.key}"
+    (place / "one").write_text(ONE_RULE)
+    seconds = []
+    for file, job in ((ROOT / "Snakefile", f"{node.rule}:{wildcards}"), (place / "one", "one:place=a")):
+        rule = ("--target-jobs", job, "--allowed-rules", job.partition(":")[0])
+        options = (*rule, "--mode", "remote", "--cores", "1", "--force", "--no-hooks", "--quiet", "all", "-n")
+        seconds.append(min(cost(place, "snakemake", "--snakefile", str(file), *options)[0] for _ in range(3)))
+    return seconds[0] - seconds[1]
+
+
+def planned(place: Path) -> tuple[float, plans.Plan]:
+    """Seconds from params.yaml to all keys, and the plan."""
     os.chdir(place)
-    started = time.monotonic()
+    started = time.process_time()
     plan = plans.build(read.load("params.yaml"), fresh=False)
-    return time.monotonic() - started, len(plan.nodes)
+    return time.process_time() - started, plan
 
 
 def main() -> None:
@@ -110,18 +137,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--made", action="store_true", help="with all nodes on disk")
     options = parser.parse_args()
-    print("| runs | nodes | plan | status | snakemake -n |")
-    print("|---|---|---|---|---|")
+    print("| runs | nodes | largest folder | plan | status | snakemake -n | its memory | start of a job |")
+    print("|---|---|---|---|---|---|---|---|")
     for runs in options.runs:
         with TemporaryDirectory() as name:
             place = Path(name)
             lay_out(place, runs)
-            seconds, nodes = planned(place)
+            seconds, plan = planned(place)
             if options.made:
                 make(place)
-            status = timed(place, "pipeline", "status")
-            graph = timed(place, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "all")
-            print(f"| {runs} | {nodes} | {seconds:.2f} s | {status:.1f} s | {graph:.1f} s |", flush=True)
+            status, _ = cost(place, "pipeline", "status")
+            graph, memory = cost(place, "snakemake", "--snakefile", str(ROOT / "Snakefile"), "-n", "--quiet", "all")
+            folder = max(Counter(Path(node.place).parent for node in plan.of()).values())
+            row = [runs, len(plan.nodes), folder, f"{seconds:.2f} s", f"{status:.1f} s", f"{graph:.1f} s"]
+            row += [f"{memory:.0f} MB", f"{job_start(place, plan):+.2f} s"]
+            print("|", " | ".join(map(str, row)), "|", flush=True)
             os.chdir(ROOT)
 
 

@@ -29,7 +29,7 @@ def adopt(plan: Plan, now: str) -> Iterator[tuple[str, str, Path, list[str]]]:
         versions.sort(key=lambda each: (each[0].parts[0] != ".dkd", provenance.latest(each[1])), reverse=True)
         outcomes = []
         for folder, record in versions:
-            obstacles = [*past.params(node, record), *_other_inputs(plan, node, record)]
+            obstacles = [*past.params(node, record), *_other_inputs(node, record)]
             if not obstacles and provenance.damage(folder, record["key"], verify=True):
                 obstacles = ["its files are not those that were written"]
             if not obstacles:
@@ -41,12 +41,12 @@ def adopt(plan: Plan, now: str) -> Iterator[tuple[str, str, Path, list[str]]]:
             yield min(outcomes, key=lambda outcome: len(outcome[-1]))
 
 
-def _other_inputs(plan: Plan, node: Node, record: dict[str, Any]) -> Iterator[str]:
+def _other_inputs(node: Node, record: dict[str, Any]) -> Iterator[str]:
     """The inputs of a node that are neither those of a record nor were adopted from them."""
     was = {name: (facts["key"], facts["digest"]) for name, facts in record["inputs"].items()}
     yield from (f"input changed: {name} is none any more" for name in was.keys() - node.inputs.keys())
     for name, given in node.inputs.items():
-        now = provenance.source(plan, given)
+        now = provenance.source(given)
         same = [(each["key"], each["digest"]) for each in [now, *now.get("adopted", [])]] if now else []
         if was.get(name) not in same:
             yield f"input changed: {name} ({given.path})"
@@ -58,7 +58,7 @@ def _take_over(plan: Plan, node: Node, folder: Path, record: dict[str, Any], now
         ignored = shutil.ignore_patterns(STAMP)
         shutil.copytree(folder, scratch, copy_function=_link, ignore=ignored, dirs_exist_ok=True)
         before = {name: record[name] for name in ("key", "digest", "code")}
-        changed = {"key": node.key, "inputs": provenance.inputs(plan, node), "code": plan.code[node.code]}
+        changed = {"key": node.key, "inputs": provenance.inputs(node), "code": plan.code[node.code]}
         adopted = [*record.get("adopted", []), {**before, "when": now}]
         provenance.write(scratch, {**record, **changed, "adopted": adopted})
         store.put(scratch, Path(node.folder), store.QUARANTINE)

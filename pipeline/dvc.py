@@ -23,7 +23,7 @@ def check_deps(plan: Plan) -> None:
     watched = [Path(dep if isinstance(dep, str) else next(iter(dep))).resolve() for dep in deps]
     for node in plan.of("index"):
         root = Path(node.inputs["data"].path)
-        for part in () if str(root) in plan.nodes else catalog.parts(node.params["format"], root):
+        for part in () if node.inputs["data"].made else catalog.parts(node.params["format"], root):
             place = (root / part).resolve()
             if not any(place.is_relative_to(dep) for dep in watched):
                 link = "" if place.is_relative_to(root.resolve()) else f", and `- {place}`, where the link leads"

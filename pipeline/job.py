@@ -8,6 +8,8 @@ import copy
 import importlib
 import logging
 import os
+import resource
+import runpy
 import shutil
 import signal
 import sys
@@ -39,7 +41,7 @@ def make(plan: Plan, folder: str) -> None:
     names = locks.gpus(plan.runtime["device"]) if RULES[node.rule].gpu else []
     try:
         with store.scratch(folder) as scratch:
-            with locks.take_gpus(names, plan.processes(node.rule)):
+            with locks.take_gpus(names, plan.processes(node.rule), shared=not plan.requests):
                 record = _work(plan, node, scratch)
             provenance.write(scratch, record)
             store.put(scratch, target, store.ARCHIVE if redo else store.QUARANTINE)
@@ -51,12 +53,12 @@ def make(plan: Plan, folder: str) -> None:
 
 def _fault(plan: Plan, node: Node, place: Path) -> str | None:
     """Why what lies at `place` is not the requested node."""
-    return provenance.damage(place, node.key, node.rule in plan.verify) or provenance.replaced_input(plan, node, place)
+    return provenance.damage(place, node.key, node.rule in plan.verify) or provenance.replaced_input(node, place)
 
 
 def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     """Run the stage into `scratch`; return what provenance.json is to say, but for the files."""
-    inputs = provenance.inputs(plan, node)
+    inputs = provenance.inputs(node)
     _check_code(node)
     stage = importlib.import_module(f"pipeline.stages.{node.rule}")
     # Again: what was edited while it was being imported is not what the key says either.
@@ -64,22 +66,30 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     runtime = {"work": str(store.WORK / node.key), "tensorboard_dir": f"logs/tensorboard/{node.folder}"}
     paths = {name: Path(source.path) for name, source in node.inputs.items()}
     given = (copy.deepcopy(node.params), {**copy.deepcopy(plan.runtime), **runtime}, paths, scratch)
-    started, number = datetime.now(UTC), plan.processes(node.rule)
-    cost = stage.run(*given) if number == 1 else launch.run(node.rule, node.label, node.log, given, number)
+    started, number, machine = datetime.now(UTC), plan.processes(node.rule), provenance.machine()
+    log.debug("at work on %s", ", ".join(f"{name} {value}" for name, value in machine.items() if value))
+    task, asked = (node.rule, node.label, node.log, given, number), plan.requests.get(node.rule, {})
+    if "mpi" in asked:
+        cost = runpy.run_path(ROOT / asked["mpi"])["run"](*task, asked["nodes"])
+    else:
+        cost = stage.run(*given) if number == 1 else launch.run(*task)
     if missing := [name for name in RULES[node.rule].files if not (scratch / name).is_file()]:
         raise InputError(f"{node.label}: the stage {node.rule} did not write {', '.join(missing)}")
     finished = datetime.now(UTC)
     seconds = round((finished - started).total_seconds(), 2)
     log.info("done in %.0f s", seconds)
     record = {"schema": provenance.SCHEMA, "rule": node.rule, "key": node.key, "params": node.params, "inputs": inputs}
-    record |= {"code": plan.code[node.code], **provenance.surroundings(), "runtime": plan.runtime}
+    record |= {"code": plan.code[node.code], **provenance.surroundings(), "machine": machine, "runtime": plan.runtime}
     times = {"started": started.isoformat(timespec="seconds"), "finished": finished.isoformat(timespec="seconds")}
-    return {**record, **times, "seconds": seconds, "cost": cost or {}}
+    peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    # Of its children the system knows the largest alone.
+    children = plan.runtime["workers"] if number == 1 else number * (1 + plan.runtime["workers"])
+    return {**record, **times, "seconds": seconds, "memory_bytes": peaks[0] + children * peaks[1], "cost": cost or {}}
 
 
 def _check_code(node: Node) -> None:
     if code_digest.digest(code_digest.Code(ROOT).closure(plans.entries(node.rule, node.params))) != node.code:
-        raise InputError(f"{node.label}: code changed since the run started; start again")
+        raise InputError(f"{node.label}: code changed since the run started; start again, in a clone nobody edits")
 
 
 def _heed() -> list[int]:
@@ -106,11 +116,12 @@ def main() -> int:
     heard, node = _heed(), None
     try:
         os.chdir(directory)
-        current = plans.load()
+        current = plans.load(str(Path(output).parent))
         with locks.join():
             node = current.node(str(Path(output).parent))
             launch.begin(node.label, node.log, quiet=False)
-            make(current, node.folder)
+            with locks.alone(node.key):
+                make(current, node.folder)
     except BaseException as error:
         if heard:
             # Whatever a library made of the interrupt, it is one; but a node that was put into place by then is made.

@@ -18,22 +18,27 @@ from dkd.errors import InputError
 FOLDER = Path(".dkd/lock")
 RUN, JOBS = FOLDER / "run", FOLDER / "jobs"
 """The first says who holds it, or did so last (`holder`)."""
+PER_MACHINE = "locks do not reach from {} to other machines; start no second run in this directory from another one"
 ALONE = fcntl.LOCK_EX | fcntl.LOCK_NB
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 log = logging.getLogger("dkd.locks")
 
 
-def flock(path: Path, kind: int) -> tuple[IO[str], bool]:
-    """A file, and whether it could be locked; it is until it is closed. InputError where there are no locks."""
+def flock(path: Path, kind: int, byte: int | None = None) -> tuple[IO[str], bool]:
+    """A file, and whether it, or one byte of it, could be locked; it is until it is closed.
+
+    Raises InputError where there are no locks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # NFS demands that the file is open for reading and writing.
     file = path.open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, kind)
+        fcntl.flock(file, kind) if byte is None else fcntl.lockf(file, kind, 1, byte)
     except BlockingIOError:
         return file, False
     except OSError as error:
-        why = f"no locks on this file system ({error.strerror}); work on one that supports flock"
-        raise InputError(f"{path}: {why}") from None
+        cure = "NFS needs its lock service, Lustre the mount option flock; or work on another one"
+        raise InputError(f"{path}: no locks on this file system ({error.strerror}): {cure}") from None
     return file, True
 
 
@@ -71,27 +76,44 @@ def holder() -> dict[str, Any] | None:
         return json.loads(RUN.read_text(encoding="utf-8"))
 
 
+def alone(key: str) -> IO[str]:
+    """Be the only job that makes a node: what a scheduler takes for lost and starts again may still be at work."""
+    file, free = flock(FOLDER / "nodes", ALONE, int(key, 16))
+    if not free:
+        file.close()
+        log.info("another job is at work on this; waiting for it")
+        file, _ = flock(FOLDER / "nodes", fcntl.LOCK_EX, int(key, 16))
+    return file
+
+
 def join() -> IO[str]:
     """Be a job of the run that holds the lock: keep the next run waiting, and end with it. InputError without a run."""
     jobs, _ = flock(JOBS, fcntl.LOCK_SH)
     if not _at_work(run := holder()):
         raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
+    if not _held():
+        print(f"dkd: warning: {PER_MACHINE.format(run['host'])}", file=sys.stderr)
     threading.Thread(target=_end_with, args=(run,), daemon=True).start()
     return jobs
+
+
+def _held() -> bool:
+    file, free = flock(RUN, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    file.close()
+    return not free
 
 
 def _at_work(run: dict[str, Any] | None) -> bool:
     if run is None or run["started"] is None or run != holder():
         return False
-    file, free = flock(RUN, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    file.close()
     # Not every file system shows the locks of other machines, whose scheduler ends jobs.
-    return not free or run["host"] != platform.node()
+    return run["host"] != platform.node() or _held()
 
 
 def _end_with(run: dict[str, Any]) -> None:
     while _at_work(run):
-        time.sleep(0.5)
+        # Not more often from other machines, for the sake of their file server.
+        time.sleep(0.5 if run["host"] == platform.node() else 10)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -106,15 +128,16 @@ def gpus(device: str) -> list[str]:
     return names[: next((k for k, name in enumerate(names) if not name or name.startswith("-")), len(names))]
 
 
-def take_gpus(names: list[str], number: int) -> ExitStack:
+def take_gpus(names: list[str], number: int, shared: bool) -> ExitStack:
     """Hold `number` of `names` until the stack is closed, waiting for them; this process then sees no others.
 
-    Raises InputError where there are fewer; where there are none at all, nothing happens.
+    Raises InputError where there are fewer; where there are none at all, or they are not `shared` with other jobs,
+    nothing happens.
     """
     if 0 < len(names) < number:
         raise InputError(f"runtime.processes: {number} need as many GPUs, there are {len(names)}; lower it")
     stack, level = ExitStack(), logging.INFO
-    while names:
+    while names and shared:
         held: list[str] = []
         for name in names:
             if len(held) < number:

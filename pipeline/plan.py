@@ -4,8 +4,9 @@ Knows nothing of how a node is made (`job`) nor of what lies on disk (`store`).
 """
 
 import json
+import mmap
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,10 +29,11 @@ ASSETS = ROOT / "src" / "dkd" / "report" / "assets"
 
 
 class Source(NamedTuple):
-    """What a node is made from: the folder of another node, or the root of raw data; and the key of its content."""
+    """What a node is made from: the folder of another node (`made`), or raw data; and the key of its content."""
 
     path: str
     key: str
+    made: bool
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Plan:
     """All nodes of the runs by folder, each after those that it is made from, and what the user requests of this run.
 
     `code` has the digest of each module, by the digest of all modules of a node; `redo` the folders to make again;
-    `verify` the rules whose existing nodes are read byte by byte.
+    `verify` the rules whose existing nodes are read byte by byte. `requests` has what jobs of each rule ask a scheduler
+    for, which then hands out GPUs; it is empty where they run on this machine.
     """
 
     runtime: dict[str, Any]
@@ -81,6 +84,7 @@ class Plan:
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     redo: list[str] = field(default_factory=list)
     verify: list[str] = field(default_factory=list)
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, *rules: str) -> list[Node]:
         """The nodes of some rules; of all, where none is given."""
@@ -92,7 +96,7 @@ class Plan:
 
     def inputs(self, node: Node) -> list[Node]:
         """The nodes that a node is made from; raw data is none."""
-        return [self.nodes[source.path] for source in node.inputs.values() if source.path in self.nodes]
+        return [self.nodes[source.path] for source in node.inputs.values() if source.made]
 
     def node(self, folder: str) -> Node:
         """The node of a folder; InputError where the plan has none."""
@@ -102,20 +106,29 @@ class Plan:
         return self.nodes[folder]
 
     def save(self) -> None:
-        """Leave the plan for the jobs of the run, which holds the lock."""
-        with replacing(FILE) as file:
-            file.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        """Leave the plan for the jobs of the run, which holds the lock: what they share, then one line per node."""
+        with replacing(FILE) as path, path.open("w", encoding="utf-8") as file:
+            file.write(json.dumps({**vars(self), "nodes": {}}))
+            file.writelines(f"\n{folder}\t{json.dumps(vars(node))}" for folder, node in self.nodes.items())
 
 
-def load() -> Plan:
-    """The plan of the current run, or of the last one. Raises InputError where there was none."""
+def load(folder: str) -> Plan:
+    """The plan of the current run, or of the last one, with one node of it; with none where it has no such folder.
+
+    A job does not read the other nodes, which may be many. Raises InputError where there was no run.
+    """
     try:
-        content = json.loads(FILE.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with FILE.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            plan = Plan(**json.loads(text.readline()))
+            start = f"\n{folder}\t".encode()
+            if (place := text.find(start, 0)) >= 0:
+                text.seek(place + len(start))
+                facts = json.loads(text.readline())
+                inputs = {name: Source(*source) for name, source in facts["inputs"].items()}
+                plan.nodes[folder] = Node(**{**facts, "inputs": inputs})
+    except (OSError, ValueError, TypeError):
         raise InputError(f"{FILE} is not readable: jobs are started by snakemake, without --no-hooks") from None
-    for facts in content["nodes"].values():
-        facts["inputs"] = {name: Source(*source) for name, source in facts["inputs"].items()}
-    return Plan(**{**content, "nodes": {folder: Node(**facts) for folder, facts in content["nodes"].items()}})
+    return plan
 
 
 def entries(rule: str, params: dict[str, Any]) -> tuple[str, ...]:
@@ -164,7 +177,7 @@ class _Builder:
         key = code_digest.digest({"rule": rule, "params": params, "code": code, "inputs": keys})[:12]
         node = Node(rule, f"{RULES[rule].folder}/{place}", params, inputs, code, key)
         self.plan.nodes.setdefault(node.folder, node)
-        return Source(node.folder, key)
+        return Source(node.folder, key, made=True)
 
     def steps(self, run: dict[str, Any]) -> Iterator[tuple[Source, Source, Source]]:
         """Add all nodes of a run; yield of each of its steps the checkpoint, the evaluation and the panels."""
@@ -181,7 +194,7 @@ class _Builder:
         if isinstance(file := model["pretrained"], str):
             # What the file holds counts, not where it lies.
             model = {**model, "pretrained": True}
-            weights = {"weights": Source(file, code_digest.file_digest(Path(file)))}
+            weights = {"weights": Source(file, code_digest.file_digest(Path(file)), made=False)}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
         params["recipe"] = of_step(run, 0)
         params |= {"head": run["head"]} if run["head"] != "sigmoid" else {}
@@ -224,7 +237,7 @@ class _Builder:
         if data["format"] == "shapes":
             return self.add("draw", name, data["shapes"], {}), "folder"
         parts = catalog.parts(data["format"], root := Path(data["root"]))
-        return Source(data["root"], self._raw(root, parts)), data["format"]
+        return Source(data["root"], self._raw(root, parts), made=False), data["format"]
 
     def _split(self, run: dict[str, Any], index: Source, sizes: list[int]) -> Source:
         """The tasks of steps of `sizes`; the base has one of its own, which all scenarios with that base share."""

@@ -6,6 +6,7 @@ Knows how to check a folder against it; neither makes nor moves nodes.
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 from functools import lru_cache
@@ -14,8 +15,8 @@ from typing import Any
 
 from dkd.errors import InputError
 from dkd.files import flush
-from pipeline import ROOT, code_digest, store
-from pipeline.plan import STAMP, Node, Plan, Source
+from pipeline import ROOT, code_digest, locks, store
+from pipeline.plan import STAMP, Node, Source
 
 SCHEMA = 1
 FIELDS = {"rule": str, "key": str, "params": dict, "inputs": dict, "code": dict, "files": dict, "digest": str}
@@ -68,28 +69,28 @@ def damage(folder: Path, key: str, verify: bool) -> str | None:
     return None
 
 
-def source(plan: Plan, given: Source) -> dict[str, Any] | None:
+def source(given: Source) -> dict[str, Any] | None:
     """The record of what a node is made from, which of raw data is its key; None where it is not there."""
-    if given.path not in plan.nodes:
+    if not given.made:
         return {"key": given.key, "digest": given.key}
     return read(store.find(given.path) or Path(given.path))
 
 
-def inputs(plan: Plan, node: Node) -> dict[str, dict[str, str]]:
+def inputs(node: Node) -> dict[str, dict[str, str]]:
     """What is recorded of the inputs of a node. Raises InputError where one is not there."""
     found = {}
     for name, given in node.inputs.items():
-        if (now := source(plan, given)) is None:
+        if (now := source(given)) is None:
             raise InputError(f"input {given.path} is not there any more; start again")
         found[name] = {"path": given.path, "key": given.key, "digest": now["digest"]}
     return found
 
 
-def replaced_input(plan: Plan, node: Node, folder: Path) -> str | None:
+def replaced_input(node: Node, folder: Path) -> str | None:
     """The input of a node, in `folder`, that is not as it was read then, by its digest; one that is missing may be."""
     recorded = (read(folder) or {"inputs": {}})["inputs"]
     for name, given in node.inputs.items():
-        now = source(plan, given)
+        now = source(given)
         if now and recorded.get(name, {}).get("digest") != now["digest"]:
             return f"its input {given.path} is not the one that it was made from"
     return None
@@ -110,6 +111,12 @@ def write(folder: Path, record: dict[str, Any]) -> None:
 
 def _content(key: str, files: dict[str, Any]) -> str:
     return code_digest.digest({"key": key, "files": files})
+
+
+def machine() -> dict[str, str | None]:
+    """The node that this process is on, as Slurm or profiles/kubernetes calls it, and its GPUs; Slurm's job."""
+    node = os.environ.get("SLURMD_NODENAME") or os.environ.get("DKD_NODE") or platform.node()
+    return {"node": node, "gpu": os.environ.get(locks.VISIBLE), "slurm_job": os.environ.get("SLURM_JOB_ID")}
 
 
 def surroundings() -> dict[str, Any]:

@@ -23,19 +23,24 @@ class Rule(NamedTuple):
     gpu: bool = False  # whether it computes on a GPU where there is one
     shared: bool = False  # whether several processes can share one job (`runtime.processes`)
     report: bool = False  # whether Snakemake's report shows its tables and figures
+    light: bool = False  # whether it takes seconds, and is done where the run is rather than by a scheduler
 
 
 RULES = {
-    "draw": Rule("data/made", "data", "draw", ("classes.txt", "splits/train.txt")),
+    "draw": Rule("data/made", "data", "draw", ("classes.txt", "splits/train.txt"), light=True),
     "index": Rule("data/index", "data", "index", ("index.csv", "index.json")),
-    "split": Rule("data/tasks", "split", "split", ("tasks.json",)),
+    "split": Rule("data/tasks", "split", "split", ("tasks.json",), light=True),
     "base": Rule("checkpoints/base", "base", "train the base", CHECKPOINT, gpu=True, shared=True),
     "increment": Rule("checkpoints/increment", "increment", "train the step", CHECKPOINT, gpu=True, shared=True),
     "memory": Rule("checkpoints/memory", "increment", "choose exemplars", ("memory.json",), gpu=True),
     "evaluate": Rule("results", "evaluate", "evaluate", ("metrics.json", "confusion.npz"), gpu=True, shared=True),
     "panels": Rule("panels", "panels", "sample predictions", ("panels.json", "sheet.png"), gpu=True, report=True),
-    "summary": Rule("summary", "report", "tables of all runs", ("summary.json", "groups.json", *TABLES), report=True),
-    "page": Rule("report", "report", "page of all results", ("index.html", *FIGURES, *NUMBERS), report=True),
+    "summary": Rule(
+        "summary", "report", "tables of all runs", ("summary.json", "groups.json", *TABLES), report=True, light=True
+    ),
+    "page": Rule(
+        "report", "report", "page of all results", ("index.html", *FIGURES, *NUMBERS), report=True, light=True
+    ),
 }
 FOLDERS = tuple(rule.folder for rule in RULES.values())
 

@@ -5,10 +5,13 @@ Knows Snakemake's `workflow` object; nothing of how a node is made. Until `start
 
 import atexit
 import logging
+import math
 import os
+import runpy
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -23,6 +26,10 @@ from pipeline import ROOT, dvc, locks, publish, raw_digest, status, store
 from pipeline import plan as plans
 from pipeline.rules import RULES, STAGES
 
+NODES = "profiles/slurm/nodes.py"
+"""Starts the processes of a job on several nodes, where the profile asks for them."""
+AUTO = "runtime.device: auto asks the scheduler for no GPU, and jobs take what their nodes have; write cuda or cpu"
+
 
 class Run:
     """What the Snakefile asks, of the plan of params.yaml or, in a job on another machine, of its run."""
@@ -30,14 +37,18 @@ class Run:
     def __init__(self, workflow: Any, config: dict[str, Any]):
         self.workflow, self.config = workflow, config
         self._lock, self._seen = None, locks.holder()
-        self.plan = _or_exit(self._build if workflow.is_main_process else plans.load)
+        self.plan = _or_exit(self._build if workflow.is_main_process else lambda: plans.load(""))
         self.devices = locks.gpus(self.plan.runtime["device"])
-        if self.devices and "gpu" not in workflow.global_resources:
+        if self.plan.requests:
+            # What there is on the machine that submits says nothing.
+            self.devices = []
+        elif self.devices and "gpu" not in workflow.global_resources:
             # As many jobs at once as have GPUs of their own; --resources says otherwise.
             workflow.global_resources["gpu"] = len(self.devices)
         self.environment = _plain(f"{ROOT}/pipeline/environment.yaml")
         # Snakemake refuses to make again what is write-protected, as links into DVC's cache are. A rename may do so.
-        Job.check_protected_output = _allow
+        # Nor does it delete the log of a try before the next one.
+        Job.check_protected_output = Job.remove_existing_output = _allow
 
     def _build(self) -> plans.Plan:
         verify = bool(self.config.get("verify"))
@@ -47,7 +58,22 @@ class Run:
             # It would record damage, which is therefore looked for byte by byte.
             plan.verify = STAGES.get(stage.rpartition(":")[2], [])
         plan.verify = list(RULES) if verify else plan.verify
+        settings = self.workflow.resource_settings
+        if settings.nodes is not None:
+            # Jobs go to a scheduler. What the profile allows by default is the most that its partition does.
+            given = (settings.default_resources or {}).get("runtime")
+            longest = math.inf if given is None or given.is_evaluable() else given.value
+            plan.requests = status.requests(plan, longest)
+            if "nodes" in self.config:
+                over = runpy.run_path(str(ROOT / NODES))["asked"](plan.runtime, int(self.config["nodes"]))
+                for rule in filter(lambda rule: RULES[rule].shared, RULES):
+                    plan.requests[rule] |= {**over, "mpi": NODES}
         return plan
+
+    def resources(self, rule: str) -> dict[str, Any]:
+        """What a job of a rule takes: of the GPUs of this machine, or of what a scheduler hands out."""
+        here = {"gpu": self.plan.processes(rule) if self.devices and RULES[rule].gpu else 0}
+        return self.plan.requests.get(rule, here)
 
     @cached_property
     def _states(self) -> dict[str, status.State]:
@@ -67,10 +93,10 @@ class Run:
 
     def inputs(self, folder: str) -> list[str]:
         """The last files of what a node is made from; none where it is good, nor in a job that another machine does."""
-        node = _or_exit(lambda: self.plan.node(folder))
-        if not self.workflow.is_main_process or self._states[folder].name in status.GOOD:
+        if not self.workflow.is_main_process:
             return []
-        return [each.stamp for each in self.plan.inputs(node)]
+        node = _or_exit(lambda: self.plan.node(folder))
+        return [] if self._states[folder].name in status.GOOD else [each.stamp for each in self.plan.inputs(node)]
 
     def command(self) -> str:
         """The command line of a job: the interpreter of this process, or that of the environment that is deployed."""
@@ -93,9 +119,14 @@ class Run:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         store.prepare()
         shutil.rmtree(store.FAILED, ignore_errors=True)
+        # What only one scheduler needs lies beside its profile.
+        watch = ROOT / "profiles" / self.workflow.executor_plugin.name / "watch.py"
+        if watch.exists():
+            subprocess.Popen([sys.executable, watch, str(os.getpid())])
         raw_digest.save()
         self.plan.save()
-        if hint := dvc.recorded(self.plan):
+        auto = self.plan.requests and self.plan.runtime["device"] == "auto"
+        for hint in filter(None, (dvc.recorded(self.plan), AUTO if auto else None)):
             print(f"dkd: {hint}", file=sys.stderr)
 
     def succeed(self) -> None:

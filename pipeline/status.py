@@ -5,6 +5,7 @@ archive) that differs least. Costs are the mean of what nodes of the same rule a
 """
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def states(plan: Plan, everything: bool) -> dict[str, State]:
             state = State("damaged", damage)
         elif folder in plan.redo:
             state = State("stale", "it is to be made again")
-        elif reason := provenance.replaced_input(plan, node, place):
+        elif reason := provenance.replaced_input(node, place):
             state = State("stale", reason)
         elif again:
             state = State("open", f"its input {again} is made again; it is kept if that comes out the same")
@@ -105,6 +106,32 @@ def lines(plan: Plan, found: dict[str, Any]) -> Iterator[str]:
         yield f"about {time} of work and {size}, estimated from similar nodes{rest}"
 
 
+def requests(plan: Plan, minutes: float) -> dict[str, dict[str, Any]]:
+    """What jobs of each rule ask a scheduler for: GPUs; memory (MB) and time (minutes) where like nodes recorded it.
+
+    Time is twice what such nodes took at most, and 10 minutes, but not more than `minutes`; memory half as much again.
+    Like are nodes of the same data set, recipe and `runtime`, made in one go; each data set of the plan must have one.
+    """
+    past, found = Past(plan), {}
+    for name, rule in RULES.items():
+        nodes = plan.of(name)
+        recipes = [node.params.get("recipe") for node in nodes]
+        like = {kind: past.like(kind) for kind in {KIND.match(node.place)[0] for node in nodes}}
+        like = {kind: [each for each in records if _tells(each, plan, recipes)] for kind, records in like.items()}
+        found[name] = {"gpu": plan.processes(name) if rule.gpu and plan.runtime["device"] == "cuda" else 0}
+        if like and all(like.values()):
+            costs = [(each["memory_bytes"], each["seconds"]) for records in like.values() for each in records]
+            memory, seconds = map(max, zip(*costs, strict=True))
+            found[name]["mem_mb"] = math.ceil(1.5 * memory / 2**20)
+            found[name]["runtime"] = min(minutes, math.ceil(seconds / 30) + 10)
+    return found
+
+
+def _tells(record: dict[str, Any], plan: Plan, recipes: list[Any]) -> bool:
+    known = "memory_bytes" in record and not record["cost"].get("resumed_at")
+    return known and record["runtime"] == plan.runtime and record["params"].get("recipe") in recipes
+
+
 class Past:
     """The nodes that lie here and in archives, whatever plan they are of, and what can be learned from them."""
 
@@ -145,10 +172,13 @@ class Past:
         now = {name: f"now {source.path}" for name, source in node.inputs.items()}
         return [f"input changed: {name} is {now.get(name, 'none any more')}" for name in changed]
 
+    def like(self, kind: str) -> list[dict[str, Any]]:
+        """The records of some nodes of a kind."""
+        return [record for path in self._folders[f"{kind}/"][:SAMPLE] if (record := provenance.read(path))]
+
     def cost(self, node: Node) -> tuple[float, float] | None:
         """Mean seconds and bytes of nodes like one; None where there is none."""
-        like = self._folders[f"{KIND.match(node.place)[0]}/"][:SAMPLE]
-        records = [record for path in like if (record := provenance.read(path))]
+        records = self.like(KIND.match(node.place)[0])
         seconds = sum(record.get("seconds", 0.0) for record in records)
         size = sum(file["size"] for record in records for file in record["files"].values())
         return (seconds / len(records), size / len(records)) if records else None

@@ -250,7 +250,7 @@ def run(params, runtime, inputs, out):
         store.put = lambda *given, put=store.put: (put(*given), die())
 stage = sys.modules["pipeline.stages.draw"] = ModuleType("pipeline.stages.draw")
 stage.run = run
-job.make(plan.load(), folder)
+job.make(plan.load(folder), folder)
 """
 
 

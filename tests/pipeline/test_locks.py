@@ -101,7 +101,7 @@ def test_a_file_system_without_locks_is_named_in_one_line(monkeypatch):
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
     with pytest.raises(
-        InputError, match=r"^\.dkd/lock/run: no locks on this file system \(.+\); work on one that supports flock"
+        InputError, match=r"^\.dkd/lock/run: no locks on this file system \(.+\): NFS needs its lock service, Lust"
     ):
         locks.lock(wait=True)
 
@@ -109,7 +109,7 @@ def test_a_file_system_without_locks_is_named_in_one_line(monkeypatch):
 def test_none_is_taken_on_a_cpu(monkeypatch):
     monkeypatch.setenv(locks.VISIBLE, "0,1")
     assert locks.gpus("cpu") == []
-    with locks.take_gpus([], 1):
+    with locks.take_gpus([], 1, shared=True):
         assert os.environ[locks.VISIBLE] == "0,1"
 
 
@@ -138,32 +138,32 @@ def test_an_environment_that_chose_is_obeyed(monkeypatch, visible, names):
 def test_each_job_has_a_gpu_to_itself(monkeypatch):
     monkeypatch.setenv(locks.VISIBLE, "a,b")
     monkeypatch.setattr(locks.time, "sleep", lambda seconds: pytest.fail("waits"))
-    with locks.take_gpus(["a", "b"], 1):
+    with locks.take_gpus(["a", "b"], 1, shared=True):
         assert os.environ[locks.VISIBLE] == "a"
-        with locks.take_gpus(["a", "b"], 1):
+        with locks.take_gpus(["a", "b"], 1, shared=True):
             assert os.environ[locks.VISIBLE] == "b"
-            with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(["a", "b"], 1):
+            with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(["a", "b"], 1, shared=True):
                 pass
 
 
 def test_a_job_of_several_processes_has_so_many_gpus_or_none(monkeypatch):
     names = ["a", "b", "c"]
     monkeypatch.setattr(locks.time, "sleep", lambda seconds: pytest.fail("waits"))
-    with locks.take_gpus(names, 2):
+    with locks.take_gpus(names, 2, shared=True):
         assert os.environ[locks.VISIBLE] == "a,b"
-        with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(names, 2):
+        with pytest.raises(pytest.fail.Exception, match="waits"), locks.take_gpus(names, 2, shared=True):
             pass
-        with locks.take_gpus(names, 1):
+        with locks.take_gpus(names, 1, shared=True):
             assert os.environ[locks.VISIBLE] == "c"
     with (
         pytest.raises(InputError, match=r"runtime\.processes: 4 need as many GPUs, there are 3; lower it"),
-        locks.take_gpus(names, 4),
+        locks.take_gpus(names, 4, shared=True),
     ):
         pass
 
 
 def test_a_gpu_is_free_again_when_its_process_dies(start, monkeypatch):
-    other = start("from pipeline import locks\nwith locks.take_gpus(['a'], 1): print(flush=True); input()")
+    other = start("from pipeline import locks\nwith locks.take_gpus(['a'], 1, shared=True): print(flush=True); input()")
     other.stdout.readline()
     waits = []
 
@@ -173,5 +173,50 @@ def test_a_gpu_is_free_again_when_its_process_dies(start, monkeypatch):
         other.wait()
 
     monkeypatch.setattr(locks.time, "sleep", kill)
-    with locks.take_gpus(["a"], 1):
+    with locks.take_gpus(["a"], 1, shared=True):
         assert os.environ[locks.VISIBLE] == "a" and len(waits) == 1
+
+
+def test_gpus_that_a_scheduler_hands_out_are_not_locked(monkeypatch):
+    # Two jobs of one machine may both call theirs "0", and each has its own.
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: pytest.fail("waits"))
+    with locks.take_gpus(["0"], 1, shared=False), locks.take_gpus(["0"], 1, shared=False):
+        assert locks.VISIBLE not in os.environ
+    with pytest.raises(InputError, match=r"runtime\.processes: 2 need as many GPUs, there are 1"):
+        locks.take_gpus(["0"], 2, shared=False)
+
+
+ONLY = "from pipeline import locks; held = locks.alone('0123456789ab'); print(flush=True); input()"
+
+
+def test_a_node_is_made_by_one_job_at_a_time(start, caplog):
+    caplog.set_level("INFO", "dkd")
+    first = start(ONLY)
+    first.stdout.readline()
+    # Another node is nobody's business.
+    locks.alone("ffffffffffff").close()
+    waiting = start(ONLY)
+    assert caplog.messages == []
+    first.kill()
+    assert waiting.stdout.readline() == "\n"
+    waiting.kill()
+    waiting.wait()
+    locks.alone("0123456789ab").close()
+
+
+def test_a_job_says_that_it_does_not_see_the_lock_of_its_run(monkeypatch, capsys):
+    monkeypatch.setattr(locks, "_end_with", lambda run: None)
+    locks.RUN.parent.mkdir(parents=True)
+    locks.RUN.write_text(json.dumps({"pid": 1, "started": 100.0, "host": "login"}))
+    locks.join().close()
+    assert capsys.readouterr().err.startswith("dkd: warning: locks do not reach from login to other machines;")
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_locks_that_are_switched_off_are_named_with_the_cure(monkeypatch, code):
+    def refuse(*given):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(locks.fcntl, "lockf", refuse)
+    with pytest.raises(InputError, match=r"nodes: no locks on .+ NFS needs its lock service, Lustre the mount option"):
+        locks.alone("0123456789ab")

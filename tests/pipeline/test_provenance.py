@@ -130,13 +130,13 @@ def test_an_input_that_holds_other_content_is_named(workplace):
     workplace.make()
     draw, index = workplace.folder("made/shapes"), workplace.folder("index/shapes")
     node = workplace.plan.node(index)
-    assert provenance.replaced_input(workplace.plan, node, Path(index)) is None
+    assert provenance.replaced_input(node, Path(index)) is None
     Path(draw).rename("elsewhere")
-    assert provenance.replaced_input(workplace.plan, node, Path(index)) is None, "it may come out the same"
+    assert provenance.replaced_input(node, Path(index)) is None, "it may come out the same"
     workplace.write("draw", "drawn again")
     workplace.make(draw)
     words = f"its input {draw} is not the one that it was made from"
-    assert provenance.replaced_input(workplace.plan, node, Path(index)) == words
+    assert provenance.replaced_input(node, Path(index)) == words
 
 
 def test_surroundings_name_every_library(monkeypatch):

@@ -7,12 +7,14 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from snakemake.api import ResourceSettings, SnakemakeApi
+from snakemake.resources import Resources
 from snakemake.settings.types import DAGSettings, DeploymentSettings
 from snakemake.utils import format as snakemake_format
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
@@ -34,9 +36,12 @@ def begin(workplace, monkeypatch):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     filters = list(logging.getLogger("snakemake.logging").filters)
 
-    def begin(main=True, config=None, deployment=(), **settings):
+    def begin(main=True, config=None, deployment=(), nodes=None, minutes=None, **settings):
+        asked = {} if minutes is None else {"default_resources": Resources.from_mapping({"runtime": minutes})}
         workflow = SimpleNamespace(
             is_main_process=main,
+            resource_settings=ResourceSettings(cores=1, nodes=nodes, **asked),
+            executor_plugin=SimpleNamespace(name="local"),
             dag_settings=DAGSettings(**settings),
             deployment_settings=DeploymentSettings(set(deployment)),
             global_resources={},
@@ -156,12 +161,12 @@ def test_a_run_takes_the_lock_and_leaves_its_plan_for_the_jobs(workplace, begin)
     forced(current)
     current.start()
     assert json.loads(locks.RUN.read_text())["pid"] == os.getpid()
-    assert plan.load() == current.plan and current.plan.redo == [workplace.folder(BASE)]
+    assert plan.load("") == replace(current.plan, nodes={}) and current.plan.redo == [workplace.folder(BASE)]
     assert not store.FAILED.exists() and not store.SCRATCH.exists()
     # A job that runs on another machine knows the run from that file, whatever params.yaml says by then.
     Path("params.yaml").unlink()
     job = begin(main=False)
-    assert job.plan == current.plan
+    assert job.plan == replace(current.plan, nodes={})
 
 
 def test_a_run_that_another_one_was_faster_than_looks_again(begin, monkeypatch):
@@ -210,6 +215,65 @@ def test_jobs_take_as_many_cores_and_gpus_as_they_have_processes(workplace, monk
         found = {rule.name: rule.resources for rule in workflow.rules}
     assert [found[rule]["_cores"].value for rule in ("index", "base", "panels")] == [3, 6, 3]
     assert [found[rule]["gpu"].value for rule in ("index", "base", "panels")] == [0, 2, 1]
+
+
+def test_what_jobs_ask_a_scheduler_for_follows_from_params_and_not_from_this_machine(workplace, begin, monkeypatch):
+    workplace.params(runs=[SHAPES], runtime={"device": "cuda", "processes": 2})
+    monkeypatch.setenv(locks.VISIBLE, "")
+    asked = begin(nodes=4)
+    found = {rule: asked.resources(rule) for rule in ("index", "base", "panels")}
+    assert found == {"index": {"gpu": 0}, "base": {"gpu": 2}, "panels": {"gpu": 1}}
+    monkeypatch.setenv(locks.VISIBLE, "0")
+    asked = begin(nodes=4)
+    assert {rule: asked.resources(rule) for rule in found} == found and asked.workflow.global_resources == {}
+    # What a job reads when it starts is the same.
+    asked.start()
+    assert begin(main=False).plan.requests["base"] == {"gpu": 2}
+    workplace.params(runs=[SHAPES], runtime={"device": "cpu"})
+    assert begin(nodes=4).resources("base") == {"gpu": 0}
+
+
+def test_a_scheduler_is_told_what_like_jobs_took(workplace, begin):
+    workplace.make()
+    for place, seconds in ((BASE, 3000.0), (STEP, 100_000.0)):
+        stamp = Path(workplace.folder(place), STAMP)
+        record = json.loads(stamp.read_text())
+        stamp.write_text(json.dumps({**record, "seconds": seconds, "memory_bytes": 2**30}))
+    again = {**SHAPES, "seed": 1}
+    workplace.params(runs=[again])
+    asked = begin(nodes=4, minutes=240)
+    assert asked.resources("base") == {"gpu": 0, "mem_mb": 1536, "runtime": 110}
+    # Never for more than the profile does.
+    assert asked.resources("increment")["runtime"] == 240
+    # Of another recipe, other devices or another data set, nothing is known.
+    workplace.params(runs=[again], increment={"epochs": 100})
+    assert begin(nodes=4, minutes=240).resources("increment") == {"gpu": 0}
+    workplace.params(runs=[again], runtime={"device": "cuda"})
+    assert begin(nodes=4, minutes=240).resources("base") == {"gpu": 1}
+    lay_pictures(Path("garden"), *"abcd")
+    workplace.params(runs=[again, {**again, "dataset": "garden", "set": {"data": {"root": "garden"}}}])
+    assert begin(nodes=4, minutes=240).resources("base") == {"gpu": 0}
+    # What was left of a training when it was resumed says little of the next one.
+    stamp = Path(workplace.folder(BASE.replace("s0", "s1")), STAMP)
+    workplace.params(runs=[again])
+    workplace.make(str(stamp.parent))
+    record = json.loads(stamp.read_text())
+    stamp.write_text(json.dumps({**record, "cost": {"resumed_at": 3}, "seconds": 7e6, "memory_bytes": 2**40}))
+    assert begin(nodes=4, minutes=240).resources("base")["runtime"] == 110
+
+
+def test_a_device_that_the_scheduler_is_not_asked_for_is_said(begin, capsys):
+    begin(nodes=4).start()
+    assert "dkd: runtime.device: auto asks the scheduler for no GPU" in capsys.readouterr().err
+
+
+def test_processes_go_to_several_nodes_where_the_profile_asks_for_it(workplace, begin):
+    workplace.params(runs=[SHAPES], runtime={"device": "cuda", "processes": 4, "threads": 2})
+    asked = begin(nodes=4, config={"nodes": 2})
+    over = {"nodes": 2, "tasks": 2, "cpus_per_task": 4, "mpi": "profiles/slurm/nodes.py"}
+    assert asked.resources("base") == {"gpu": 4, **over} and asked.resources("panels") == {"gpu": 1}
+    with pytest.raises(SystemExit, match=r"^dkd: --config nodes=3: runtime\.processes, 4, is not a multiple of it"):
+        begin(nodes=4, config={"nodes": 3})
 
 
 @pytest.fixture

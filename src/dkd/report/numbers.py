@@ -18,7 +18,7 @@ TERMS = {"mbce": "mBCE", "ce": "CE", "bce": "BCE", "kd": "KD", "dkd_pos": "DKD+"
 SOFT = ("kd", "dkd_pos", "dkd_neg")
 """Terms with soft targets, whose least value is the entropy of these."""
 DRIFT = {"positive": "z+", "negative": "z-", "logit": "the logit"}
-COST = ("run", "step", "work", "device", "seconds", "images", "images_per_second", "peak_memory_gib")
+COST = ("run", "step", "work", "device", "seconds", "images", "images_per_second", "peak_memory_gib", "machine")
 LEAST_SHARE = 0.001
 """Of a true class, for a row of confusion.csv; confusion.npz of each result has all counts."""
 
@@ -74,9 +74,15 @@ def cost(runs: Iterable[Run]) -> list[dict[str, Any]]:
                     *(run.name, step.number, work, cost.get("device"), seconds, images),
                     round(images / seconds, 2) if images and seconds else None,
                     round(peak / 2**30, 3) if peak else None,
+                    _machine(record.get("machine", {})),
                 )
                 rows.append({**dict(zip(COST, values, strict=True)), "method": run.method, "key": record["key"]})
     return rows
+
+
+def _machine(facts: dict[str, str | None]) -> str | None:
+    """A node, and the GPUs that the job saw there."""
+    return f"{facts['node']}, GPU {facts['gpu']}" if facts.get("gpu") else facts.get("node")
 
 
 def _forgetting(runs: Iterable[Run]) -> Iterable[tuple]:

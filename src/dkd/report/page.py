@@ -181,7 +181,8 @@ def _records(runs: Iterable[Run]) -> list[dict[str, Any]]:
                 node = nodes.setdefault(record["key"], {"work": work, "record": record, "of": [], "runs": []})
                 node["of"].append(f"{run.name} step {step.number}")
                 node["runs"].append(run.name)
-                shown = {name: record.get(name) for name in ("params", "inputs", "runtime", "cost", "platform")}
+                names = ("params", "inputs", "runtime", "cost", "machine", "platform")
+                shown = {name: record.get(name) for name in names}
                 node["text"] = json.dumps(shown, indent=1)
     return list(nodes.values())
 

@@ -28,6 +28,7 @@ def results(folder, step, seed, names):
     record |= {"finished": "2030-01-01T00:00:02+00:00", "params": {"crop": 64}, "inputs": {}, "runtime": {}}
     record |= {"git": {"commit": "abc123", "dirty": True}, "versions": {"torch": "2.9"}, "platform": "x"}
     record |= {"cost": {"device": "cpu", "images": 8, "peak_memory_bytes": 2**30}}
+    record |= {"machine": {"node": "node7", "gpu": "2", "slurm_job": "12"}}
     (folder / "provenance.json").write_text(json.dumps(record))
     return folder
 

@@ -45,6 +45,7 @@ def test_drift_and_cost(written):
     assert {row["class"] for row in drift} == set(SHAPES[1:5]) and all(float(row["logit"]) > 0 for row in drift)
     cost = rows(written / "cost.csv")[0]
     assert (cost["work"], cost["images_per_second"], cost["peak_memory_gib"]) == ("evaluate", "4.0", "1.0")
+    assert cost["machine"] == "node7, GPU 2"
 
 
 def test_terms_of_any_method_are_shown():
