@@ -57,7 +57,8 @@ def predict(
     done = labelling.write(predictor, found, out, workers=workers, every=every, existing=existing)
     rest = f"; {done.kept} had been labelled before" if done.kept else ""
     if found.passed:
-        rest += f"; {len(found.passed)} other files passed over, see {out / labelling.PASSED}"
+        files = "1 other file" if len(found.passed) == 1 else f"{len(found.passed)} other files"
+        rest += f"; {files} passed over, see {out / labelling.PASSED}"
     typer.echo(
         f"{done.done} images in {done.seconds:.1f} s on {predictor.device.type}: {done.done / done.seconds:.1f} "
         f"images/s, {done.pixels / 1e6 / done.seconds:.2f} megapixels/s{rest}"

@@ -125,6 +125,9 @@ def _begin(predictor: Predictor, found: Found, out: Path, every: int | None, exi
         if existing == "continue":
             earlier = _earlier(call, out)
         else:
+            # The table first: without it, a call that is killed leaves nothing that looks done.
+            for name in (AREAS, PASSED):
+                (out / name).unlink(missing_ok=True)
             for name in ("masks", "overlays"):
                 shutil.rmtree(out / name, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def read(path):
         ("torch", "unknown", "test_byobnet"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_the_file_gives_the_labels_of_the_checkpoint_at_any_size(tmp_path, monkeypatch, capsys, format, head, backbone):
     folder = save(tmp_path / "net", ORDER, (2, 1), spec={**SPEC, "head": head, "backbone": backbone})
     balance(folder)
@@ -72,7 +72,7 @@ def test_the_file_gives_the_labels_of_the_checkpoint_at_any_size(tmp_path, monke
     assert tuple(facts["names"]) == predict.names and tuple(facts["learned"]) == predict.learned
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_what_a_format_does_not_know_is_one_line_and_a_fixed_size_helps(tmp_path, monkeypatch):
     """timm pads the shortcuts of this network by rounding up, which torch.export can't store for any size."""
     folder = save(tmp_path / "net", ORDER, (2, 1))
@@ -86,7 +86,7 @@ def test_what_a_format_does_not_know_is_one_line_and_a_fixed_size_helps(tmp_path
     assert (read(tmp_path / "net.pt2")[0](given)[0] == expected).mean() > 0.999
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_transformer_needs_a_fixed_size(tmp_path, monkeypatch):
     folder = save(tmp_path / "net", ORDER, (2, 1), spec={**SPEC, "backbone": "test_vit"})
     words = "export", folder, "--format", "torchscript", "--out", tmp_path / "net.pt"

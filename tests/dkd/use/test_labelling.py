@@ -204,11 +204,37 @@ def test_continuing_takes_the_same_call(learned, photos, tmp_path, monkeypatch):
     assert content(tmp_path / "out") == content(tmp_path / "new"), "nothing of the earlier call is left"
 
 
+KILLED = """
+import os, signal
+from dkd import cli, evaluation
+original, calls = evaluation.predict, []
+def predict(model, batch):
+    calls.append(1)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(model, batch)
+evaluation.predict = predict
+cli.main()
+"""
+
+
+def test_what_was_killed_while_it_overwrote_continues_with_the_same_result(learned, photos, tmp_path, monkeypatch):
+    other = save(tmp_path / "other", (3, 1, 6), (2, 1), seed=1)
+    words = photos, "--device", "cpu", "--out"
+    run(monkeypatch, "predict", learned, *words, tmp_path / "out")
+    run(monkeypatch, "predict", other, *words, tmp_path / "whole")
+    command = [sys.executable, "-c", KILLED, "predict", other, *words, tmp_path / "out", "--existing", "overwrite"]
+    done = subprocess.run(list(map(str, command)), env={**os.environ, "PYTHONPATH": SOURCE}, check=False)
+    assert done.returncode == -signal.SIGKILL and (tmp_path / "out" / "masks" / "a.png").is_file()
+    run(monkeypatch, "predict", other, *words, tmp_path / "out", "--existing", "continue")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
 def test_what_is_passed_over_is_named(learned, photos, tmp_path, monkeypatch, capsys):
     (photos / "bad.jpg").write_bytes(b"no image")
     with pytest.raises(AssertionError, match="1 of 4 images could not be read"):
         run(monkeypatch, "predict", learned, photos, "--device", "cpu", "--out", tmp_path / "out")
-    assert f"1 other files passed over, see {tmp_path / 'out' / 'passed-over.csv'}" in capsys.readouterr().out
+    assert f"1 other file passed over, see {tmp_path / 'out' / 'passed-over.csv'}" in capsys.readouterr().out
     with (tmp_path / "out" / "passed-over.csv").open() as table:
         rows = list(csv.reader(table))
     assert rows[:2] == [["file", "reason"], [str(photos / "notes.txt"), "no suffix of an image"]]
