@@ -120,6 +120,8 @@ def main() -> int:
         with locks.join():
             node = current.node(str(Path(output).parent))
             launch.begin(node.label, node.log, quiet=False)
+            # Of the try before.
+            (store.FAILED / node.key).unlink(missing_ok=True)
             with locks.alone(node.key):
                 make(current, node.folder)
     except BaseException as error:

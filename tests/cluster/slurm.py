@@ -52,7 +52,6 @@ ReturnToService=2
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory={memory} Gres=gpu:1
 NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory={memory} Gres=gpu:1
 PartitionName=main Nodes=node1,node2 Default=YES MaxTime=60 State=UP OverSubscribe=NO
-PartitionName=short Nodes=node1,node2 MaxTime=1 State=UP OverSubscribe=NO
 """
 # A GPU has to be a device.
 GPUS = """

@@ -388,6 +388,9 @@ def test_what_the_user_can_correct_is_one_line(workplace, job, capsys, error, li
     assert "Traceback" in log_of(workplace).read_text()
     assert (store.FAILED / draw[-12:]).read_text() == f"{line} (draw shapes, log: {log_of(workplace)})"
     assert not Path(draw).exists() and not list(store.SCRATCH.iterdir())
+    # The next try does better.
+    workplace.write("draw", "drawn")
+    assert job(draw) == 0 and not list(store.FAILED.glob("*"))
 
 
 def test_a_defect_shows_its_traceback(workplace, job):
