@@ -134,7 +134,7 @@ def test_a_backbone_starts_from_a_file_and_may_stay_as_it_is(prepared, weights, 
     assert not torch.equal(moved.backbone.state_dict()["conv1.0.weight"], tensors["conv1.0.weight"])
 
 
-def test_a_file_that_does_not_fit(weights):
+def test_a_file_that_does_not_fit(weights, caplog):
     file, tensors = weights
     lines = []
     for content in (
@@ -148,6 +148,7 @@ def test_a_file_that_does_not_fit(weights):
         assert str(file) in lines[-1] and "\n" not in lines[-1]
     assert re.search(r"no weights for 'test_resnet' \(.* has no conv1.0.weight, and \d+ more", lines[0])
     assert "does not fit 'test_resnet' (size mismatch for conv1.0.weight" in lines[1]
+    assert not caplog.records, "timm would log the name of every weight"
 
 
 def test_weights_of_another_backbone_with_the_same_names_are_refused(weights, tmp_path):
