@@ -131,7 +131,6 @@ def learned(checkout: Checkout, rows: list[dict], trainings: int):
         with path.open() as file:
             totals = [float(row["total"]) for row in csv.DictReader(file)]
         assert totals[-1] < totals[0], path
-    print([(row["method"], row["step"], row["base"], row["new"]) for row in rows])
     before = {row["run"]: float(row["base"]) for row in rows if row["step"] == "0"}
     assert min(before.values()) > 15
     assert all(float(row["base"]) > 0.7 * before[row["run"]] for row in rows)

@@ -83,6 +83,8 @@ def _check_masks(name: str, masks: Path | None) -> None:
         raise InputError(f"--masks: only voc2012 takes ready masks, not {name}")
     elif not masks.exists():
         raise InputError(f"{masks}: No such file or directory (--masks)")
+    elif not (masks.is_dir() or masks.is_file()):
+        raise InputError(f"{masks}: is neither a folder nor a file (--masks)")
 
 
 def _check_sources(name: str, sources: Sequence[Source], source: str | None, folder: Path | None) -> None:

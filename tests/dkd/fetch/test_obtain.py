@@ -1,6 +1,7 @@
 """From a folder or a server to a complete data set, and what goes wrong on the way."""
 
 import collections
+import os
 import shutil
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -174,6 +175,8 @@ def test_masks_that_are_none(archive, masks, tmp_path):
     (tmp_path / "empty").mkdir()
     refused("contains neither .png files nor", "voc2012", tmp_path / "new/voc", archive, tmp_path / "empty")
     refused("No such file", "voc2012", tmp_path / "new/voc", archive, tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe.zip")
+    refused("pipe.zip: is neither a folder nor a file", "voc2012", tmp_path / "new/voc", archive, tmp_path / "pipe.zip")
     refused("only voc2012 takes ready masks", "ade20k", tmp_path / "new/ade", archive, tmp_path / "empty")
     write_archive(tmp_path / "other.zip", {"a.png": png(mask(3))})
     refused("contains no file", "voc2012", tmp_path / "new/voc", archive, tmp_path / "other.zip")
