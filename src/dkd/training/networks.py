@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dkd import checkpoint, methods
+from dkd.data.classes import VOID
 from dkd.errors import InputError
 from dkd.model.segmenter import Segmenter
 from dkd.training.data import Task
@@ -17,6 +18,8 @@ from dkd.training.recipe import Recipe
 
 HEADS = {"sigmoid": "sigmoids", "softmax": "a softmax", "unknown": "sigmoids and an unknown class"}
 """How an error names the kinds of classifiers."""
+MOST_WITH_UNKNOWN = VOID - 2
+"""Classes whose channels, after those of the unknown class and background, are below void."""
 
 
 def build_networks(
@@ -31,6 +34,9 @@ def build_networks(
     if device.type == "mps":
         raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     teacher, head, maps = None, methods.head(method), getattr(method, "MAPS", ())
+    if head == "unknown" and sum(task.sizes) > MOST_WITH_UNKNOWN:
+        words = f"{sum(task.sizes)} classes, but with an unknown class there are at most {MOST_WITH_UNKNOWN}"
+        raise InputError(f"{words}; leave some out of the order, or take another method")
     if isinstance(network, dict):
         student = Segmenter(network if head == "sigmoid" else {**network, "head": head}, task.sizes)
         # The path of a file of weights is no part of what was learned.

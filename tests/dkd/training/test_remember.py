@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ import torch
 from dkd import checkpoint, evaluation
 from dkd.errors import InputError
 from dkd.methods import dkd, joint_unknown, ssul, star
-from tests.dkd.conftest import RUNTIME, SCORING, train_step
+from dkd.training import networks
+from tests.dkd.conftest import RECIPE, RUNTIME, SCORING, SPEC, train_step
 from tests.dkd.training.conftest import Stopped, base_of, disturb, recipe_of, same, tensors
 
 
@@ -106,3 +108,9 @@ def test_a_step_resumes_bit_for_bit(prepared, base, unknown_base, tmp_path, meth
     assert cost["resumed_at"] == 6
     for name in ("model.safetensors", "train.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_an_unknown_class_leaves_room_for_253_classes():
+    task = SimpleNamespace(sizes=(200, 54))
+    with pytest.raises(InputError, match="254 classes, but with an unknown class there are at most 253"):
+        networks.build_networks(joint_unknown, RECIPE, SPEC, task, torch.device("cpu"))
