@@ -16,8 +16,11 @@ from tests.conftest import ROOT
 
 COPIED = "Snakefile dvc.yaml .dvc params.yaml pipeline profiles src".split()
 HIDDEN = ("GIT_", "DKD_", "DVC_", "PYTEST", "CUDA_", "SLURM")
-# The executor asks after 1, 11, 21, ... seconds, which cannot be set; here, each second.
+# The executor asks after 1, 11, 21, ... seconds, which cannot be set; here, each second. And what a script has started
+# in the background ignores SIGINT.
 OFTEN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from snakemake.cli import main
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, seconds: None)
@@ -125,7 +128,7 @@ class Started:
 
     def end(self, expect=0):
         """Wait for its end; what it printed."""
-        until(self.ended, self.output, 3600)
+        until(self.ended, self.output, 1200)
         assert (self.process.returncode == 0) == (expect == 0), self.output()
         return self.output()
 
