@@ -24,7 +24,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 log = logging.getLogger("dkd.locks")
 
 
-def flock(path: Path, kind: int, byte: int | None = None) -> tuple[IO[str], bool]:
+def flock(path: Path, kind: int, byte: int | None) -> tuple[IO[str], bool]:
     """A file, and whether it, or one byte of it, could be locked; it is until it is closed.
 
     Raises InputError where there are no locks.
@@ -44,13 +44,13 @@ def flock(path: Path, kind: int, byte: int | None = None) -> tuple[IO[str], bool
 
 def lock(wait: bool) -> tuple[IO[str], dict[str, Any] | None]:
     """The lock of this directory, held until the file is closed; who held it before. InputError instead of a wait."""
-    file, free = flock(RUN, ALONE)
+    file, free = flock(RUN, ALONE, None)
     if not free:
         who = ", process {pid} on {host},".format(**before) if (before := holder()) else ""
         _wait(file, f"another run{who} is at work in this directory", wait)
     before = holder()
     sign(time.time())
-    jobs, free = flock(JOBS, ALONE)
+    jobs, free = flock(JOBS, ALONE, None)
     with jobs:
         if not free:
             _wait(jobs, "jobs of an earlier run have not ended yet", wait)
@@ -88,7 +88,7 @@ def alone(key: str) -> IO[str]:
 
 def join() -> IO[str]:
     """Be a job of the run that holds the lock: keep the next run waiting, and end with it. InputError without a run."""
-    jobs, _ = flock(JOBS, fcntl.LOCK_SH)
+    jobs, _ = flock(JOBS, fcntl.LOCK_SH, None)
     if not _at_work(run := holder()):
         raise InputError("the run that this job belongs to has ended; jobs are started by snakemake")
     if not _held():
@@ -98,7 +98,7 @@ def join() -> IO[str]:
 
 
 def _held() -> bool:
-    file, free = flock(RUN, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    file, free = flock(RUN, fcntl.LOCK_SH | fcntl.LOCK_NB, None)
     file.close()
     return not free
 
@@ -141,7 +141,7 @@ def take_gpus(names: list[str], number: int, shared: bool) -> ExitStack:
         held: list[str] = []
         for name in names:
             if len(held) < number:
-                file, free = flock(FOLDER / f"gpu-{platform.node()}-{name.replace('/', '_')}", ALONE)
+                file, free = flock(FOLDER / f"gpu-{platform.node()}-{name.replace('/', '_')}", ALONE, None)
                 stack.enter_context(file)
                 held += [name] if free else []
         if len(held) == number:

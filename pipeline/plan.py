@@ -16,7 +16,7 @@ from dkd.data import catalog
 from dkd.data.tasks import base_setting
 from dkd.errors import InputError
 from dkd.files import replacing
-from dkd.methods import BASES, module_name, sort_options
+from dkd.methods import BASES, RATES, module_name, sort_options
 from dkd.report.method_labels import method_labels
 from dkd.training.recipe import of_step
 from pipeline import ROOT, code_digest, raw_digest
@@ -220,7 +220,8 @@ class _Builder:
             params |= {"method": run["method"], "start": options.head_init, "weights": options.loss, "seed": seed}
             params |= {"recipe": of_step(run, step)}
             params |= {"replay": options.replay} if options.memory else {}
-            params |= {name: getattr(options, name) for name in ("rates", "train_norms") if getattr(options, name)}
+            params |= {name: value for name, value in run["methods"][run["method"]].items() if name in RATES}
+            params |= {"train_norms": True} if options.train_norms else {}
             checkpoint = self.add("increment", place, params, {**shared, "previous": previous, **memory})
             yield self._evaluated(run, place, step, {**shared, "checkpoint": checkpoint}, previous=previous)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
-from dkd.methods import module_name, sort_options
+from dkd.methods import RATES, module_name, sort_options
 from dkd.training.loop import train
 from dkd.training.recipe import build
 from pipeline.stages import machine, tables
@@ -13,8 +13,7 @@ from pipeline.stages import machine, tables
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Checkpoint and train.csv; inputs: data, index, tasks, previous, for replay also memory."""
-    others = {name: params[name] for name in ("start", "replay", "train_norms") if name in params}
-    others |= {f"lr_{part}": rate for part, rate in params.get("rates", {}).items()}
+    others = {name: params[name] for name in ("start", "replay", "train_norms", *RATES) if name in params}
     recipe = build(params["recipe"], params["seed"], sort_options({**params["weights"], **others}))
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))
     sources = {"network": inputs["previous"], "memory": inputs.get("memory")}

@@ -123,7 +123,7 @@ def test_which_gpus_a_rule_has_and_in_how_many_processes(workplace, monkeypatch)
 
     def look(rule, work):
         def run(*given):
-            taken = [locks.flock(locks.FOLDER / f"gpu-{platform.node()}-{name}", locks.ALONE) for name in "ab"]
+            taken = [locks.flock(locks.FOLDER / f"gpu-{platform.node()}-{name}", locks.ALONE, None) for name in "ab"]
             free = [file.name[-1] for file, free in taken if free]
             for file, _ in taken:
                 file.close()

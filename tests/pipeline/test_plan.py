@@ -494,3 +494,17 @@ def test_lists_and_class_names_that_may_be_missing(build, tmp_path):
     first = indexed(build, tmp_path, {"split": 0.5})
     (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:2,2,2::\nbird:3,3,3::\nfish:5,5,5::\n")
     assert indexed(build, tmp_path, {"split": 0.5}).key != first.key
+
+
+def test_a_step_has_the_rates_that_its_method_names(build):
+    """In the form that steps of earlier versions have, which `adopt` compares."""
+    plan = build({"method": "mib"}, {"method": "ssul"}, {"method": "dkd"})
+    found = {}
+    for node in plan.of("increment"):
+        named = {name: value for name, value in node.params.items() if name.startswith("lr_") or "norms" in name}
+        found[node.params["method"]] = named
+    assert found == {
+        "mib": {"lr_factor": 10.0, "train_norms": True},
+        "ssul": {"lr_backbone": 0.0, "lr_decoder": 0.0, "lr_old": 0.0, "lr_new": 100.0},
+        "dkd": {},
+    }

@@ -13,8 +13,9 @@ REPLAY = ("memory", "confidence", "replay")
 BASES = {"sigmoid": "joint", "softmax": "joint-softmax", "unknown": "joint-unknown"}
 """The method that trains step 0, by the `HEAD` of a method: how its network decides between classes."""
 PARTS = ("backbone", "decoder", "old", "new")
-"""Parts of a network that can learn at rates of their own; `old` and `new` are classifiers. The options `lr_backbone`,
-... hold these rates."""
+"""Parts of a network that can learn at rates of their own; `old` and `new` are classifiers."""
+RATES = ("lr_factor", *(f"lr_{part}" for part in PARTS))
+"""The options that hold these rates: that of all parts, and that of each."""
 MAPS = ("backbone", "stages", "activated")
 """Intermediate maps that a method can ask for (fields of `dkd.model.segmenter.Output`)."""
 
