@@ -42,7 +42,7 @@ def against(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[dict[
     """By benchmark and baseline, the paired difference of every other method after the last step.
 
     `rows` are those of differences.csv, where each pair of methods stands once. A difference has mean, low, high and
-    `clear`: whether its interval, to one decimal, excludes 0.
+    `nonzero`: whether its interval, to one decimal, excludes 0.
     """
     last: dict[tuple, dict[str, Mapping[str, Any]]] = {}
     steps: dict[tuple, int] = {}
@@ -64,9 +64,9 @@ def against(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[dict[
 def _difference(row: Mapping[str, Any], sign: float) -> dict[str, Any]:
     mean, ends = sign * row["mean"], [row["low"], row["high"]]
     if None in ends:
-        return {"mean": mean, "low": None, "high": None, "clear": False}
+        return {"mean": mean, "low": None, "high": None, "nonzero": False}
     low, high = sorted(sign * end for end in ends)
-    return {"mean": mean, "low": low, "high": high, "clear": round(low, 1) > 0 or round(high, 1) < 0}
+    return {"mean": mean, "low": low, "high": high, "nonzero": round(low, 1) > 0 or round(high, 1) < 0}
 
 
 def differing(runs: Iterable[Run]) -> dict[str, dict[str, str]]:

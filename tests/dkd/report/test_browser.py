@@ -230,6 +230,8 @@ def test_differences_to_the_baseline_that_is_chosen(compared):
     assert compared.run(rows) == [], "the filter holds here as well"
     compared.choose("method", "")
     assert compared.run("return getComputedStyle(document.querySelector('[data-than] td.best')).fontWeight") == "700"
+    bold = "return [...document.querySelectorAll('[data-than] td.best')].map(cell => cell.textContent)"
+    assert compared.run(bold) == ["+5.0 [+5.0, +5.0]", "-5.0 [-5.0, -5.0]"], "what is 0 is not bold"
     best = "return document.querySelector('#headline ~ .wide tbody tr:nth-child(2) td.best').textContent"
     assert compared.run(best) == "55.5 ± 0.7"
 

@@ -24,12 +24,12 @@ def test_every_method_can_be_the_baseline():
     [over] = found["finetune"]
     assert (over["method"], over["pairs"]) == ("kd", 3)
     assert over["values"] == {
-        "all": {"mean": 18.0, "low": -1.0, "high": 20.0, "clear": False},
-        "forgetting": {"mean": -20.0, "low": -27.0, "high": -11.0, "clear": True},
+        "all": {"mean": 18.0, "low": -1.0, "high": 20.0, "nonzero": False},
+        "forgetting": {"mean": -20.0, "low": -27.0, "high": -11.0, "nonzero": True},
     }
     under = next(each for each in found["kd"] if each["method"] == "finetune")
-    assert under["values"]["forgetting"] == {"mean": 20.0, "low": 11.0, "high": 27.0, "clear": True}
-    assert found["dkd"][0]["values"]["all"] == {"mean": 0.5, "low": None, "high": None, "clear": False}
+    assert under["values"]["forgetting"] == {"mean": 20.0, "low": 11.0, "high": 27.0, "nonzero": True}
+    assert found["dkd"][0]["values"]["all"] == {"mean": 0.5, "low": None, "high": None, "nonzero": False}
 
 
 def group(name, **means):
