@@ -11,6 +11,7 @@ import psutil
 import pytest
 import yaml
 
+from pipeline import store
 from tests.cluster.slurm import Slurm, until
 from tests.conftest import ROOT
 
@@ -103,6 +104,10 @@ class Study:
     def log(self, place):
         """What the jobs of a node have logged so far."""
         return "".join(path.read_text() for path in self.path.glob(f"logs/{place}-*.log"))
+
+    def states(self):
+        """The saved states of unfinished trainings."""
+        return list((self.path / store.WORK).glob("*/state.pt"))
 
     def working(self):
         """The processes that are at work for this study, wherever."""

@@ -134,7 +134,7 @@ def test_nothing_is_left_of_a_run_that_is_stopped(tiny, slurm):
         run.process.send_signal(signal.SIGINT)
         run.end(expect=1)
     until(lambda: not slurm.jobs() and not study.working(), slurm.report)
-    assert list(study.path.glob(".dkd/work/*/state.pt"))
+    assert study.states()
 
 
 def test_processes_on_two_nodes_train_what_two_on_one_machine_do(tiny, begin, slurm):
