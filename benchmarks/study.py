@@ -26,6 +26,7 @@ from dkd import scenario  # noqa: E402
 from dkd.config import read  # noqa: E402
 from dkd.data import index, tasks  # noqa: E402
 from dkd.report import statistics  # noqa: E402
+from dkd.report.method_labels import leaves  # noqa: E402
 from dkd.use import figure  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 
@@ -50,14 +51,6 @@ class Condition(NamedTuple):
         return [after[metric] - before[metric] for before, after in self.pairs]
 
 
-def leaves(content: dict[str, Any], above: str) -> dict[str, Any]:
-    """The values of nested maps by their dotted keys."""
-    found = {}
-    for key, value in content.items():
-        found |= leaves(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return found
-
-
 def share(tasks_file: Path, index_file: Path) -> float:
     """The share of earlier classes, over the later steps of a scenario."""
     shown = {row.id: set(row.classes) for row in index.read(index_file).rows}
@@ -78,7 +71,9 @@ def conditions(place: Path) -> list[Condition]:
     found: dict[str, dict[str, Any]] = {}
     for each in config.runs:
         values = each.model_dump(mode="json", exclude={"name", "method", "methods", "seed"})
-        condition = found.setdefault(json.dumps(values), {"values": leaves(values, ""), "runs": defaultdict(dict)})
+        condition = found.setdefault(
+            json.dumps(values), {"values": dict(leaves(values, "")), "runs": defaultdict(dict)}
+        )
         condition["runs"][each.seed][each.method] = final[each.name]
         node = plan.nodes[summary.inputs[f"{each.name}/{len(each.sizes) - 1}"].path]
         condition["files"] = [place / node.inputs[name].path for name in ("tasks", "index")]

@@ -88,13 +88,7 @@ def few(root: Path, place: Path, train: int, val: int) -> Path:
 
 def follow(checkout: Checkout, root: Path, **keys) -> list[dict]:
     """Type what the section says, with `keys` of a run; the rows of metrics/steps.csv by the preset's protocol."""
-    for command in (
-        "dkd index ROOT --out check.csv",
-        "snakemake -n",
-        "snakemake --cores 8",
-        "python -m pipeline status",
-    ):
-        assert f"`{command}`" in SECTION
+    assert all(f"`{command}`" in SECTION for command in COMMANDS)
     text = re.sub(r"^   ", "", SECTION, flags=re.M)
     params = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
     [run] = params["runs"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dkd.report.gather import Run, by_group
+from dkd.report.method_labels import leaves
 
 METRICS = {
     "all": "Mean IoU over background and all classes learned so far.",
@@ -80,17 +81,10 @@ def differing(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
         methods.append(members[0].method)
         for step in (step for run in members for step in run.steps if "train" in step.records):
             params = {k: v for k, v in step.records["train"].get("params", {}).items() if k not in IDENTITY}
-            for key, value in _leaves(params, "" if step.number else "base: "):
-                values[key][methods[-1]].add(json.dumps(value))
+            for key, value in leaves(params, ""):
+                values[key if step.number else f"base: {key}"][methods[-1]].add(json.dumps(value))
     shown = {
         key: {method: ", ".join(sorted(by_method.get(method, ()))) or "-" for method in methods}
         for key, by_method in values.items()
     }
     return {key: by_method for key, by_method in shown.items() if len(set(by_method.values())) > 1}
-
-
-def _leaves(content: Mapping[str, Any], above: str) -> list[tuple[str, Any]]:
-    found = []
-    for key, value in content.items():
-        found += _leaves(value, f"{above}{key}.") if isinstance(value, dict) else [(f"{above}{key}", value)]
-    return found

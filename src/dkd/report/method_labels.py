@@ -13,7 +13,7 @@ def method_labels(runs: list[dict[str, Any]]) -> list[str]:
     flat = []
     for run in runs:
         shared = {name: value for name, value in run.items() if name not in ("name", "seed", "order", "methods")}
-        flat.append(dict(_leaves({**shared, "": run["methods"][run["method"]]}, "")))
+        flat.append(dict(leaves({**shared, "": run["methods"][run["method"]]}, "")))
         alike.setdefault((run["dataset"], run["setting"], tuple(run["sizes"]), run["method"]), []).append(flat[-1])
     names = []
     for run, values in zip(runs, flat, strict=True):
@@ -24,11 +24,12 @@ def method_labels(runs: list[dict[str, Any]]) -> list[str]:
     return names
 
 
-def _leaves(content: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+def leaves(content: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    """The values of nested maps by their dotted keys, which begin with `above`."""
     for key, value in content.items():
         name = f"{above}.{key}" if above and key else above or key
         if isinstance(value, dict):
-            yield from _leaves(value, name)
+            yield from leaves(value, name)
         else:
             yield name, value
 
