@@ -27,8 +27,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from dkd.config import methods, read  # noqa: E402
-from pipeline import code_digest, provenance  # noqa: E402
+from dkd.files import digest as file_digest  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
+from pipeline import provenance  # noqa: E402
 from pipeline.rules import RULES  # noqa: E402
 
 CLASSES = 20
@@ -71,7 +72,7 @@ def make(place: Path) -> None:
         folder = Path(node.folder)
         folder.mkdir(parents=True)
         (folder / "file").write_text(node.key)
-        files = {"file": {"size": len(node.key), "sha256": code_digest.file_digest(folder / "file")}}
+        files = {"file": {"size": len(node.key), "sha256": file_digest(folder / "file")}}
         inputs = {
             name: {"key": source.key, "digest": digests.get(source.path, source.key)}
             for name, source in node.inputs.items()

@@ -15,6 +15,7 @@ from dkd import scenario
 from dkd.data import catalog
 from dkd.data.tasks import base_setting
 from dkd.errors import InputError
+from dkd.files import digest as file_digest
 from dkd.files import replacing
 from dkd.methods import BASES, RATES, module_name, sort_options
 from dkd.report.method_labels import method_labels
@@ -152,7 +153,7 @@ def build(config: Any, fresh: bool) -> Plan:
         runs.append({**facts, "method": method, "steps": numbers, "protocol": run["evaluate"]["protocol"]})
     params = {"runs": runs, **config.report.model_dump(mode="json")}
     summary = builder.add("summary", "report", params, results)
-    assets = {path.name: code_digest.file_digest(path) for path in sorted(ASSETS.iterdir())}
+    assets = {path.name: file_digest(path) for path in sorted(ASSETS.iterdir())}
     builder.add("page", "page", {**params, "assets": assets}, {**results, **shown, "summary": summary})
     return builder.plan
 
@@ -194,7 +195,7 @@ class _Builder:
         if isinstance(file := model["pretrained"], str):
             # What the file holds counts, not where it lies.
             model = {**model, "pretrained": True}
-            weights = {"weights": Source(file, code_digest.file_digest(Path(file)), made=False)}
+            weights = {"weights": Source(file, file_digest(Path(file)), made=False)}
         params = {"dataset": run["dataset"], "classes": order[: first[0]], "seed": seed, "model": model}
         params["recipe"] = of_step(run, 0)
         params |= {"head": run["head"]} if run["head"] != "sigmoid" else {}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dkd.errors import InputError
+from dkd.files import digest as file_digest
 from dkd.files import flush
 from pipeline import ROOT, code_digest, locks, store
 from pipeline.plan import STAMP, Node, Source
@@ -62,7 +63,7 @@ def damage(folder: Path, key: str, verify: bool) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != facts["size"]:
             return f"{name} has {path.stat().st_size} bytes instead of {facts['size']}"
-        if verify and code_digest.file_digest(path) != facts["sha256"]:
+        if verify and file_digest(path) != facts["sha256"]:
             return f"{name} does not hold what was written"
     if verify and record["digest"] != _content(record["key"], record["files"]):
         return f"{STAMP} does not hold what was written"
@@ -99,7 +100,7 @@ def replaced_input(node: Node, folder: Path) -> str | None:
 def write(folder: Path, record: dict[str, Any]) -> None:
     """Write a folder's last file, `record` with sizes and digests of what lies there, and all through to the disk."""
     files = {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": code_digest.file_digest(path)}
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": file_digest(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dkd.errors import InputError
+from dkd.files import digest as file_digest
 from dkd.files import replacing
-from pipeline.code_digest import digest, file_digest
+from pipeline.code_digest import digest
 
 CACHE = Path(".dkd/raw")
 """Where it says of each file its size, time, inode and digest: it is read again where one of the former differs."""

@@ -4,6 +4,7 @@ Does not know what is in them.
 """
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -23,6 +24,12 @@ def check_regular(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

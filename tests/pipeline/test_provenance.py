@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import code_digest, provenance
+from dkd.files import digest as file_digest
+from pipeline import provenance
 from pipeline.plan import STAMP
 
 KEY = "0123456789ab"
@@ -29,7 +30,7 @@ def alter(node, **fields):
 def test_what_is_written_is_read_and_says_what_the_folder_holds(node):
     record = provenance.read(node)
     assert record.items() > RECORD.items()
-    digest = code_digest.file_digest(node / "classes.txt")
+    digest = file_digest(node / "classes.txt")
     assert record["files"].keys() == {"classes.txt", "splits/train.txt"}
     assert record["files"]["classes.txt"] == {"size": 10, "sha256": digest}
     assert provenance.read(node)["digest"] == record["digest"]
@@ -114,7 +115,7 @@ def test_damage_is_named(node):
 
 def test_a_record_that_was_edited_is_found_when_verified(node):
     (node / "classes.txt").write_text("BACKGROUND")
-    facts = {"size": 10, "sha256": code_digest.file_digest(node / "classes.txt")}
+    facts = {"size": 10, "sha256": file_digest(node / "classes.txt")}
     alter(node, files={**provenance.read(node)["files"], "classes.txt": facts})
     assert provenance.damage(node, KEY, verify=False) is None
     assert provenance.damage(node, KEY, verify=True) == "provenance.json does not hold what was written"

@@ -9,7 +9,6 @@ and maybe more (docs/how-to/add-a-method.md). This knows precision, processes an
 paper's recipe is in docs/method.md. All randomness follows from (seed, step, epoch, image).
 """
 
-import hashlib
 import itertools
 import logging
 import time
@@ -25,7 +24,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dkd import checkpoint, devices, methods, seeds
+from dkd import checkpoint, devices, files, methods, seeds
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
@@ -144,7 +143,7 @@ def _keeper(runtime: Runtime, identity: list, network: dict | Path) -> Checkpoin
     """What keeps the state of a training that is identified by these values and by the weights that it starts from."""
     if runtime.work is None:
         return None
-    source = None if isinstance(network, dict) else _digest(network / checkpoint.WEIGHTS)
+    source = None if isinstance(network, dict) else files.digest(network / checkpoint.WEIGHTS)
     return CheckpointKeeper(runtime.work, runtime.save_minutes, [*identity, source])
 
 
@@ -169,11 +168,6 @@ def _announce(
     log.info("step %d (%s): %s, %d epochs of %d iterations", step, new, images, epochs, iterations // epochs)
     if keeper and keeper.found:
         log.info("continues after iteration %d of %d, from %s", keeper.found["done"], iterations, keeper.file)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def iterate(

@@ -19,10 +19,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from dkd import checkpoint, devices, json_file
+from dkd import checkpoint, devices, files, json_file
 from dkd.data import reader
 from dkd.errors import InputError
-from dkd.files import replacing
 from dkd.use import video
 from dkd.use.images import Found, ImageFile
 from dkd.use.predict import Predictor
@@ -101,7 +100,7 @@ def write(predictor: Predictor, found: Found, out: Path, *, workers: int, every:
         if new and not rows and not finished:
             shutil.rmtree(out, ignore_errors=True)
         else:
-            _write_table(out / AREAS, HEADER, [row for each in {**rows, **earlier}.values() for row in each])
+            _write_table(out / AREAS, HEADER, [row for each in {**rows, **earlier, **rows}.values() for row in each])
             passed = [(str(path), reason) for path, reason in found.passed] + broken
             _write_table(out / PASSED, ("file", "reason"), passed)
     seconds = time.perf_counter() - started
@@ -112,7 +111,7 @@ def _begin(predictor: Predictor, found: Found, out: Path, every: int | None, exi
     """Make the folder, and say in it what the call is; rows of areas.csv that an earlier one has written."""
     names = "\n".join(f"{file.path}\t{file.name}" for file in found.files)
     call = {
-        "checkpoint": _digest(predictor.folder / checkpoint.WEIGHTS),
+        "checkpoint": files.digest(predictor.folder / checkpoint.WEIGHTS),
         "images": hashlib.sha256(names.encode()).hexdigest(),
         "size": predictor.size,
         "tile": predictor.tile,
@@ -131,7 +130,7 @@ def _begin(predictor: Predictor, found: Found, out: Path, every: int | None, exi
             for name in ("masks", "overlays"):
                 shutil.rmtree(out / name, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / CALL) as scratch:
+    with files.replacing(out / CALL) as scratch:
         scratch.write_text(json.dumps(call, indent=1) + "\n", encoding="utf-8")
     return earlier
 
@@ -149,11 +148,6 @@ def _earlier(call: dict[str, Any], out: Path) -> Rows:
             for row in list(csv.reader(table))[1:]:
                 rows.setdefault(row[0], []).append(row)
     return rows
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_done(picture: str, name: str, earlier: Rows, out: Path) -> bool:
@@ -191,10 +185,10 @@ def _areas(picture: str, labels: np.ndarray, names: Sequence[str]) -> list[Seque
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
-    with replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as table:
+    with files.replacing(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as table:
         csv.writer(table, lineterminator="\n").writerows([header, *rows])
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    with replacing(path) as scratch:
+    with files.replacing(path) as scratch:
         image.save(scratch, quality=90)
