@@ -118,8 +118,11 @@ def _end_with(run: dict[str, Any]) -> None:
 
 
 def gpus(device: str) -> list[str]:
-    """The GPUs that jobs may take, as CUDA calls them, of those that the environment lets them see; none for "cpu"."""
-    if device == "cpu":
+    """The GPUs that jobs may take, as CUDA calls them, of those that the environment lets them see.
+
+    None for "cpu" and "mps".
+    """
+    if device in ("cpu", "mps"):
         return []
     if (visible := os.environ.get(VISIBLE)) is None:
         return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]

@@ -57,7 +57,7 @@ class _UpsampledSum(torch.autograd.Function):
         grid = logits.transpose(0, 1)
         resize = bilinear.Resize(grid.shape[-2:], size, logits, stride=1)
         gradient = torch.empty_like(grid) if ctx.needs_input_grad[0] else None
-        total = torch.zeros((), dtype=torch.float64, device=logits.device)
+        total = bilinear.zero(logits.device)
         with torch.autocast(logits.device.type, enabled=False):
             shape = (grid.shape[1], *size)
             buffers = [bilinear.planes(len(grid), shape, logits, logits.dtype) for _ in range(3)]
@@ -138,7 +138,7 @@ def divergence(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor
     ours, teacher_logits = (_float32(x.detach()).transpose(0, 1) for x in (logits, teacher))
     stride = 1 if tuple(size) == ours.shape[-2:] else STRIDE
     resize = bilinear.Resize(ours.shape[-2:], size, ours, stride)
-    total = torch.zeros((), dtype=torch.float64, device=logits.device)
+    total = bilinear.zero(logits.device)
     values = ours.shape[1] * -(-size[0] // stride) * -(-size[1] // stride)
     for part in bilinear.chunks(len(ours), values, logits.device):
         x, y = resize.up(ours[part], None), resize.up(teacher_logits[part].to(ours), None)

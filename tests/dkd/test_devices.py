@@ -6,10 +6,6 @@ from accelerate.state import AcceleratorState
 
 from dkd import devices
 from dkd.errors import InputError
-from dkd.methods import joint
-from dkd.training.networks import build_networks
-
-from .conftest import RECIPE, SPEC
 
 
 @pytest.mark.parametrize("cpu, said", [("AVX2", True), ("AVX512", False)])
@@ -50,8 +46,3 @@ def test_a_device_that_is_not_there_is_one_line(device, cuda, mps, line, monkeyp
     with pytest.raises(InputError) as caught:
         devices.accelerator(device, 1, "fp32")
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
-
-
-def test_training_on_mps_is_refused_for_its_reason():
-    with pytest.raises(InputError, match="device 'mps': losses need float64, which it lacks; train with cpu or cuda"):
-        build_networks(joint, RECIPE, SPEC, None, torch.device("mps"))

@@ -46,7 +46,7 @@ Preset = Annotated[str | None, typer.Option(help="Preset to start from; by defau
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one value of the recipe; repeatable.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; mps to predict.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int, typer.Option(min=1, max=schema.MOST_THREADS, help="Number of CPU threads.")]
 Workers = Annotated[int, typer.Option(min=0, max=schema.MOST_WORKERS, help="Number of processes that load images.")]
 MicroBatch = Annotated[int | None, typer.Option(min=1, help="Most images per forward pass; by default the batch.")]

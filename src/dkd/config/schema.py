@@ -6,7 +6,7 @@ Does not know how values are read and merged (`dkd.config.read`). Imported witho
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -146,17 +146,26 @@ class Report(Section):
     decimals: Annotated[int, Field(ge=0, le=6)] = 1
 
 
+def _on_device(processes: int, info: ValidationInfo) -> int:
+    if processes > 1 and info.data.get("device") == "mps":
+        words = "expected 1, since processes cannot share the device mps"
+        raise PydanticCustomError("processes", "{words}", {"words": words})
+    return processes
+
+
 class Runtime(Section):
     """How the work is done on this machine; changes no result beyond rounding, and no key."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
     workers: Annotated[int, Field(ge=0, le=MOST_WORKERS)] = 0
     image_cache: Annotated[int, Field(ge=0)] = 0
     micro_batch: Batch | None = None
     evaluate_batch: Batch = 16
     processes: Annotated[
-        int, Field(ge=1, le=MOST_PROCESSES, description="per job; each on a GPU of its own if there are GPUs")
+        int,
+        Field(ge=1, le=MOST_PROCESSES, description="per job; each on a GPU of its own if there are GPUs"),
+        AfterValidator(_on_device),
     ] = 1
     save_minutes: Annotated[float, Field(gt=0, description="between two saved states of an unfinished training")] = 10.0
     tensorboard: bool = False

@@ -70,7 +70,7 @@ class _Walk(torch.autograd.Function):
     def forward(ctx, logits: Tensor, size: tuple[int, int], pointwise: Pointwise) -> Tensor:
         upsampled = Upsampled(logits, size)
         gradient = torch.zeros_like(upsampled.grid) if ctx.needs_input_grad[0] else None
-        total = torch.zeros((), dtype=torch.float64, device=logits.device)
+        total = bilinear.zero(logits.device)
         for part in upsampled.parts():
             loss, slope = pointwise(upsampled[part], part)
             total += loss.sum()

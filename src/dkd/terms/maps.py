@@ -30,7 +30,7 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, student: Tensor, teacher: Tensor, distance: Distance) -> Tensor:
-        total = torch.zeros((), dtype=torch.float64, device=student.device)
+        total = bilinear.zero(student.device)
         gradient = torch.empty_like(student, dtype=full(student[:0]).dtype) if ctx.needs_input_grad[0] else None
         with torch.autocast(student.device.type, enabled=False):
             for part in bilinear.chunks(len(student), student[0].numel(), student.device):

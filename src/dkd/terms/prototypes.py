@@ -16,7 +16,7 @@ from dkd.terms import bands
 
 
 class Sums(NamedTuple):
-    """What is added up over the cells of K classes, in float64."""
+    """What is added up over the cells of K classes, in float64 on the CPU."""
 
     cells: Tensor
     """(K,)."""
@@ -61,7 +61,7 @@ def at_cells(maps: Tensor, grid: tuple[int, int]) -> Tensor:
 @torch.no_grad()
 def sums(features: Tensor, labels: Tensor, ids: Sequence[int]) -> Sums:
     """Sums over one batch of features (N, D, h, w) whose cells have labels (N, h, w); those of batches are added."""
-    cells = features.double().movedim(1, -1)
+    cells, labels = features.cpu().double().movedim(1, -1), labels.cpu()
     found = []
     for id in ids:
         own = cells[labels == id]

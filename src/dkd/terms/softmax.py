@@ -112,15 +112,16 @@ def histogram(teacher: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def thresholds(counts: Tensor, running: str, lowest: float) -> Tensor:
-    """The uncertainty below which a prediction is trusted, per class (PLOP): counts (C, 100) -> (C,), float64.
+    """The uncertainty below which a prediction is trusted, per class (PLOP): counts (C, 100) -> (C,).
 
-    It is the median, by linear interpolation within its bin, but not below `lowest`, which is also that of a class
-    without counts. `running`: what is added up on the way to the median, the `counts` or, as released by mistake, the
-    `indices` of the bins. The latter can pass the median by; then inf (trust all) or nan (trust none) can come out.
+    In float64 on the CPU. It is the median, by linear interpolation within its bin, but not below `lowest`, which is
+    also that of a class without counts. `running`: what is added up on the way to the median, the `counts` or, as
+    released by mistake, the `indices` of the bins. The latter can pass the median by; then inf (trust all) or nan
+    (trust none) can come out.
     """
-    counts = counts.double()
+    counts = counts.cpu().double()
     half = counts.sum(1, keepdim=True) / 2
-    left = torch.arange(BINS, dtype=torch.float64, device=counts.device) / BINS
+    left = torch.arange(BINS, dtype=torch.float64) / BINS
     steps = counts
     if running == "indices":
         # A bin is found from its left edge, which rounding puts into the bin before for 29, 57 and 58.

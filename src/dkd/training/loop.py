@@ -95,13 +95,13 @@ def train(
     loader = _loader(samples, micro, done, runtime.workers, accelerator)
     _announce(step, task, len(replayed), recipe.epochs, iterations, keeper)
     started = time.perf_counter()
-    training = Training(accelerator, method, teacher, recipe, step, iterations, samples.first, {})
+    training = Training(accelerator, method, teacher, recipe, step, iterations, samples.first, {}, {})
     progress = Progress(step, recipe.epochs, iterations, recipe.batch, main=main, curves=curves)
     hint = f"{micro} images of {recipe.crop} x {recipe.crop} at once; lower runtime.micro_batch or train.crop"
     with devices.explained(hint):
         before, shown = _before(method, network, task), (samples, micro, runtime.workers)
         found = keeper.found["prepared"] if done else prepare(training, *shown, before)
-        training = training._replace(prepared={k: x.to(accelerator.device) for k, x in found.items()})
+        training = training.with_prepared(found)
         iterate(training, state, loader, keeper, progress)
         kept = remember(training, student, *shown)
     seconds = time.perf_counter() - started

@@ -29,10 +29,8 @@ def build_networks(
     so that it computes once (`Training.losses`).
 
     `network`: at the base the values of `model:`, later the checkpoint of the step before. Raises InputError where that
-    has learned other classes or has other classifiers than the method's, or the device has no float64.
+    has learned other classes or has other classifiers than the method's.
     """
-    if device.type == "mps":
-        raise InputError("device 'mps': losses need float64, which it lacks; train with cpu or cuda")
     teacher, head, maps = None, methods.head(method), getattr(method, "MAPS", ())
     if head == "unknown" and sum(task.sizes) > MOST_WITH_UNKNOWN:
         words = f"{sum(task.sizes)} classes, but with an unknown class there are at most {MOST_WITH_UNKNOWN}"

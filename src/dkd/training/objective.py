@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dkd import devices
+from dkd import bilinear, devices
 from dkd.data import transforms
 from dkd.losses import Target
 from dkd.model.segmenter import Output, Segmenter
@@ -33,7 +33,9 @@ class Training(NamedTuple):
     first: int
     """The first labelled id."""
     prepared: dict[str, Tensor]
-    """What the method's `prepare` gave, which its loss takes by name."""
+    """What the method's `prepare` gave, on the CPU."""
+    options: dict[str, float | str | Tensor]
+    """What the method's loss takes by name: the recipe's options, and `prepared` on the device."""
 
     def losses(self, network: nn.Module, images: Tensor, labels: Tensor, *visible: Tensor) -> dict[str, Tensor]:
         """The `total` and every named term for a micro-batch: images (n, 3, H, W), uint8 or normalised float32; ids
@@ -45,8 +47,7 @@ class Training(NamedTuple):
             with torch.no_grad():
                 teacher_output = self._teach(self.accelerator.unwrap_model(network), images, output)
         with torch.autocast(images.device.type, enabled=False):
-            options = {**self.recipe.loss_options, **self.prepared}
-            total, terms = self.method.loss(output, teacher_output, target, **options)
+            total, terms = self.method.loss(output, teacher_output, target, **self.options)
         return {"total": total, **terms}
 
     def _teach(self, student: Segmenter, images: Tensor, output: Output) -> Output | None:
@@ -55,6 +56,12 @@ class Training(NamedTuple):
         if self.teacher.backbone is student.backbone:
             return self.teacher.decode(output.backbone, output.size)
         return self.teacher(images)
+
+    def with_prepared(self, prepared: dict[str, Tensor]) -> "Training":
+        """The same with what was `prepared`."""
+        prepared = {name: tensor.cpu() for name, tensor in prepared.items()}
+        on_device = {name: bilinear.placed(tensor, self.accelerator.device) for name, tensor in prepared.items()}
+        return self._replace(prepared=prepared, options={**self.recipe.loss_options, **on_device})
 
     def placed(self, images: Tensor, labels: Tensor, *visible: Tensor) -> tuple[Tensor, Target]:
         """Normalised images and their labels on the device."""

@@ -100,10 +100,10 @@ class CheckpointKeeper:
 
 def collect(accelerator: Accelerator, state: State) -> dict[str, Any]:
     """The content of a state file after a whole iteration; all processes call this."""
-    cuda = accelerator.device.type == "cuda"
+    device = accelerator.device
     own = {
         "random": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(accelerator.device) if cuda else None,
+        "device_random": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(device),
         "sums": {name: value.cpu() for name, value in state.sums.items()},
     }
     return {
@@ -133,8 +133,9 @@ def restore(content: dict[str, Any], accelerator: Accelerator, state: State) -> 
     if content["place"] == _place(accelerator):
         own = ranks[accelerator.process_index]
         torch.set_rng_state(own["random"])
-        if own["cuda"] is not None:
-            torch.cuda.set_rng_state(own["cuda"], accelerator.device)
+        # Earlier versions called it "cuda".
+        if (on_device := own.get("device_random", own.get("cuda"))) is not None:
+            torch.get_device_module(accelerator.device).set_rng_state(on_device, accelerator.device)
         sums = own["sums"]
     else:
         log.warning(

@@ -131,7 +131,10 @@ def test_steps_that_overflow_in_fp16_are_skipped(overflows):
         ]
         # What unset memory would hold.
         [torch.full((5000,), 7.0) for _ in range(500)].clear()
-        training, state = Training(accelerator, joint, None, recipe, 0, 5, 1, {}), State(student, optimizer, schedule)
+        training, state = (
+            Training(accelerator, joint, None, recipe, 0, 5, 1, {}, {}),
+            State(student, optimizer, schedule),
+        )
         iterate(training, state, batches, None, Progress(0, 1, 5, 4, main=False, curves=None))
         total = state.history[-1]["total"]
         found.append((total, *(value.double().norm().item() for value in student.parameters())))

@@ -124,7 +124,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
     )
     step, first = len(case["classes"]) - 1, sum(case["classes"][:-1]) + 1
     method, state = SimpleNamespace(loss=form), State(student, optimizer, schedule)
-    training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first, {})
+    training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first, {}, {})
     loader = [(images.to(dtype), labels) for images, labels in batches(case)]
     iterate(training, state, loader, None, Progress(step, 4, 4, 2, main=False, curves=None))
     return student, optimizer, state.history, norms
