@@ -1,7 +1,7 @@
 # The project in an image, with torch as pip installs it (on x86-64, with CUDA):
-#   docker build --tag dkd .
+#   make image
 # A smaller one without CUDA, with the address of PyTorch's package index of CPU builds:
-#   docker build --tag dkd --build-arg TORCH_INDEX=ADDRESS .
+#   make image TORCH_INDEX=ADDRESS
 # Then for example:
 #   docker run --rm dkd
 #   docker run --rm --gpus all --volume "$PWD:/data" dkd dkd predict /data/checkpoint /data/photos --out /data/labelled

@@ -4,7 +4,7 @@ CORES ?= $(shell PYTHONPATH=src $(PYTHON) -m dkd.cores 2>/dev/null)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: run test slow-test browser-test cluster-test bench lint
+.PHONY: run test slow-test browser-test cluster-test bench image lint
 
 run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
@@ -27,6 +27,10 @@ cluster-test: .venv/installed  ## the workflow on two nodes of a real Slurm, whi
 
 bench: .venv/installed  ## the tables of docs/performance.md, in some 10 minutes
 	for part in losses loader evaluate train_step index; do $(BIN)/python -m benchmarks.$$part || exit 1; done
+
+image:  ## the project in a container image, where docker is; TORCH_INDEX=ADDRESS takes torch from that package index
+	@command -v docker >/dev/null || { echo "docker is missing: install it, or work without an image (make run)"; exit 1; }
+	docker build --tag dkd --build-arg TORCH_INDEX=$(TORCH_INDEX) .
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import tomllib
 from fnmatch import fnmatch
@@ -106,3 +107,25 @@ def test_every_extra_that_a_page_names_exists():
     pages = "\n".join((ROOT / path).read_text() for path in ours() if path.endswith((".md", ".py")))
     named = {word for words in re.findall(r'-e "?\.\[([\w,]+)\]', pages) for word in words.split(",")}
     assert {"heic", "onnx", "video"} <= named <= set(PROJECT["optional-dependencies"])
+
+
+def test_make_image_builds_the_dockerfile_where_docker_is(tmp_path):
+    """Docker itself is pretended: it writes down what it is asked for."""
+    docker, asked = tmp_path / "docker", tmp_path / "asked"
+    without = subprocess.run(
+        [shutil.which("make"), "image"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert without.returncode and without.stdout.startswith("docker is missing")
+    docker.write_text(f'#!/bin/sh\necho "$@" > {asked}\n')
+    docker.chmod(0o755)
+    found = subprocess.run(
+        ["make", "image", "TORCH_INDEX=address"], cwd=ROOT, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False
+    )
+    assert found.returncode == 0
+    assert asked.read_text() == "build --tag dkd --build-arg TORCH_INDEX=address .\n"
+    assert "TORCH_INDEX" in arguments("ARG")[0]
