@@ -14,7 +14,8 @@ from dkd.convert.images import Export, Finder, Item, files, find_images
 from dkd.data.class_table import check_name, read_colours, with_defaults
 from dkd.data.classes import MAX_CLASSES, VOID
 from dkd.data.lists import read_lines
-from dkd.data.reader import decode_colours, read_image
+from dkd.data.mask_values import decode_colours
+from dkd.data.reader import read_image
 from dkd.errors import InputError
 from dkd.use import palette
 

@@ -4,7 +4,6 @@ Images come upright, as their EXIF orientation says, and as 8-bit RGB whatever t
 as the values that are stored. Knows nothing of splits, steps or transforms.
 """
 
-import re
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dkd import files
+from dkd.data import mask_values
 from dkd.data.classes import VOID, Encoding
 from dkd.errors import InputError
 
@@ -32,8 +32,6 @@ TURNS = {
 """What makes an image upright, by its EXIF orientation."""
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
-SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-"""Modes in which Pillow opens images of 16 bits per pixel."""
 LOSSLESS = ("PNG", "TIFF", "BMP", "GIF")
 LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")
 """Of TIFF."""
@@ -106,24 +104,30 @@ def read_mask(path: Path, colours: Mapping[int, int]) -> np.ndarray:
     else the value of each colour 0xRRGGBB. Raises InputError that names the file, and the place in it, where the mask
     is missing, damaged or lossy, or holds a colour that is not listed or a value above 255.
     """
-    with _opened(path, "mask") as mask:
-        if mask.format not in LOSSLESS or mask.info.get("compression") in LOSSY_COMPRESSIONS:
-            raise InputError(
-                f"{path}: mask is stored as {mask.format or 'an unknown format'} with a compression that changes "
-                "labels; export masks as PNG"
-            )
-        levels = _gray_step(mask)
-        mask.load()
-        mask = upright(mask, _orientation(mask))
-        if colours:
-            return decode_colours(_mask_colours(mask, path), colours, path, "the colours listed for the classes")
-        return _indices(mask, levels, path)
+    with _mask(path) as (mask, step):
+        return mask_values.decode(mask, step, colours, path)
 
 
-def palette(path: Path) -> bytes:
-    """Colours of the palette of a mask, 3 bytes each; empty where it has none."""
-    with _opened(path, "mask") as mask:
-        return bytes(mask.getpalette("RGB") or ()) if mask.mode == "P" else b""
+class Counts(NamedTuple):
+    """What a mask shows, without its pixels."""
+
+    values: np.ndarray
+    """(256,) int64: pixels of each value."""
+    size: tuple[int, int]
+    """(height, width), upright."""
+    palette: bytes
+    """Colours of its palette, 3 bytes each; empty where it has none."""
+
+
+def count_mask(path: Path, colours: Mapping[int, int]) -> Counts:
+    """How often a mask holds each value; arguments and errors as of `read_mask`."""
+    with _mask(path) as (mask, step):
+        palette = bytes(mask.getpalette("RGB") or ()) if mask.mode == "P" else b""
+        if colours or mask.mode not in ("P", "L"):
+            counts = np.bincount(mask_values.decode(mask, step, colours, path).ravel(), minlength=256)
+        else:
+            counts = np.bincount(np.arange(256) // step, weights=mask.histogram(), minlength=256).astype(np.int64)
+        return Counts(counts, (mask.height, mask.width), palette)
 
 
 def read_pair(image: Path, mask: Path, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
@@ -151,26 +155,6 @@ def check_size(image: Path, mask: Path, size: tuple[int, int], facts: Facts) -> 
             "which the mask does not follow; turn the mask, or save the image without EXIF"
         )
     raise InputError(f"{shown}; use masks of the size of their images, and make the index again if one was changed")
-
-
-def decode_colours(pixels: np.ndarray, colours: Mapping[int, int], path: Path, listed: str) -> np.ndarray:
-    """Values (H, W) uint8 of RGB pixels (H, W, 3), by their colours 0xRRGGBB.
-
-    Raises InputError that names the file and pixel where a colour is not among `colours`, which `listed` describes.
-    """
-    known = np.array(sorted(colours), dtype=np.uint32)
-    wide = pixels.astype(np.uint32)
-    code = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-    at = np.searchsorted(known, code).clip(max=len(known) - 1)
-    strange = np.argwhere(known[at] != code)
-    if len(strange):
-        y, x = strange[0]
-        colour = ",".join(map(str, pixels[y, x]))
-        raise InputError(
-            f"{path}: colour {colour} (x {x}, y {y}; {len(strange)} pixels in all) is not in {listed}; add it there, "
-            "or export masks without smoothing"
-        )
-    return np.array([colours[colour] for colour in known.tolist()], dtype=np.uint8)[at]
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
@@ -214,6 +198,20 @@ def _opened(path: Path, kind: str) -> Iterator[Image.Image]:
             raise InputError(f"{path}: {kind} can't be decoded ({error or type(error).__name__})") from None
 
 
+@contextmanager
+def _mask(path: Path) -> Iterator[tuple[Image.Image, int]]:
+    """A mask, decoded and upright, and its `gray_step`."""
+    with _opened(path, "mask") as mask:
+        if mask.format not in LOSSLESS or mask.info.get("compression") in LOSSY_COMPRESSIONS:
+            raise InputError(
+                f"{path}: mask is stored as {mask.format or 'an unknown format'} with a compression that changes "
+                "labels; export masks as PNG"
+            )
+        step = mask_values.gray_step(mask)
+        mask.load()
+        yield upright(mask, _orientation(mask)), step
+
+
 def _has_exif_chunk(path: Path) -> bool:
     """Whether a PNG file may have an orientation, before its pixels or after them; reads only heads of chunks."""
     with path.open("rb", buffering=0) as file:
@@ -236,7 +234,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in SIXTEEN_BIT:
+    if image.mode in mask_values.SIXTEEN_BIT:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("more than 16 bits per pixel; save the image with 8 or 16")
@@ -247,51 +245,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _gray_step(mask: Image.Image) -> int:
-    """Difference of two stored values of a gray image in Pillow's pixels, which scales 2 and 4 bits up to 8."""
-    args = mask.tile[0][3] if mask.tile else None
-    found = re.match(r"L;([24])", args if isinstance(args, str) else str(args[0]) if args else "")
-    return 255 // (2 ** int(found[1]) - 1) if found else 1
-
-
-def _indices(mask: Image.Image, step: int, path: Path) -> np.ndarray:
-    if mask.mode in ("P", "L"):
-        values = np.array(mask)
-        return values if step == 1 else values // step
-    if mask.mode == "1":
-        return np.array(mask).astype(np.uint8)
-    if mask.mode in SIXTEEN_BIT:
-        wide = np.asarray(mask)
-        strange = np.argwhere((wide < 0) | (wide > 255))
-        if len(strange):
-            y, x = strange[0]
-            raise InputError(
-                f"{path}: mask holds the value {wide[y, x]} (x {x}, y {y}); values are 0..255, so renumber the labels"
-            )
-        return wide.astype(np.uint8)
-    raise InputError(
-        f"{path}: mask is in colours (mode {mask.mode}), and none are listed; give each class its colour in "
-        "classes.txt (`name r g b` on each line), or export masks as an 8-bit palette or gray PNG"
-    )
-
-
-def _mask_colours(mask: Image.Image, path: Path) -> np.ndarray:
-    """RGB pixels (H, W, 3) uint8 of a mask; what is transparent is black, as if it had not been painted."""
-    if mask.mode in (*SIXTEEN_BIT, "F"):
-        raise InputError(
-            f"{path}: mask holds numbers (mode {mask.mode}), but classes.txt lists colours; export masks in these "
-            "colours, or remove the colours from classes.txt"
-        )
-    if not mask.has_transparency_data:
-        return np.array(mask.convert("RGB"))
-    pixels = np.array(mask.convert("RGBA"))
-    alpha = pixels[..., 3]
-    partly = np.argwhere((alpha > 0) & (alpha < 255))
-    if len(partly):
-        y, x = partly[0]
-        raise InputError(
-            f"{path}: mask is partly transparent (alpha {alpha[y, x]} at x {x}, y {y}); export masks without smoothing"
-        )
-    return np.where(alpha[..., None] > 0, pixels[..., :3], 0).astype(np.uint8)

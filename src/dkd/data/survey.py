@@ -100,9 +100,8 @@ def build(root: Path, dataset: str, contents: Contents, *, decode: bool, split: 
 
 
 def _look(image: Path, mask: Path, encoding: Encoding, decode: bool) -> Seen:
-    values, facts = reader.read_mask(mask, encoding.colours), reader.image_facts(image, decode=decode)
-    reader.check_size(image, mask, values.shape, facts)
-    counts = np.bincount(values.ravel(), minlength=256)
+    (counts, size, palette), facts = reader.count_mask(mask, encoding.colours), reader.image_facts(image, decode=decode)
+    reader.check_size(image, mask, size, facts)
     present = np.flatnonzero(counts).tolist()
     if unknown := [value for value in present if value not in encoding.values]:
         last = max(encoding.values - {VOID})
@@ -110,8 +109,8 @@ def _look(image: Path, mask: Path, encoding: Encoding, decode: bool) -> Seen:
             f"{mask}: label {unknown[0]} is outside the class list (0..{last}, {VOID} = void); if it stands for a "
             "class or for void, data.labels or data.void can say so"
         )
-    palette = b"" if encoding.colours else reader.palette(mask)
-    colours = {value: palette[3 * value : 3 * value + 3] for value in present if palette}
+    shown = present if palette and not encoding.colours else ()
+    colours = {value: palette[3 * value : 3 * value + 3] for value in shown}
     return Seen(counts, facts.size, facts.orientation, colours)
 
 

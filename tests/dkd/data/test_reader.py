@@ -119,12 +119,19 @@ def write_gray_png(path, values, bits):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
+def assert_counted(path, colours):
+    values, counts = reader.read_mask(path, colours), reader.count_mask(path, colours)
+    assert np.array_equal(counts.values, np.bincount(values.ravel(), minlength=256))
+    assert counts.values.shape == (256,) and counts.values.dtype == np.int64 and counts.size == values.shape
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_gray_masks_of_any_depth_hold_what_is_stored(tmp_path, bits):
     values = np.random.default_rng(bits).integers(0, min(2**bits, 256), (5, 7))
     write_gray_png(tmp_path / "a.png", values, bits)
     found = reader.read_mask(tmp_path / "a.png", {})
     assert found.dtype == np.uint8 and np.array_equal(found, values)
+    assert_counted(tmp_path / "a.png", {})
 
 
 @pytest.mark.parametrize(("suffix", "mode"), [("tif", "L"), ("tif", "I;16"), ("bmp", "P"), ("png", "P"), ("tif", "I")])
@@ -136,6 +143,9 @@ def test_masks_of_other_kinds(tmp_path, suffix, mode):
         mask.putpalette([part for value in range(256) for part in (value, 0, 9)])
     mask.save(tmp_path / f"a.{suffix}", **({"bits": 4} if mode == "P" and suffix == "png" else {}))
     assert np.array_equal(reader.read_mask(tmp_path / f"a.{suffix}", {}), values)
+    assert_counted(tmp_path / f"a.{suffix}", {})
+    palette = reader.count_mask(tmp_path / f"a.{suffix}", {}).palette
+    assert palette[: 3 * 12] == (bytes(part for value in range(12) for part in (value, 0, 9)) if mode == "P" else b"")
 
 
 COLOURS = {0x000000: 0, 0xC8285A: 1}
@@ -149,6 +159,7 @@ def test_masks_in_colours(tmp_path, mode):
         mask.putalpha(Image.fromarray(np.where(PIXELS[..., 0] > 0, 255, 0).astype(np.uint8)))
     mask.save(tmp_path / "a.png")
     assert np.array_equal(reader.read_mask(tmp_path / "a.png", COLOURS), (PIXELS[..., 0] > 0).astype(np.uint8))
+    assert_counted(tmp_path / "a.png", COLOURS)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +249,8 @@ def test_damaged_files_are_read_or_named(damaged, suffix, data):
         lambda path: reader.image_facts(path, decode=False),
         lambda path: reader.read_mask(path, {}),
         lambda path: reader.read_mask(path, COLOURS),
-        reader.palette,
+        lambda path: reader.count_mask(path, {}),
+        lambda path: reader.count_mask(path, COLOURS),
     ):
         try:
             read(path)
