@@ -6,7 +6,7 @@ which a test compares with it. Knows neither params nor what lies on disk.
 
 from typing import NamedTuple
 
-CHECKPOINT = ("model.safetensors", "step.json", "train.csv")
+CHECKPOINT = ("model.safetensors", "step.json", "train.csv", "loss.csv")
 TABLES = ("steps.csv", "classes.csv", "groups.csv", "differences.csv", "table.txt")
 PNG = tuple(f"{name}.png" for name in ("miou", "classes", "forgetting", "confusion", "training", "drift"))
 FIGURES = (*PNG, *(name.replace(".png", ".pdf") for name in PNG))

@@ -12,7 +12,7 @@ from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
-    """Checkpoint and train.csv; inputs: data, index, tasks, weights where the backbone starts from a file."""
+    """Checkpoint, train.csv and loss.csv; inputs: data, index, tasks, weights where the backbone starts from a file."""
     network = dict(params["model"])
     if "weights" in inputs:
         network["pretrained"] = str(inputs["weights"])

@@ -12,7 +12,7 @@ from pipeline.stages import machine, tables
 
 
 def run(params: dict, runtime: dict, inputs: dict[str, Path], out: Path) -> dict:
-    """Checkpoint and train.csv; inputs: data, index, tasks, previous, for replay also memory."""
+    """Checkpoint, train.csv and loss.csv; inputs: data, index, tasks, previous, for replay also memory."""
     others = {name: params[name] for name in ("start", "replay", "train_norms", *RATES) if name in params}
     recipe = build(params["recipe"], params["seed"], sort_options({**params["weights"], **others}))
     given = Inputs(**tables(inputs)), Runtime(**machine(runtime))

@@ -17,6 +17,7 @@ from dkd.config.schema import Runtime
 from dkd.data import shapes
 from dkd.errors import InputError
 from pipeline import ROOT, launch
+from pipeline.rules import CHECKPOINT
 from tests.dkd.conftest import SPEC, VALUES, prepare
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def ranks(parent=None):
 def test_two_processes_make_one_checkpoint(train, tmp_path, capfd):
     cost = train()
     assert cost["processes"] == 2 and cost["iterations"] == 10
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "step.json", "train.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(CHECKPOINT)
     assert "Traceback" not in capfd.readouterr().err
 
 

@@ -30,6 +30,7 @@ def test_a_scheduler_makes_the_same_and_a_finished_node_outlives_its_job(begun, 
     assert begun.ran() == sorted(made)
     [base] = begun.path.glob(f"{bases(0)[0]}-*")
     assert sorted(path.name for path in base.iterdir()) == [
+        "loss.csv",
         "model.safetensors",
         "provenance.json",
         "step.json",

@@ -1,12 +1,13 @@
-"""What is said and recorded of a training: progress bar, a line per epoch, train.csv, TensorBoard's curves."""
+"""What is said and recorded of a training: progress bar, a line per epoch, train.csv, loss.csv, TensorBoard's file."""
 
 import csv
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from torch import Tensor
 from tqdm import tqdm
 
 from dkd.errors import InputError
@@ -15,6 +16,10 @@ log = logging.getLogger("dkd")
 
 Record = dict[str, float]
 """Of one epoch: its number, the backbone's last learning rate, and the mean of the total and of every named term."""
+WINDOW = ("iteration", "epoch", "total")
+"""Columns of loss.csv."""
+POINTS = 200
+"""Most windows that loss.csv has of a step, but for one in every epoch."""
 
 
 class Progress:
@@ -86,9 +91,23 @@ def tensorboard_curves(folder: Path) -> Callable[[Record], None]:
     return write
 
 
-def write_history(history: list[Record], path: Path) -> None:
-    """Write the records of all epochs as CSV (train.csv)."""
+def windows(losses: Tensor, epoch: int, epochs: int) -> list[Record]:
+    """The mean loss of equal parts of epoch number `epoch` of `epochs`, as records of loss.csv.
+
+    losses (n,): the total of each of its iterations. A record has the last iteration of its window, what that is in
+    epochs, and the mean.
+    """
+    records, done = [], 0
+    for part in losses.cpu().tensor_split(min(len(losses), max(1, POINTS // epochs))):
+        done += len(part)
+        iteration, passed = (epoch - 1) * len(losses) + done, round(epoch - 1 + done / len(losses), 4)
+        records.append(dict(zip(WINDOW, (iteration, passed, part.mean().item()), strict=True)))
+    return records
+
+
+def write_history(history: list[Record], columns: Sequence[str], path: Path) -> None:
+    """Write the records of all epochs (train.csv), or of all windows (loss.csv), as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
+        table = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
         table.writeheader()
         table.writerows(history)

@@ -11,6 +11,7 @@ paper's recipe is in docs/method.md. All randomness follows from (seed, step, ep
 
 import itertools
 import logging
+import math
 import time
 import warnings
 from collections.abc import Iterable
@@ -31,7 +32,7 @@ from dkd.errors import InputError
 from dkd.model import sync
 from dkd.training import divergence, resume, signals
 from dkd.training.data import Batches, Sample, Samples, Task, micro_batch, read_replayed, read_task
-from dkd.training.log import Progress, tensorboard_curves, write_history
+from dkd.training.log import WINDOW, Progress, tensorboard_curves, windows, write_history
 from dkd.training.networks import build_networks, set_mode
 from dkd.training.objective import Training, prepare, remember
 from dkd.training.optim import build_optimizer
@@ -54,7 +55,7 @@ def train(
     memory: Path | None,
     out: Path,
 ) -> dict:
-    """Train step `step` of a tasks file and write checkpoint and train.csv into `out`.
+    """Train step `step` of a tasks file and write checkpoint, train.csv and loss.csv into `out`.
 
     `network`: at the base the values of `model:` in params.yaml, at a later step the checkpoint of the step before.
     `memory`: exemplars of earlier steps (`dkd.training.exemplars`) to replay, or None. Where `runtime.work` is given,
@@ -106,7 +107,8 @@ def train(
         kept = remember(training, student, *shown)
     seconds = time.perf_counter() - started
     if main:
-        write_history(state.history, out / "train.csv")
+        write_history(state.history, list(state.history[0]), out / "train.csv")
+        write_history(state.curve, WINDOW, out / "loss.csv")
         checkpoint.save(student, learned, kept, out)
     accelerator.wait_for_everyone()
     return {
@@ -199,8 +201,14 @@ def iterate(
                 accelerator.backward(losses["total"])
                 state.optimizer.step()
                 state.optimizer.zero_grad(set_to_none=True)
+            parts = accelerator.gradient_accumulation_steps
             for name, value in losses.items():
-                state.sums[name] = state.sums.get(name, 0.0) + value.detach() / accelerator.gradient_accumulation_steps
+                state.sums[name] = state.sums.get(name, 0.0) + value.detach() / parts
+            if resume.EACH not in state.sums:
+                # In the middle of an epoch where a state of an earlier version has none: what is not known stays so.
+                known = math.nan if state.done % per_epoch else 0.0
+                state.sums[resume.EACH] = torch.full((per_epoch,), known, device=accelerator.device)
+            state.sums[resume.EACH][state.done % per_epoch] += losses["total"].detach() / parts
             unchecked.append((state.done + 1, torch.stack(list(losses.values())).detach()))
             progress.advance(len(batch[0]) * accelerator.num_processes)
             if not accelerator.sync_gradients:
@@ -218,7 +226,9 @@ def iterate(
             divergence.check(given, state, (training.step, per_epoch), training.recipe.precision, keeper)
             unchecked.clear()
             if not rest:
-                means = {k: v / per_epoch for k, v in accelerator.reduce(state.sums, reduction="mean").items()}
+                sums = accelerator.reduce(state.sums, reduction="mean")
+                state.curve += windows(sums.pop(resume.EACH), epoch, training.recipe.epochs)
+                means = {k: v / per_epoch for k, v in sums.items()}
                 state.history.append({"epoch": epoch, "lr": rate, **{k: v.item() for k, v in means.items()}})
                 state.sums = {}
                 progress.epoch(state.history[-1], state.done)

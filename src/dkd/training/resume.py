@@ -22,6 +22,7 @@ from dkd.files import flush, replacing
 log = logging.getLogger("dkd")
 FILE = "state.pt"
 MAGIC = b"dkd training state 1 "
+EACH = "each iteration"
 
 
 @dataclass
@@ -36,7 +37,9 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     """The records of finished epochs."""
     sums: dict[str, Tensor] = field(default_factory=dict)
-    """Sums of the losses over the iterations of the current epoch, by name."""
+    """Sums of the losses over the iterations of the current epoch, by name; under EACH the total of each iteration."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """The records of windows of iterations, of finished epochs."""
     first_loss: float | None = None
     """The total of the first micro-batch of all."""
 
@@ -109,6 +112,7 @@ def collect(accelerator: Accelerator, state: State) -> dict[str, Any]:
     return {
         "done": state.done,
         "history": state.history,
+        "curve": state.curve,
         "first_loss": state.first_loss,
         "place": _place(accelerator),
         "model": state.student.state_dict(),
@@ -145,6 +149,8 @@ def restore(content: dict[str, Any], accelerator: Accelerator, state: State) -> 
         )
         sums = {name: sum(rank["sums"][name] for rank in ranks) / len(ranks) for name in ranks[0]["sums"]}
     state.done, state.history = content["done"], content["history"]
+    # Earlier versions kept none.
+    state.curve = content.get("curve", [])
     state.first_loss = content.get("first_loss")
     state.sums = {name: value.to(accelerator.device) for name, value in sums.items()}
 

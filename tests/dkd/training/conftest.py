@@ -72,7 +72,7 @@ def learn(prepared, out, method=joint, **changes):
 def learn_bytes(prepared, out, method=joint, **changes):
     """As `learn`; returns the bytes of what was written, and the cost."""
     cost = learn(prepared, out, method, **changes)
-    return [(out / name).read_bytes() for name in ("model.safetensors", "train.csv")], cost
+    return [(out / name).read_bytes() for name in ("model.safetensors", "train.csv", "loss.csv")], cost
 
 
 def disturb(method, at, act):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from statistics import fmean
 from types import ModuleType
 
 import pytest
@@ -33,6 +34,12 @@ def test_the_base_is_complete(base):
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert all(float(row["total"]) == pytest.approx(float(row["mbce"]) + float(row["ac"]), rel=1e-5) for row in history)
+    with (base.folder / "loss.csv").open() as file:
+        curve = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert [each["iteration"] for each in curve] == list(range(1, 11))
+    assert [each["epoch"] for each in curve] == pytest.approx([k / 5 for k in range(1, 11)])
+    means = [fmean(each["total"] for each in part) for part in (curve[:5], curve[5:])]
+    assert means == pytest.approx([float(row["total"]) for row in history], rel=1e-5)
     # 22 of the 24 images show a class of the base; two do not fill a batch of four.
     assert base.cost["iterations"] == 2 * 5 and base.cost["images"] == 40
     model, step = checkpoint.load(base.folder, "cpu")

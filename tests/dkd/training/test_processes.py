@@ -110,7 +110,7 @@ def test_two_processes_resume_two_exactly_and_one_resumes_two_with_a_warning(for
     shutil.copytree(tmp_path / "state", tmp_path / "copy")
     codes, losses = in_two(forks, prepared, tmp_path / "again", **state)
     assert codes == [0, 0] and len(losses) == 20 - 7
-    for name in ("model.safetensors", "train.csv"):
+    for name in ("model.safetensors", "train.csv", "loss.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
     learn(prepared, tmp_path / "one", work=tmp_path / "copy")
     assert "the state was saved by 2 x cpu, this is 1 x cpu: continues with other" in caplog.text

@@ -106,7 +106,7 @@ def test_a_step_resumes_bit_for_bit(prepared, base, unknown_base, tmp_path, meth
         train_step(prepared, tmp_path / "out", folder, disturb(method, 7, die), 1, recipe, **given)
     cost = train_step(prepared, tmp_path / "out", folder, method, 1, recipe, **given)
     assert cost["resumed_at"] == 6
-    for name in ("model.safetensors", "train.csv"):
+    for name in ("model.safetensors", "train.csv", "loss.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 

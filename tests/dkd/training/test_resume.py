@@ -58,6 +58,21 @@ def test_a_stop_at_the_last_moment_loses_nothing(prepared, alone, tmp_path):
     assert made == alone.made and cost["resumed_at"] == 20
 
 
+def test_a_state_of_an_earlier_version_lacks_the_loss_over_iterations_alone(prepared, alone, tmp_path, monkeypatch):
+    def save(self, content, real=resume.CheckpointKeeper.save):
+        for rank in content["ranks"]:
+            del rank["sums"][resume.EACH]
+        real(self, {name: value for name, value in content.items() if name != "curve"})
+
+    monkeypatch.setattr(resume.CheckpointKeeper, "save", save)
+    with pytest.raises(Stopped):
+        learn_bytes(prepared, tmp_path / "out", disturb(joint, 7, send(2)), work=tmp_path / "state")
+    made, _ = learn_bytes(prepared, tmp_path / "out", work=tmp_path / "state")
+    assert made[:2] == alone.made[:2]
+    rows, whole = (each.decode().splitlines()[1:] for each in (made[2], alone.made[2]))
+    assert [row.rpartition(",")[2] for row in rows[:5]] == ["nan"] * 5 and rows[5:] == whole[10:]
+
+
 def test_smaller_micro_batches_continue_from_the_same_state(prepared, alone, tmp_path):
     """The advice of the message on too little memory must not cost the work so far."""
     state = tmp_path / "state"
@@ -72,7 +87,11 @@ def test_smaller_micro_batches_continue_from_the_same_state(prepared, alone, tmp
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "batch"])
 def test_a_state_that_cannot_be_used_is_named_and_the_step_starts_again(prepared, alone, tmp_path, damage, caplog):
-    file, changes, words = tmp_path / "state" / "state.pt", {}, "is damaged; the step starts again"
+    file, changes, words = (
+        tmp_path / "state" / "state.pt",
+        {},
+        "is damaged, or from another version; the step starts again",
+    )
     if damage == "foreign":
         changes, words = {"recipe": LONG._replace(seed=1)}, "belongs to another training; the step starts again"
     if damage == "batch":
