@@ -25,6 +25,8 @@ GAP = 0.35
 """Between classes of different steps, in rows."""
 LABELLED = 150
 """Most bars of a chart that have their value beside them."""
+APART, SPREAD = 0.06, 0.3
+"""Between the markers of two curves at the same x, and most between the first curve and the last."""
 
 
 class Series(NamedTuple):
@@ -56,41 +58,50 @@ def curves(
 ) -> Chart:
     """Curves with a band of one standard deviation; a missing value is a gap.
 
-    `labels` are those of the axes, `borders` vertical lines at x. Without `markers`, only a value between gaps has one.
+    `labels` are those of the axes, `borders` vertical lines at x. With `markers`, curves are set a little apart, so
+    that equal values do not hide each other, and the vertical axis need not begin at 0; without, only a value between
+    gaps has one.
     """
+    apart = min(APART, SPREAD / len(series)) if markers else 0.0
+    reach = apart * (len(series) - 1) / 2
 
     def draw(area: Figure | SubFigure, marks: Marks) -> None:
         axes = _axes(area)
         axes.grid(axis="y")
         for border in borders:
             axes.axvline(border, color=SOFT, linewidth=0.6, linestyle=(0, (1, 2)))
-        for each in series:
-            _curve(axes, marks, each, looks[each.method], labels[0], markers)
+        for k, each in enumerate(series):
+            _curve(axes, marks, each, looks[each.method], labels[0], markers, apart * k - reach)
         low, high = axes.dataLim.intervaly
-        axes.set(xlabel=labels[0], ylabel=labels[1], ylim=(1.06 * min(0.0, low), 1.06 * high if high > 0 else 1.0))
+        room = 0.06 * (high - low) or 1.0
+        ends = (low - room, high + room) if markers else (1.06 * min(0.0, low), 1.06 * high if high > 0 else 1.0)
+        axes.set(xlabel=labels[0], ylabel=labels[1], ylim=ends)
         # Charts of the same steps have the same axis, wherever values are missing.
         first, last = (end(end(each.x) for each in series) for end in (min, max))
-        axes.set_xlim(first - 0.05 * (last - first or 1), last + 0.05 * (last - first or 1))
+        margin = reach + 0.05 * (last - first or 1)
+        axes.set_xlim(first - margin, last + margin)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(6))
 
     return Chart(title, WIDTH, HEIGHT, draw, tuple(dict.fromkeys(each.method for each in series)), {})
 
 
-def _curve(axes: Axes, marks: Marks, series: Series, look: Style, x_label: str, markers: bool) -> None:
+def _curve(axes: Axes, marks: Marks, series: Series, look: Style, x_label: str, markers: bool, shift: float) -> None:
+    """A curve, drawn `shift` to the right of its values."""
     data = {"method": series.method, "runs": " ".join(series.runs)}
     x, y = np.array(series.x, dtype=float), np.array(series.y, dtype=float)
+    places, there = x + shift, np.isfinite(y)
     sd = np.zeros_like(y) if series.sd is None else np.nan_to_num(np.array(series.sd, dtype=float))
     if sd.any():
-        band = axes.fill_between(x, y - sd, y + sd, where=np.isfinite(y), color=look.colour, alpha=0.18, linewidth=0)
+        band = axes.fill_between(places, y - sd, y + sd, where=there, color=look.colour, alpha=0.18, linewidth=0)
         marks.add(band, **data)
-    [line] = axes.plot(x, y, color=look.colour, linewidth=1.4, linestyle=(0, look.dash) if look.dash else "-")
+    [line] = axes.plot(places, y, color=look.colour, linewidth=1.4, linestyle=(0, look.dash) if look.dash else "-")
     marks.add(line, title=series.name, **data)
-    there = np.isfinite(y)
     alone = there & ~np.r_[False, there[:-1]] & ~np.r_[there[1:], False]
     shown = np.flatnonzero(there if markers else alone)
     if len(shown):
-        points = axes.scatter(x[shown], y[shown], s=16, color=look.colour, marker=look.marker, linewidths=0, zorder=3)
+        style = {"s": 16, "color": look.colour, "marker": look.marker, "linewidths": 0, "zorder": 3}
+        points = axes.scatter(places[shown], y[shown], **style)
         spread = [f" ± {sd[k]:.1f}" if sd[k] else "" for k in shown]
         titles = [f"{series.name}, {x_label} {x[k]:g}: {y[k]:.3g}{s}" for k, s in zip(shown, spread, strict=True)]
         marks.add_each(points, [{"title": title, **data} for title in titles])

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dkd.report.gather import Run, by_group
+from dkd.report import tables
+from dkd.report.gather import Found, Run, by_group
 from dkd.report.method_labels import leaves
 
 METRICS = {
@@ -25,6 +26,20 @@ LOWER = frozenset({"forgetting"})
 """Metrics of which less is better."""
 IDENTITY = frozenset({"dataset", "step", "sizes", "order", "classes", "method", "seed"})
 """Params that tell what a training is of, not how it was done."""
+
+
+def states(found: Found) -> list[dict[str, Any]]:
+    """Of each run its state in words, the metrics after the last step or None, and why it failed or None."""
+    rows = []
+    for run in found.runs:
+        steps, reason = [step.metrics for step in run.steps if step.metrics], None
+        if len(steps) == len(run.steps):
+            state, values = "finished", tables.after_last(steps)
+        else:
+            reason, values = found.failed.get(run.name), None
+            state = f"{'failed' if reason else 'not finished'}, {len(steps)} of {len(run.steps)} steps evaluated"
+        rows.append({"run": run, "values": values, "state": state, "reason": reason})
+    return rows
 
 
 def best(groups: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:

@@ -81,7 +81,7 @@ def _training(runs: Sequence[Run], looks: Looks) -> list[Chart]:
     ]
     starts = [sum(lengths[:number]) for number in range(len(lengths))]
     borders = [start + 0.5 for start in starts[1:]]
-    drawn = []
+    drawn = _totals(runs, looks, starts)
     for term, name in {**numbers.terms(runs), "lr": "Learning rate"}.items():
         series = []
         for run in runs:
@@ -98,6 +98,21 @@ def _training(runs: Sequence[Run], looks: Looks) -> list[Chart]:
             labels = ("epoch, counted over all steps", "learning rate" if term == "lr" else "loss")
             drawn.append(charts.curves(f"{name}{less}", series, labels, looks, borders, markers=False))
     return drawn
+
+
+def _totals(runs: Sequence[Run], looks: Looks, starts: Sequence[int]) -> list[Chart]:
+    """The total loss over iterations, on the axis of the epochs; `starts`: the epochs before each step."""
+    series = []
+    for run in runs:
+        points = []
+        for step in run.steps:
+            points += [(starts[step.number], None)] if step.curve else []
+            points += [(starts[step.number] + record["epoch"], record["total"]) for record in step.curve]
+        if points:
+            series.append(Series(run.name, run.method, [run.name], *zip(*points, strict=True), None))
+    labels = ("epoch, counted over all steps", "loss")
+    title = "Total loss, mean of a few iterations each"
+    return [charts.curves(title, series, labels, looks, starts[1:], markers=False)] if series else []
 
 
 def _drift(runs: Sequence[Run], looks: Looks) -> list[Chart]:

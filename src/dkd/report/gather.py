@@ -5,6 +5,7 @@ Knows files, not how they are shown.
 
 import csv
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ class Step(NamedTuple):
     """Confusion matrix of that protocol, rows = truth."""
     training: list[dict[str, float]]
     """A record per epoch: epoch, lr, total and the terms; empty where it is missing."""
+    curve: list[dict[str, float]]
+    """A record per window of iterations: iteration, epoch (with a fraction) and total; empty where it is missing."""
     samples: dict[str, Any] | None
     """Content of panels.json, with the folder of its images as `folder`."""
     records: dict[str, dict[str, Any]]
@@ -89,6 +92,8 @@ class Found(NamedTuple):
     """Rows of differences.csv, numbers as numbers."""
     missing: list[str]
     """What is not there; first what could not be made, with the reason."""
+    failed: dict[str, str]
+    """By run: why the first of its parts that failed could not be made."""
 
 
 def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mapping[str, str]) -> Found:
@@ -100,12 +105,15 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
     """
     missing: list[str] = []
     reasons: list[str] = []
+    stopped: dict[str, str] = {}
 
     def folder(name: str, what: str, file: str) -> Path | None:
         place = inputs.get(name)
         if place is None or not (place / file).is_file():
             if name in failed:
                 reasons.append(f"{what} failed: {failed[name]}")
+                run = name.partition("/")[0]
+                stopped.setdefault(run, f"{what.removeprefix(f'{run}, ')}: {failed[name]}")
             else:
                 missing.append(what)
             return None
@@ -126,7 +134,8 @@ def gather(runs: list[dict[str, Any]], inputs: Mapping[str, Path], failed: Mappi
         "summary", "tables over all runs: they are made once the metrics of all runs are available", "summary.json"
     )
     groups, final = (_json(tables / name) if tables else None for name in ("groups.json", "summary.json"))
-    return Found(found, groups, final, _differences(tables) if tables else [], [*reasons, *missing])
+    differences = _differences(tables) if tables else []
+    return Found(found, groups, final, differences, [*reasons, *missing], stopped)
 
 
 def by_group(runs: Iterable[Run]) -> dict[str, list[Run]]:
@@ -139,21 +148,28 @@ def by_group(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 def _step(number: int, protocol: str, results: Path | None, trained: Path | None, samples: Path | None) -> Step:
     metrics = counts = shown = None
-    training = []
+    training = curve = []
     if results:
         metrics = results_file.read_metrics(results / "metrics.json", protocol)["protocols"][protocol]
         if (results / "confusion.npz").is_file():
             counts = results_file.read_counts(results, protocol, len(metrics["per_class"]))
     if trained:
-        with (trained / "train.csv").open(newline="", encoding="utf-8") as file:
-            training = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        training = _numbers(trained / "train.csv")
+        # Trainings of earlier versions have none, or not all.
+        if (trained / "loss.csv").is_file():
+            curve = [record for record in _numbers(trained / "loss.csv") if math.isfinite(record["total"])]
     if samples:
         shown = {**_json(samples / "panels.json"), "folder": samples}
     places = {"train": trained, "evaluate": results, "panels": samples}
     records = {
         name: _record(place) for name, place in places.items() if place and (place / "provenance.json").is_file()
     }
-    return Step(number, metrics, counts, training, shown, records)
+    return Step(number, metrics, counts, training, curve, shown, records)
+
+
+def _numbers(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _differences(tables: Path) -> list[dict[str, Any]]:

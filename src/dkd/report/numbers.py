@@ -110,6 +110,8 @@ def _training(runs: Sequence[Run]) -> Iterable[tuple]:
             for record in step.training:
                 for term in [term for term in (*names, "lr") if term in record]:
                     yield run.name, step.number, int(record["epoch"]), term, loss(record, term)
+            for record in step.curve:
+                yield run.name, step.number, record["epoch"], "total", record["total"]
 
 
 def _drift(runs: Iterable[Run]) -> Iterable[tuple]:

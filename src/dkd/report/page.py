@@ -6,6 +6,7 @@ Knows what `gather` found. Writes index.html; each of `figures.FIGURES` as .png 
 import base64
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,8 @@ from dkd.report.sheet import Chart, Style, sheet, styles
 from dkd.use import figure
 
 ASSETS = Path(__file__).with_name("assets")
-SAMPLE_BYTES = 6_000_000
-"""Most that sample predictions take of the page, encoded."""
+SAMPLE_BYTES, EVIDENCE_BYTES = 6_000_000, 3_000_000
+"""Most that sample predictions, and the evidence for them, take of the page, encoded."""
 
 
 def write(
@@ -39,8 +40,8 @@ def write(
         _save(by_benchmark, looks, out / kind)
     numbers.write(found.runs, out)
     samples, left_out = _samples(benchmarks)
-    if left_out:
-        found.missing.append(f"sample images left out to keep this page small: {left_out} (they are in panels/)")
+    for what, number in left_out.items():
+        found.missing.append(f"{what} left out to keep this page small: {number} (they are in panels/)")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS),
         autoescape=True,
@@ -49,12 +50,13 @@ def write(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = lambda value, places=decimals: "-" if value is None else f"{value:.{places}f}"
+    environment.filters["log_of"] = _log_of
     environment.filters["signed"] = lambda value, places=decimals: f"{value:+.{places}f}"
     text = environment.get_template("page.html").render(
         found=found,
         benchmarks={name: _facts(name, of, drawn) for name, of in benchmarks.items()},
         groups=_groups(found),
-        runs=[(run, (found.final or {}).get(run.name)) for run in found.runs],
+        runs=comparison.states(found),
         headline=comparison.METRICS,
         compared=comparison.COMPARED,
         differences=comparison.against(found.differences),
@@ -122,23 +124,37 @@ def _groups(found: Found) -> list[dict[str, Any]]:
     ]
 
 
-def _samples(benchmarks: Mapping[str, Sequence[Run]]) -> tuple[dict[str, dict[str, Any]], int]:
+def _log_of(reason: str) -> tuple[str, str | None]:
+    """Why something failed, and the log that the reason names."""
+    parts = re.fullmatch(r"(.*), log: (logs/.*\.log)\)", reason, re.DOTALL)
+    return (f"{parts[1]})", parts[2]) if parts else (reason, None)
+
+
+def _samples(benchmarks: Mapping[str, Sequence[Run]]) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
     """The sample images of each benchmark with their truth and the predictions of a run of each group, the first.
 
-    And how many images were left out to keep the page small.
+    And how many images, and evidence of how many, were left out to keep the page small.
     """
-    used, left_out, shown = 0, 0, {}
+    used, left_out, shown = [0, 0], defaultdict(int), {}
     for benchmark, runs in benchmarks.items():
         firsts = [members[0] for members in by_group(runs).values()]
         source = next((step.samples for run in firsts for step in run.steps if step.samples), None)
         images = []
         for k in range(len(source["pictures"]) if source else 0):
             entry = _sample(source, k, firsts)
-            size = len(json.dumps(entry))
-            if used + size > SAMPLE_BYTES:
-                left_out += 1
+            tiles = [tile for row in entry["rows"] for tile in row["tiles"]]
+            evidence = len(json.dumps([tile["evidence"] for tile in tiles]))
+            size = len(json.dumps(entry)) - evidence
+            if used[0] + size > SAMPLE_BYTES:
+                left_out["sample images"] += 1
                 continue
-            used += size
+            used[0] += size
+            if used[1] + evidence > EVIDENCE_BYTES:
+                left_out["evidence of sample images"] += 1
+                for tile in tiles:
+                    tile["evidence"] = None
+            else:
+                used[1] += evidence
             images.append(entry)
         legend = [] if source is None else list(zip(source["classes"], source["colours"], strict=True))
         known = set(runs[0].learned_at)
@@ -152,7 +168,11 @@ def _sample(source: dict[str, Any], k: int, runs: Sequence[Run]) -> dict[str, An
     for run in runs:
         there = [step for step in run.steps if step.samples and k < len(step.samples["pictures"])]
         tiles = [
-            (run.place(step), _data(step.samples["folder"] / f"{k}-found.png"))
+            {
+                "step": run.place(step),
+                "found": _data(step.samples["folder"] / f"{k}-found.png"),
+                "evidence": _evidence(step.samples, k),
+            }
             for step in there
             if step.samples["pictures"][k]["id"] == about["id"]
         ]
@@ -165,6 +185,16 @@ def _sample(source: dict[str, Any], k: int, runs: Sequence[Run]) -> dict[str, An
         "truth": _data(source["folder"] / f"{k}-truth.png"),
         "rows": rows,
     }
+
+
+def _evidence(samples: dict[str, Any], k: int) -> dict[str, str] | None:
+    """What the page draws of the evidence for image k; None for sample predictions of an earlier version."""
+    if "evidence" not in samples:
+        return None
+    facts = samples["pictures"][k]["evidence"]
+    names = [samples["classes"][label] for label in facts["labels"]]
+    facts = {**facts, "names": names, "words": samples["evidence"]}
+    return {"facts": json.dumps(facts, ensure_ascii=False), "maps": _data(samples["folder"] / f"{k}-evidence.png")}
 
 
 def _data(path: Path) -> str:

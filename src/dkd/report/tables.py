@@ -28,7 +28,7 @@ def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Pa
     for run in runs:
         per_step = [results_file.read_metrics(path, run["protocol"]) for path in found[run["name"]]]
         headline = [content["protocols"][run["protocol"]] for content in per_step]
-        final[run["name"]] = {**{key: headline[-1][key] for key in HEADLINE[:4]}, **_over_steps(headline)}
+        final[run["name"]] = after_last(headline)
         who = {key: run[key] for key in ("name", "dataset", "setting", "method", "seed")}
         for number, content in enumerate(per_step):
             for protocol, values in content["protocols"].items():
@@ -59,6 +59,11 @@ def _headline_rows(runs: list[dict], steps: list[dict]) -> list[dict]:
             pair = f"s{run['seed']} {run['order']}"
             rows.append({**row, "scenario": scenario.name(run["sizes"]), "pair": pair})
     return rows
+
+
+def after_last(found: list[dict]) -> dict[str, float | None]:
+    """The headline numbers of a run from the metrics of its steps."""
+    return {**{key: found[-1][key] for key in HEADLINE[:4]}, **_over_steps(found)}
 
 
 def _over_steps(found: list[dict]) -> dict[str, float | None]:

@@ -3,13 +3,14 @@
 The maps are the terms that the paper distils: z = z+ + z- + bias. Knows nothing of files and figures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dkd import checkpoint, devices, losses
 from dkd.checkpoint import Step
@@ -19,6 +20,13 @@ from dkd.evaluation import decide
 from dkd.model.segmenter import Output, Segmenter, upsample
 
 TERMS = ("z+", "z-", "logit")
+SIGMOID = "positive evidence (z+), negative evidence (z-) and logit"
+WORDS = {
+    "sigmoid": SIGMOID,
+    "softmax": f"{SIGMOID}, which decides by its distance to the logits of background and other classes",
+    "unknown": f"{SIGMOID}, which decides where it is above those of background and other classes",
+}
+"""What is shown of a class, by the head of the network."""
 
 
 class Maps(NamedTuple):
@@ -30,12 +38,45 @@ class Maps(NamedTuple):
     """(H, W) bool: pixels that the network assigns to the class."""
 
 
+class Grid(NamedTuple):
+    """k classes over an image, on a grid of h x w cells."""
+
+    channels: list[int]
+    terms: np.ndarray
+    """(2, k, h, w) float32: z+ and z-."""
+    biases: np.ndarray
+    """(k,) float32; what is missing to the logits."""
+
+
 @torch.no_grad()
 def maps(model: Segmenter, image: np.ndarray, channel: int) -> Maps:
     """Terms of the class in `channel` (0..K-1) for RGB pixels (H, W, 3) uint8."""
     [output] = _outputs(image, model)
     decision = decide(output)[0] == classes.channel_to_id(channel)
     return Maps(upsample(terms(output, channel), output.size)[0].cpu().numpy(), decision.cpu().numpy())
+
+
+@torch.no_grad()
+def grid(model: Segmenter, image: np.ndarray, shown: Collection[int], count: int, side: int) -> Grid:
+    """z+ and z- of the `count` classes that matter most for RGB pixels (H, W, 3) uint8, averaged over cells.
+
+    These are the classes that most pixels are assigned to, then those whose channels are in `shown` (what the image
+    shows), then those with the highest logit anywhere. The
+    grid has at most `side` cells a side.
+    """
+    [output] = _outputs(image, model)
+    positive, negative, logit = all_terms(output)
+    pixels = torch.bincount(decide(output).flatten().long(), minlength=256).tolist()
+    highest = logit.amax((0, 2, 3)).tolist()
+
+    def rank(channel: int) -> tuple:
+        return pixels[classes.channel_to_id(channel)], channel in shown, highest[channel]
+
+    channels = sorted(range(len(highest)), key=rank, reverse=True)[:count]
+    scale = min(1.0, side / max(logit.shape[-2:]))
+    sides = [max(1, round(scale * length)) for length in logit.shape[-2:]]
+    means = torch.cat([F.adaptive_avg_pool2d(each[:, channels].cpu(), sides) for each in (positive, negative)])
+    return Grid(channels, means.numpy(), torch.cat(output.biases)[channels].float().cpu().numpy())
 
 
 def terms(output: Output, channel: int) -> Tensor:

@@ -18,15 +18,8 @@ from matplotlib.patches import Patch
 
 from dkd import checkpoint
 from dkd.use import figure, images
-from dkd.use.evidence import TERMS, Maps, channel, maps
+from dkd.use.evidence import TERMS, WORDS, Maps, channel, maps
 
-SIGMOID = "positive evidence (z+), negative evidence (z-) and logit"
-WORDS = {
-    "sigmoid": SIGMOID,
-    "softmax": f"{SIGMOID}, which decides by its distance to the logits of background and other classes",
-    "unknown": f"{SIGMOID}, which decides where it is above those of background and other classes",
-}
-"""What the figure shows, by the head of the network."""
 LARGEST = 1024
 """Longest side in pixels of an explained image, which the network sees in one piece."""
 GAINED, LOST, KEPT = "#0072b2", "#d55e00", "#009e73"

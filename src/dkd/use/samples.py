@@ -1,4 +1,4 @@
-"""Predictions of a checkpoint on a few fixed test images, and how far its logits moved since the previous step.
+"""Predictions of a checkpoint on a few fixed test images, the evidence for them, and its change since the step before.
 
 Knows checkpoints and test images, no metrics. The images follow from the index alone, so all runs on a data set show
 the same ones.
@@ -20,6 +20,7 @@ from dkd.data.index import Row
 from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.use import evidence
+from dkd.use import images as photos
 from dkd.use.predict import Predictor
 
 COUNT = 6
@@ -28,6 +29,8 @@ LARGEST = 320
 """Longest side in pixels of an image shown."""
 TILE = 1024
 """Larger test images are labelled in tiles with sides of this many pixels."""
+CLASSES, CELLS = 6, 32
+"""Most classes of an image whose evidence is kept, and most cells on a side: at most 12 kB of bytes an image."""
 MEASURED = 100
 """Largest number of test images that the drift is measured on, evenly spaced over all of them."""
 
@@ -52,11 +55,12 @@ def choose(rows: Sequence[Row], count: int) -> list[Row]:
 
 
 def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtime: Runtime, out: Path) -> dict:
-    """Write panels.json, sheet.png and, for image k, k.jpg, k-truth.png and k-found.png (palette, labels) into `out`.
+    """Write panels.json, sheet.png and, for image k, k.jpg, k-truth.png, k-found.png and k-evidence.png into `out`.
 
-    `folder` is the checkpoint of `step`, `previous` that of the step before (None at the base). sheet.png has all
-    images side by side. panels.json describes them and holds, by class, the mean absolute change of z+, z- and logit
-    from `previous`, measured on test images of the step. Returns the cost: device and peak memory.
+    `folder` is the checkpoint of `step`, `previous` that of the step before (None at the base). The truth and what is
+    found are labels with a palette; evidence is as `_evidence` says. sheet.png has all images side by side. panels.json
+    describes them and holds, by class, the mean absolute change of z+, z- and logit from `previous`, measured on test
+    images of the step. Returns the cost: device and peak memory.
     """
     predictor = Predictor(folder, runtime.device, size=None, tile=TILE, threads=runtime.threads)
     table = index_file.read(inputs.index)
@@ -68,7 +72,9 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
         strips.append([_shrunk(each, predictor) for each in (image, truth, predictor(image))])
         for each, name in zip(strips[-1], (f"{number}.jpg", f"{number}-truth.png", f"{number}-found.png"), strict=True):
             each.save(out / name, quality=85, optimize=True)
-        shown.append({"id": row.id, "labels": sorted(row.classes), "width": strips[-1][0].width})
+        seen, terms = _evidence(predictor, image, set(row.classes))
+        seen.save(out / f"{number}-evidence.png", optimize=True)
+        shown.append({"id": row.id, "labels": sorted(row.classes), "width": strips[-1][0].width, "evidence": terms})
     _sheet(strips).save(out / "sheet.png", optimize=True)
     drift = None
     if previous is not None:
@@ -79,11 +85,30 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
         "classes": predictor.names,
         "colours": predictor.colours[: len(predictor.names)],
         "known": [int(label) for label in predictor.labels[1:]],
+        "evidence": evidence.WORDS[predictor.model.head],
         "pictures": shown,
         "drift": drift,
     }
     (out / "panels.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
     return {**devices.cost(predictor.device), "images": len(shown)}
+
+
+def _evidence(predictor: Predictor, image: np.ndarray, shown: set[int]) -> tuple[Image.Image, dict]:
+    """Maps of z+ (left) and z- (right) of up to `CLASSES` classes, one below the other, and what they mean.
+
+    A value v of the gray image stands for v/255 of the highest z+, or of the lowest z-, of all these classes. `shown`:
+    labels that the image shows. The network sees the image in one piece, with at most `TILE` pixels a side.
+    """
+    labels = [int(label) for label in predictor.labels[1:]]
+    seen = photos.scaled(image, min(1.0, TILE / max(image.shape[:2])))
+    channels = {channel for channel, label in enumerate(labels) if label in shown}
+    found = evidence.grid(predictor.model, seen, channels, CLASSES, CELLS)
+    ends = found.terms[0].max(), found.terms[1].min()
+    parts = [np.rint(each / (end or 1) * 255) for each, end in zip(found.terms, ends, strict=True)]
+    gray = np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts], axis=1).astype(np.uint8)
+    facts = {"labels": [labels[channel] for channel in found.channels], "cells": list(found.terms.shape[2:])}
+    facts |= {"biases": [round(float(bias), 4) for bias in found.biases]}
+    return Image.fromarray(gray), {**facts, "ends": [round(float(end), 4) for end in ends]}
 
 
 def _drift(predictor: Predictor, previous: Path, data: Path, rows: Sequence[Row]) -> dict:

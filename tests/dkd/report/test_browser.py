@@ -5,12 +5,16 @@ Screenshots of each go to logs/browser/.
 """
 
 import base64
+import io
 import json
+import re
 import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dkd.data.shapes import SHAPES
 from dkd.report import page, tables
@@ -44,6 +48,13 @@ class Browser:
 
     def press(self, key):
         self.driver.switch_to.active_element.send_keys(key)
+
+    def until(self, condition):
+        for _ in range(100):
+            if self.run(f"return {condition}"):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not within ten seconds: {condition}")
 
     def choose(self, name, value):
         self.run(
@@ -184,7 +195,7 @@ def test_it_fits_and_reads_in_light_and_dark(opened, width, scheme):
 def test_on_paper_there_is_no_form_and_nothing_is_cut(opened):
     opened.devtools("Emulation.setEmulatedMedia", media="print")
     opened.size(720)
-    assert opened.run(SHOWN, "#filters select, #filters button, nav a") == 0
+    assert opened.run(SHOWN, "#filters select, #filters > button, nav a") == 0
     assert opened.run(SHOWN, ".figure svg") > 3
     assert opened.run("return document.documentElement.scrollWidth") <= 720
     opened.shoot(f"{opened.name}-print")
@@ -192,6 +203,116 @@ def test_on_paper_there_is_no_form_and_nothing_is_cut(opened):
     opened.size(1200)
     paper = base64.b64decode(opened.driver.print_page())
     assert paper.startswith(b"%PDF") and len(paper) > 20_000
+
+
+ROWS = "return [...document.querySelectorAll('.evidence tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+
+
+@pytest.mark.parametrize("opened", ["made here"], indirect=True)
+def test_a_click_on_a_prediction_opens_the_evidence_at_that_place(opened):
+    [tile, *_] = opened.driver.find_elements("css selector", ".tiles img[data-evidence]")
+    facts = json.loads(tile.get_attribute("data-evidence"))
+    gray = np.array(Image.open(io.BytesIO(base64.b64decode(tile.get_attribute("data-maps").partition(",")[2]))))
+    opened.run("arguments[0].scrollIntoView({block: 'center'})", tile)
+    tile.click()
+    opened.until(f"{ROWS.removeprefix('return ')}.length > 0")
+    opened.until("document.querySelector('#large img').clientHeight > 0")
+    assert "positive evidence (z+), negative evidence (z-) and logit" in opened.run(
+        "return document.querySelector('.evidence').innerText"
+    )
+    caption = "return document.querySelector('.evidence caption').textContent"
+    assert re.fullmatch("(49|50|51)% from the left, (49|50|51)% from above", opened.run(caption))
+    # Near the corner, beyond the middle of the last cell, there is the value of this cell alone.
+    opened.run(
+        "const b = document.querySelector('#large .place').getBoundingClientRect();"
+        "document.querySelector('#large .place').dispatchEvent(new MouseEvent('click', {bubbles: true,"
+        "clientX: b.left + b.width * (1 - .2 / arguments[1]), clientY: b.top + b.height * (1 - .2 / arguments[0])}))",
+        *facts["cells"],
+    )
+    (height, width), rows = facts["cells"], opened.run(ROWS)
+    expected = []
+    for k, (name, bias) in enumerate(zip(facts["names"], facts["biases"], strict=True)):
+        corner = (k + 1) * height - 1
+        terms = [gray[corner, x - 1] / 255 * end for x, end in zip((width, 2 * width), facts["ends"], strict=True)]
+        expected.append([name, *terms, bias, sum(terms) + bias])
+    expected.sort(key=lambda each: -each[-1])
+    assert [row[0] for row in rows] == [row[0] for row in expected]
+    for row, values in zip(rows, expected, strict=True):
+        assert [float(word) for word in row[1:]] == pytest.approx(values[1:], abs=0.006)
+    # The canvas shows the same bytes, as opacity.
+    alpha = (
+        "const rows = [...document.querySelectorAll('.evidence tbody tr')];"
+        "const r = rows.find(r => r.cells[0].textContent === arguments[0]);"
+        "return [...r.querySelector('canvas').getContext('2d').getImageData(0, 0, arguments[2], arguments[1]).data]"
+        ".filter((v, k) => k % 4 === 3)"
+    )
+    assert opened.run(alpha, facts["names"][0], height, width) == gray[:height, :width].ravel().tolist()
+    opened.shoot(f"{opened.name}-evidence")
+    before = opened.run(caption)
+    opened.run(
+        "const key = new KeyboardEvent('keydown', {key: 'ArrowLeft', shiftKey: true});"
+        "document.querySelector('#large').dispatchEvent(key)"
+    )
+    assert opened.run(caption) != before and opened.run(ROWS) != rows
+    opened.size(390)
+    assert opened.run("const d = document.querySelector('#large'); return d.scrollWidth <= d.clientWidth")
+    opened.shoot(f"{opened.name}-evidence-390")
+    opened.press(ESCAPE)
+    opened.size(1200)
+    opened.click(".tiles button")
+    assert opened.run("return document.querySelector('.evidence').hidden"), "of an image there is no evidence"
+    opened.press(ESCAPE)
+
+
+FADED = f"return [...document.querySelectorAll('svg[role] .faded')].filter({VISIBLE}).map(e => e.dataset.method)"
+
+
+def test_a_method_is_highlighted_by_pointer_and_by_keyboard(compared):
+    assert compared.run(FADED) == []
+    compared.run("document.querySelector('.legend [data-method=kd]').focus()")
+    assert set(compared.run(FADED)) == {"dkd"}
+    compared.shoot("highlighted-1200")
+    compared.run("document.activeElement.blur()")
+    assert compared.run(FADED) == []
+    compared.run(
+        "document.querySelector('svg[role] [data-method=dkd]')"
+        ".dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))"
+    )
+    assert set(compared.run(FADED)) == {"kd"}
+    compared.run("document.querySelector('h1').dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))")
+    assert compared.run(FADED) == []
+
+
+@pytest.mark.parametrize("opened", ["made here"], indirect=True)
+def test_loss_over_iterations_and_the_learning_rate_are_shown_with_links_to_their_files(opened):
+    section = "document.querySelector('section[aria-labelledby=training]')"
+    titles = f"return [...{section}.querySelectorAll('svg[role]')].map(s => s.getAttribute('aria-label'))"
+    assert {"Total loss, mean of a few iterations each", "Learning rate"} <= set(opened.run(titles))
+    links = f"return [...{section}.querySelectorAll('a')].map(a => a.getAttribute('href'))"
+    assert opened.run(links) == [f"../metrics/training.{kind}" for kind in ("csv", "pdf", "png")]
+
+
+def test_a_run_that_failed_is_shown_with_its_reason_and_sorted_last(browser, inputs, tmp_path):
+    runs, found = inputs
+    names = [run["name"] for run in runs]
+    some = {name: path for name, path in found.items() if not name.startswith(f"{names[0]}/1") and name != "summary"}
+    reason = "dkd: out of memory (dkd-s0 4+2, log: logs/a.log)"
+    page.write(runs, some, 1, {f"{names[0]}/1/checkpoint": reason}, tmp_path)
+    browser.size(390)
+    browser.open(tmp_path / "index.html")
+    rows = "return [...document.querySelectorAll('#runs tbody tr')].map(r => r.innerText)"
+    words = "failed, 1 of 2 steps evaluated: step 1: training: dkd: out of memory (dkd-s0 4+2) log"
+    assert words in browser.run(rows)[0]
+    notice = "return document.querySelector('.notice').innerText"
+    assert browser.run(notice).startswith("1 of 2 runs is not finished")
+    assert browser.run("return document.querySelector('#runs .state a').getAttribute('href')") == "../logs/a.log"
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    for column in (3, 5, 5):
+        browser.click(f"#runs th:nth-child({column}) button")
+        assert names[0] in browser.run(rows)[1], "in both directions"
+    browser.shoot("failed-390")
+    browser.size(1200)
+    browser.shoot("failed-1200")
 
 
 @pytest.fixture

@@ -34,6 +34,16 @@ def test_every_point_has_a_hover_text_and_what_to_filter_by():
     assert shown == ["dkd", "dkd, step 0: 10 ± 1.2", "dkd, step 1: 20", "dkd, step 3: 40 ± 2.0", "dkd, step 4: 50"]
 
 
+def test_equal_values_are_drawn_beside_each_other():
+    equal = [Series(name, name, [name], [0, 1], [50.0, 40.0], None) for name in ("finetune", "dkd", "own")]
+    element = charts.curves("mIoU", equal, ("step", "mIoU (%)"), LOOKS, (), markers=True).svg("a")
+    point = r'<use x="([\d.]+)" y="([\d.]+)"[^>]* data-method="(\w+)"[^>]*><title>\w+, step 1: 40</title>'
+    points = re.findall(point, element)
+    assert [name for *_, name in points] == ["finetune", "dkd", "own"] and len({y for _, y, _ in points}) == 1
+    places = [float(x) for x, *_ in points]
+    assert places[1] - places[0] > 3 and places[2] - places[1] == pytest.approx(places[1] - places[0], abs=0.1)
+
+
 def test_colours_of_text_and_grid_are_the_pages():
     element = curves([10.0] * 5).svg("a")
     assert "var(--soft)" in element and "var(--faint)" in element and "font-family" not in element

@@ -49,7 +49,7 @@ def test_the_best_of_each_metric():
 def run(method, seed, **params):
     def step(number):
         record = {"params": {"seed": seed, "step": number, "recipe": {"lr": 0.1 / (number + 1)}, **params}}
-        return Step(number, None, None, [], None, {"train": record})
+        return Step(number, None, None, [], [], None, {"train": record})
 
     return Run(f"{method}{seed}", "shapes", "overlap", method, seed, (4, 1), "paper", (step(0), step(1)))
 

@@ -1,5 +1,7 @@
 """What nodes wrote is read, and what is missing is listed."""
 
+import shutil
+
 import pytest
 
 from dkd.report.gather import gather
@@ -22,7 +24,7 @@ def test_what_is_missing_is_listed(inputs, kept):
         for step in run.steps:
             key = f"{run.name}/{step.number}"
             assert (step.metrics is not None, step.counts is not None) == (key in some, key in some)
-            assert bool(step.training) == (f"{key}/checkpoint" in some)
+            assert bool(step.training) == bool(step.curve) == (f"{key}/checkpoint" in some)
             assert (step.samples is not None) == (f"{key}/panels" in some)
 
 
@@ -35,6 +37,15 @@ def test_failures_come_first_with_their_reasons(inputs):
         f"{runs[1]['name']}, step 1: training failed: out of memory",
         f"{runs[0]['name']}, step 0: metrics",
     ]
+    assert read.failed == {runs[1]["name"]: "step 1: training: out of memory"}
+
+
+def test_a_training_of_an_earlier_version_has_no_curve(inputs, tmp_path):
+    runs, found = inputs
+    key = f"{runs[0]['name']}/0/checkpoint"
+    shutil.copytree(found[key], tmp_path / "earlier", ignore=shutil.ignore_patterns("loss.csv"))
+    [run, _] = gather(runs, {**found, key: tmp_path / "earlier"}, {}).runs
+    assert run.steps[0].training and not run.steps[0].curve and run.steps[1].curve
 
 
 def test_classes_are_learned_at_their_step(inputs):

@@ -31,10 +31,12 @@ def test_confusion_and_its_shares(inputs, written):
 
 def test_losses_without_the_entropy_of_soft_targets(inputs, written):
     [first, *_] = trained = rows(inputs[1]["shapes_4-2_overlap_dkd_s0/1/checkpoint"] / "train.csv")
-    found = {
-        (row["epoch"], row["term"]): float(row["value"]) for row in rows(written / "training.csv") if row["step"] == "1"
-    }
+    step = [row for row in rows(written / "training.csv") if row["step"] == "1"]
+    found = {(row["epoch"], row["term"]): float(row["value"]) for row in step if row["term"] != "total"}
     assert len(found) == 6 * len(trained), "five terms and the learning rate"
+    curve = rows(inputs[1]["shapes_4-2_overlap_dkd_s0/1/checkpoint"] / "loss.csv")
+    totals = {row["epoch"]: row["value"] for row in step if row["term"] == "total"}
+    assert totals == {row["epoch"]: row["total"] for row in curve} and len(totals) > len(trained)
     assert found["1", "mbce"] == float(first["mbce"])
     assert found["1", "kd"] == float(first["kd_kl"]) < float(first["kd"])
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dkd.report import page
+from dkd.use import samples
 from pipeline.rules import RULES
 
 
@@ -91,6 +93,47 @@ def test_partial_results_of_two_settings_give_a_page(inputs, tmp_path, kept):
     assert f"{runs[0]['name']}, step 1: training failed: dkd: the loss is &lt;nan&gt;" in text
     assert all(f"<h3>shapes 4-2 {run['setting']}</h3>" in text for run in runs)
     assert {path.name for path in tmp_path.iterdir()} == set(RULES["page"].files)
+
+
+def test_a_run_that_is_not_finished_says_why_and_the_others_have_their_numbers(inputs, tmp_path):
+    runs, found = inputs
+    names = [run["name"] for run in runs]
+    log = "logs/checkpoints/increment/shapes/overlap/4+2/dkd-s1-0123456789ab.log"
+    some = {name: path for name, path in found.items() if not name.startswith(f"{names[1]}/1") and name != "summary"}
+    page.write(runs, some, 1, {f"{names[1]}/1/checkpoint": f"dkd: out of memory (dkd-s1 4+2, log: {log})"}, tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert "1 of 2 runs is not finished" in text
+    [row] = re.findall(r'<td data-left class="state"[^>]*>(.*?)</td>', text)
+    link = f'<a href="../{log}">log</a>'
+    assert row == f"failed, 1 of 2 steps evaluated: step 1: training: dkd: out of memory (dkd-s1 4+2) {link}"
+    assert f"{names[1]}, step 1: training failed: dkd: out of memory (dkd-s1 4+2) {link}" in text
+    final = json.loads((found["summary"] / "summary.json").read_text())[names[0]]
+    assert f'{names[0]}</th><td data-value="0">0</td><td data-value="{final["all"]}">' in text
+    del some[f"{names[0]}/1"]
+    page.write(runs, some, 1, {}, tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert text.count("not finished, 1 of 2 steps evaluated</td>") == 2 and "2 of 2 runs are not finished" in text
+
+
+def test_evidence_is_in_the_page_as_far_as_there_is_and_room(inputs, written, tmp_path, monkeypatch):
+    runs, found = inputs[0][:1], dict(inputs[1])
+    name, maps = f"{runs[0]['name']}/1/panels", "data-maps="
+    assert (written / "index.html").read_text().count(maps) == 2 * samples.COUNT
+    earlier = tmp_path / "earlier"
+    shutil.copytree(found[name], earlier)
+    content = json.loads((earlier / "panels.json").read_text())
+    del content["evidence"]
+    for each in content["pictures"]:
+        del each["evidence"]
+    (earlier / "panels.json").write_text(json.dumps(content))
+    page.write(runs, {**found, name: earlier}, 1, {}, tmp_path)
+    assert (tmp_path / "index.html").read_text().count(maps) == samples.COUNT
+    monkeypatch.setattr(page, "EVIDENCE_BYTES", 5000)
+    page.write(runs, found, 1, {}, tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    shown = text.count(maps) // 2
+    assert 0 < shown < samples.COUNT and text.count(": ground truth") == samples.COUNT
+    assert f"evidence of sample images left out to keep this page small: {samples.COUNT - shown} (they" in text
 
 
 def test_names_are_shown_as_they_are_and_images_that_make_the_page_too_large_are_left_out(
