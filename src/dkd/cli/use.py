@@ -1,4 +1,4 @@
-"""The commands that use a trained model: predict, explain, export, import-checkpoint."""
+"""The commands that use a trained model: predict, explain, export, push, pull, import-checkpoint."""
 
 import sys
 from pathlib import Path
@@ -139,6 +139,41 @@ def export(
         f"(checkpoint: {1000 * done.checkpoint_seconds:.1f} ms) on {threads} CPU thread{'s' if threads > 1 else ''}; "
         f"labels equal on {100 * done.equal:.2f}% of the pixels"
     )
+
+
+Repository = Annotated[str, typer.Argument(metavar="NAME/MODEL", help="A repository on the Hugging Face Hub.")]
+
+
+@app.command(rich_help_panel=USE, epilog="Example: dkd push checkpoints/step1 somebody/shapes-4-1")
+def push(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint.")],
+    repository: Repository,
+    public: Annotated[
+        bool, typer.Option("--public", help="Make a new repository public; by default it is private.")
+    ] = False,
+) -> None:
+    """Upload a checkpoint to the Hugging Face Hub, with a model card.
+
+    The card says what step.json and provenance.json have: classes, data set, method, parameters, commit and versions.
+    Needs a token: `hf auth login`, or HF_TOKEN.
+    """
+    from dkd.use import hub
+
+    typer.echo(hub.push(checkpoint, repository, public=public))
+
+
+@app.command(rich_help_panel=USE, epilog="Example: dkd pull somebody/shapes-4-1 --out shapes")
+def pull(
+    repository: Repository,
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint to write.")],
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit; by default the newest.")] = None,
+) -> None:
+    """Download a checkpoint from the Hugging Face Hub."""
+    from dkd.use import hub
+
+    with scratch(out, folder=True) as place:
+        step = hub.pull(repository, revision, place)
+    typer.echo(f"{out}: {step.dataset}, {step.method}, step {len(step.sizes) - 1}, {sum(step.sizes)} classes")
 
 
 @app.command(
