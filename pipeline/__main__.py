@@ -13,7 +13,7 @@ import typer
 
 from dkd.config import read
 from dkd.errors import InputError, one_line
-from pipeline import adopt, locks, plan, publish, raw_digest, status, store
+from pipeline import adopt, compare, locks, plan, publish, raw_digest, status, store
 from pipeline.rules import RULES
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"max_content_width": 120, "terminal_width": 120},
 )
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="If a run is active here: wait for it, or fail.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def _alone(wait: bool) -> Iterator[plan.Plan]:
 @app.command("status")
 def show(
     verify: Annotated[bool, typer.Option("--verify", help="Read every file, not only its size.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the state of each node and its reason, and what the next run will do (--verify: exit status 1 on damage)."""
     current = plan.build(read.load("params.yaml"), fresh=verify)
@@ -47,6 +48,19 @@ def show(
     print(json.dumps(found, indent=1) if as_json else "\n".join(status.lines(current, found)))
     if verify and "damaged" in [node["state"] for node in found["nodes"]]:
         raise InputError("damage found; `snakemake --config verify=1` makes it again")
+
+
+@app.command("compare")
+def set_against(
+    first: Annotated[str, typer.Argument(metavar="REV", help="A commit, branch or tag, or an experiment of DVC.")],
+    second: Annotated[str | None, typer.Argument(metavar="[REV]", help="By default the working tree.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the metrics of two revisions side by side, and the params and code that differ; nothing is checked out."""
+    found = compare.compare(first, second)
+    if second is None and (doubt := compare.doubt()):
+        print(f"dkd: {doubt}", file=sys.stderr)
+    print(json.dumps(found, indent=1) if as_json else "\n".join(compare.lines(found)))
 
 
 @app.command()
