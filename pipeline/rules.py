@@ -7,7 +7,11 @@ which a test compares with it. Knows neither params nor what lies on disk.
 from typing import NamedTuple
 
 CHECKPOINT = ("model.safetensors", "step.json", "train.csv", "loss.csv")
-TABLES = ("steps.csv", "classes.csv", "groups.csv", "differences.csv", "table.txt")
+TABLES = (
+    *(f"{name}.json" for name in ("summary", "groups", "headline")),
+    *(f"{name}.csv" for name in ("steps", "classes", "groups", "differences")),
+    "table.txt",
+)
 PNG = tuple(f"{name}.png" for name in ("miou", "classes", "forgetting", "confusion", "training", "drift"))
 FIGURES = (*PNG, *(name.replace(".png", ".pdf") for name in PNG))
 NUMBERS = tuple(f"{name}.csv" for name in ("forgetting", "confusion", "training", "drift", "cost"))
@@ -35,9 +39,7 @@ RULES = {
     "memory": Rule("checkpoints/memory", "increment", "choose exemplars", ("memory.json",), gpu=True),
     "evaluate": Rule("results", "evaluate", "evaluate", ("metrics.json", "confusion.npz"), gpu=True, shared=True),
     "panels": Rule("panels", "panels", "sample predictions", ("panels.json", "sheet.png"), gpu=True, report=True),
-    "summary": Rule(
-        "summary", "report", "tables of all runs", ("summary.json", "groups.json", *TABLES), report=True, light=True
-    ),
+    "summary": Rule("summary", "report", "tables of all runs", TABLES, report=True, light=True),
     "page": Rule(
         "report", "report", "page of all results", ("index.html", *FIGURES, *NUMBERS), report=True, light=True
     ),

@@ -1,8 +1,8 @@
 """Tables over all runs, from the metrics of their steps.
 
-Knows metrics files only. Writes summary.json and groups.json (after the last step, under each
-run's headline protocol), steps.csv and classes.csv (every step), groups.csv and differences.csv (every step, over seeds
-and orders) and table.txt (for people).
+Knows metrics files only. Writes summary.json and groups.json (after the last step, under each run's headline protocol),
+headline.json (means of groups alone, few enough for columns), steps.csv and classes.csv (every step), groups.csv and
+differences.csv (every step, over seeds and orders) and table.txt (for people).
 """
 
 import csv
@@ -15,6 +15,7 @@ from dkd.report import results_file, statistics
 
 MEASURED = ("all", "base", "new", "harmonic", "pixel_accuracy", "average_over_steps", "forgetting")
 HEADLINE = ("all", "base", "new", "harmonic", "average_over_steps", "forgetting")
+COLUMNS = ("all", "base", "new", "harmonic", "forgetting")
 
 
 def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Path) -> None:
@@ -40,7 +41,9 @@ def write(runs: list[dict], found: dict[str, list[Path]], decimals: int, out: Pa
                 steps.append({**row, **means, **foreground, **_over_steps(so_far)})
                 classes += [{**row, "class": name, "iou": value} for name, value in values["per_class"].items()]
     _json(final, out / "summary.json")
-    _json(_groups(runs, final), out / "groups.json")
+    groups = _groups(runs, final)
+    _json(groups, out / "groups.json")
+    _json({name: _means(group) for name, group in groups.items()}, out / "headline.json")
     _csv(steps, out / "steps.csv", tuple(steps[0]))
     rows = _headline_rows(runs, steps)
     _csv(statistics.groups(rows, MEASURED), out / "groups.csv", statistics.GROUP)
@@ -90,13 +93,17 @@ def _groups(runs: list[dict], final: dict[str, dict]) -> dict[str, dict]:
     return groups
 
 
+def _means(group: dict[str, dict]) -> dict[str, float]:
+    """The means of a group that it has: one without later classes has none of these."""
+    return {key: group[key]["mean"] for key in COLUMNS if group[key]["mean"] is not None}
+
+
 def table(final: dict[str, dict], decimals: int) -> str:
     """The headline numbers as lines of text, in per cent (forgetting in points)."""
-    columns = ("all", "base", "new", "harmonic", "forgetting")
     width = max(len("run"), *map(len, final))
-    lines = [f"{'run':<{width}}" + "".join(f"{key:>12}" for key in columns)]
+    lines = [f"{'run':<{width}}" + "".join(f"{key:>12}" for key in COLUMNS)]
     for name, values in final.items():
-        cells = ("-" if values[key] is None else f"{values[key]:.{decimals}f}" for key in columns)
+        cells = ("-" if values[key] is None else f"{values[key]:.{decimals}f}" for key in COLUMNS)
         lines.append(f"{name:<{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return "\n".join(lines) + "\n"
 

@@ -51,6 +51,11 @@ def test_groups_are_over_seeds(written):
     assert group["harmonic"] == {"mean": None, "sd": None, "n": 0}
 
 
+def test_the_short_file_has_the_means_that_there_are(written):
+    (values,) = json.loads((written / "headline.json").read_text()).values()
+    assert values == {"all": 56.25, "base": pytest.approx(65), "new": 30, "forgetting": 7.5}
+
+
 def test_groups_of_every_step(written):
     with (written / "groups.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "all"]
