@@ -1,6 +1,7 @@
 from dkd.trace import number, trace
 
 FIGURES = ("miou", "classes", "forgetting", "confusion", "training", "drift")
+DRAWN = ("run", "step", "epoch", "value", "term", "class", "forgetting", "truth", "prediction", "share")
 NUMBERS = ("forgetting", "confusion", "training", "drift", "cost")
 
 
@@ -15,4 +16,4 @@ def run(params, runtime, inputs, out):
         (out / f"{name}.png").write_bytes(b"x")
         (out / f"{name}.pdf").write_bytes(b"x")
     for name in NUMBERS:
-        (out / f"{name}.csv").write_text(f"value\n{value}\n")
+        (out / f"{name}.csv").write_text(f"{','.join(DRAWN)}\n{','.join([str(value)] * len(DRAWN))}\n")

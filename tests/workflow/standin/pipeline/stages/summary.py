@@ -19,7 +19,7 @@ def run(params, runtime, inputs, out):
     }
     for name, content in tables.items():
         (out / f"{name}.json").write_text(json.dumps(content))
-    rows = [("run", "protocol", "step", "all", "class", "iou")]
+    rows = [("run", "protocol", "step", "mean", "class", "iou")]
     for name, value in values.items():
         run, step = name.split("/")
         rows.append((run, "paper", step, value, "disc", value))
