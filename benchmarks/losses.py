@@ -1,9 +1,12 @@
 """Loss terms and gradients from the feature grid of 1/16: against the textbook form, and how they scale."""
 
+import math
+
 import torch
 from torch.nn import functional as F
 
 from benchmarks import measure
+from dkd.data.classes import MAX_CLASSES, VOID
 from dkd.losses import Target
 from dkd.methods import dkd
 from dkd.model.segmenter import Output
@@ -32,7 +35,9 @@ def inputs(old: int, new: int, batch: int, size: int, dtype: torch.dtype, comput
     labels = (
         torch.randint(0, new + 2, (batch, 16, 16)).repeat_interleave(size // 16, 1).repeat_interleave(size // 16, 2)
     )
-    labels = torch.where(labels == new + 1, 255, torch.where(labels > 0, labels + old, 0)).to(torch.uint8).to(device)
+    labels = torch.where(labels == new + 1, VOID, torch.where(labels > 0, labels + old, 0)).to(device)
+    # More classes than masks of 8 bits can hold are for `grow` alone.
+    labels = labels.to(torch.uint8 if old + new <= MAX_CLASSES else torch.int16)
     detached = Output(
         *(x.detach() if torch.is_tensor(x) else tuple(y.detach() for y in x) for x in teacher[:4]), student.size
     )
@@ -80,13 +85,14 @@ def compare(old: int, new: int, batch: int, dtype: torch.dtype, speed: float) ->
     variants, exact = build(*case, dtype), build(*case, dtype, torch.float64)
     apart = {name: off(variants, exact, name) for name in variants}
     del exact
-    time = measure.seconds(variants, 9)
+    taken = measure.rounds(variants, 9)
+    time = measure.medians(taken)
     space = {name: measure.peak(build, name, *case, dtype) for name in variants}
     head, rows = ["ms", "peak MB", "times faster", "times less", "off by"], []
     if speed:
         head += ["images/s", "times its bytes' copy"]
     for name in variants:
-        row = [name, time[name] * 1e3, space[name], time["plain"] / time[name], space["plain"] / space[name]]
+        row = [name, time[name] * 1e3, space[name], measure.faster(taken, "plain", name), space["plain"] / space[name]]
         row.append(apart[name])
         if speed:
             row += [batch / time[name], time[name] * speed / moved(old, new, batch, dtype)]
@@ -105,18 +111,30 @@ def main() -> None:
             for dtype in (torch.float32, torch.bfloat16) if gpu else (torch.float32,):
                 compare(old, new, batch, dtype, speed)
 
+    grow()
+
+
+def grow() -> None:
+    """Time and memory by number of classes, of pixels and of images, one of them at a time."""
+    by_classes = [(k - 5, 5, 2, 256) for k in (20, 150, 400, 1000)]
+    by_pixels = [(95, 5, 2, side) for side in (128, 256, 512)]
+    by_images = [(95, 5, n, 256) for n in (1, 4, 8)]
+    time = {case: measure.seconds({"": build(*case)["dkd"]}, 5)[""] for case in by_classes + by_pixels + by_images}
+    space = {case: measure.peak(build, "dkd", *case) for case in time}
     rows = []
-    for old, new, batch, size in (
-        *((k - 5, 5, 2, 512) for k in (20, 50, 100, 150)),
-        *((95, 5, 2, side) for side in (128, 256, 384)),
-        *((95, 5, n, 256) for n in (1, 4, 8)),
-    ):
-        case = (old, new, batch, size)
-        time = measure.seconds({"dkd": build(*case)["dkd"]}, 5)["dkd"]
+    for case, taken in time.items():
+        old, new, batch, size = case
         values = (old + new) * batch * size * size
-        rows.append((f"{old + new} classes, batch {batch}, {size} x {size}", time * 1e3, time / values * 1e9))
-        rows[-1] += (measure.peak(build, "dkd", *case),)
+        rows.append((f"{old + new} classes, batch {batch}, {size} x {size}", taken * 1e3, taken / values * 1e9))
+        rows[-1] += (space[case],)
     measure.table(("growth", "ms", "ns per value", "peak MB"), rows)
+    for what, cases, factor in (
+        ("classes", by_classes, 1000 / 20),
+        ("pixels", by_pixels, (512 / 128) ** 2),
+        ("images", by_images, 8),
+    ):
+        powers = [math.log(each[cases[-1]] / each[cases[0]], factor) for each in (time, space)]
+        print(f"grows with the number of {what}: time by the power {powers[0]:.2f}, memory by {powers[1]:.2f}")
 
 
 if __name__ == "__main__":

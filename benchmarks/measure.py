@@ -19,7 +19,9 @@ def start() -> None:
     """Fix the seed and print the machine; OMP_NUM_THREADS sets the number of threads."""
     torch.manual_seed(0)
     names = [x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
-    where = f"{(names or [platform.machine()])[0]}, {torch.get_num_threads()} threads on {cores()} cores"
+    threads = torch.get_num_threads()
+    kind = "CPU time of 1 thread" if alone() else f"{threads} threads"
+    where = f"{(names or [platform.machine()])[0]}, {kind} on {cores()} cores"
     if DEVICE.type == "cuda":
         where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}; {where}"
     print(f"machine: {where}; torch {torch.__version__}, Python {platform.python_version()}", flush=True)
@@ -30,20 +32,46 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def seconds(variants: Variants, rounds: int) -> dict[str, float]:
-    """Median seconds of each variant; the order changes in every round, and the first round is discarded."""
+def rounds(variants: Variants, number: int) -> dict[str, list[float]]:
+    """Seconds of each variant in each round (`clock`); the order changes in every round, the first is discarded."""
     taken: dict[str, list[float]] = {name: [] for name in variants}
     order, draw = list(variants), random.Random(0)
-    for done in range(rounds + 1):
+    for done in range(number + 1):
         draw.shuffle(order)
         for name in order:
             _wait()
-            began = time.perf_counter()
+            began = clock()
             variants[name]()
             _wait()
             if done:
-                taken[name].append(time.perf_counter() - began)
+                taken[name].append(clock() - began)
+    return taken
+
+
+def seconds(variants: Variants, number: int) -> dict[str, float]:
+    """Median seconds of each variant over that many `rounds`."""
+    return medians(rounds(variants, number))
+
+
+def medians(taken: dict[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def faster(taken: dict[str, list[float]], slow: str, fast: str) -> str:
+    """How many times as long `slow` takes as `fast`: the median over rounds, and the middle half of them."""
+    ratios = [long / short for long, short in zip(taken[slow], taken[fast], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def alone() -> bool:
+    """Whether CPU time is measured, in which other work on the machine does not count: with one thread on a CPU."""
+    return DEVICE.type == "cpu" and torch.get_num_threads() == 1
+
+
+def clock() -> float:
+    """Seconds of this process's CPU time, or of the wall clock where several threads or a GPU work."""
+    return time.process_time() if alone() else time.perf_counter()
 
 
 def _wait() -> None:

@@ -83,11 +83,12 @@ def main() -> None:
     if devices.imitates_bf16():
         print("bf16: left out, since this CPU emulates it")
         kinds = {name: kind for name, kind in kinds.items() if not kind[1]}
-    time = measure.seconds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds)
+    taken = measure.rounds({name: build(*case, *kind) for name, kind in kinds.items()}, rounds)
+    time = measure.medians(taken)
     space, lines = {name: measure.peak(only, "step", *case, *kind) for name, kind in kinds.items()}, []
     for name in kinds:
         alike = name.replace("dkd", "plain")
-        gains = time["plain, float32"] / time[name], time[alike] / time[name], space[alike] / space[name]
+        gains = *(measure.faster(taken, slow, name) for slow in ("plain, float32", alike)), space[alike] / space[name]
         lines.append((name, time[name] * 1e3, space[name], *gains))
     head = ("ms", "peak MB", "times faster", "in the same precision", "times less")
     measure.table(("step of 2 images, 256 x 256", *head), lines)
