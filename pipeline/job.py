@@ -63,7 +63,7 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     stage = importlib.import_module(f"pipeline.stages.{node.rule}")
     # Again: what was edited while it was being imported is not what the key says either.
     _check_code(node)
-    runtime = {"work": str(store.WORK / node.key), "tensorboard_dir": f"logs/tensorboard/{node.folder}"}
+    runtime = {"work": str(store.WORK / node.key), "logs": "logs", "name": node.folder}
     paths = {name: Path(source.path) for name, source in node.inputs.items()}
     given = (copy.deepcopy(node.params), {**copy.deepcopy(plan.runtime), **runtime}, paths, scratch)
     started, number, machine = datetime.now(UTC), plan.processes(node.rule), provenance.machine()

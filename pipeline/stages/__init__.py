@@ -11,6 +11,6 @@ def tables(inputs: dict[str, Path]) -> dict[str, Path]:
 
 def machine(runtime: dict[str, Any]) -> dict[str, Any]:
     """Fields of `dkd.devices.Runtime`."""
-    names = ("device", "threads", "workers", "micro_batch", "evaluate_batch", "image_cache", "save_minutes")
-    curves = Path(runtime["tensorboard_dir"]) if runtime["tensorboard"] else None
-    return {**{name: runtime[name] for name in names}, "work": Path(runtime["work"]), "tensorboard_dir": curves}
+    names = ("device", "threads", "workers", "micro_batch", "evaluate_batch", "image_cache", "save_minutes", "name")
+    paths = {name: Path(runtime[name]) for name in ("work", "logs")}
+    return {**{name: runtime[name] for name in names}, **paths, "trackers": tuple(runtime["trackers"])}

@@ -44,8 +44,12 @@ class Runtime(NamedTuple):
     """Between two saved states of an unfinished training."""
     work: Path | None
     """Folder for the state of the unfinished training, which the next call continues; None: it is not kept."""
-    tensorboard_dir: Path | None
-    """Folder for TensorBoard's curves; None: none are written."""
+    trackers: tuple[str, ...]
+    """That get the curves of a training (`dkd.training.trackers`)."""
+    logs: Path
+    """Folder that they write to."""
+    name: str
+    """Of the training, for them; a relative path."""
 
 
 def accelerator(device: str, threads: int | None, precision: str) -> Accelerator:

@@ -56,7 +56,9 @@ RUNTIME = Runtime(
     image_cache=0,
     save_minutes=10.0,
     work=None,
-    tensorboard_dir=None,
+    trackers=(),
+    logs=Path("logs"),
+    name="training",
 )
 
 SCORING = Scoring(base=4, crop=32, unseen="background", count_background=True, absent="leave_out")

@@ -108,7 +108,7 @@ def test_a_stage_sees_its_params_its_inputs_and_the_runtime(workplace):
         workplace.make(index)
     [(params, runtime, inputs, out)] = seen
     assert params == {"dataset": "shapes", "format": "folder"}
-    places = {"work": str(store.WORK / index[-12:]), "tensorboard_dir": f"logs/tensorboard/{index}"}
+    places = {"work": str(store.WORK / index[-12:]), "logs": "logs", "name": index}
     assert runtime == {**workplace.plan.runtime, **places}
     assert inputs == {"data": Path(draw)}
     assert out.parent == store.SCRATCH

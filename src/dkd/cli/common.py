@@ -88,7 +88,7 @@ def runtime(**given: Any) -> "Runtime":
     """The options of a command, and the defaults of params.yaml for all others."""
     from dkd.devices import Runtime
 
-    values = {**RUNTIME.model_dump(), "work": None, "tensorboard_dir": None, **given}
+    values = {**RUNTIME.model_dump(), "work": None, "logs": Path("logs"), "name": "", **given}
     return Runtime(**{name: values[name] for name in Runtime._fields})
 
 

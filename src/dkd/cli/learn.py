@@ -67,7 +67,10 @@ def train(
     image_cache: Annotated[
         int, typer.Option(min=0, help="Megabytes of decoded images to keep in shared memory.")
     ] = RUNTIME.image_cache,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder to write TensorBoard logs to.")] = None,
+    tracker: Annotated[
+        list[str], typer.Option(help="tensorboard, wandb, mlflow or dvclive, to follow the training by; repeatable.")
+    ] = [],  # noqa: B006 - typer reads the default, it is never changed
+    logs: Annotated[Path, typer.Option(help="Folder that trackers write to.")] = Path("logs"),
 ) -> None:
     """Train one step; methods with classifiers of the same kind share a base (docs/methods.md).
 
@@ -106,7 +109,9 @@ def train(
                 micro_batch=micro_batch,
                 image_cache=image_cache,
                 work=work,
-                tensorboard_dir=tensorboard,
+                trackers=tuple(tracker),
+                logs=logs,
+                name=out.name,
             ),
             network=network,
             memory=memory,

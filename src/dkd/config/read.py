@@ -39,6 +39,8 @@ def load(path: str | Path) -> Config:
         raise InputError(f"{path}: runs: expected a list with at least one run")
     top = {key: value for key, value in raw.items() if key != "runs"}
     base.check_maps(top, f"{path}: ")
+    if "tensorboard" in top.get("runtime", {}):
+        raise InputError(f"{path}: runtime.tensorboard: is now `trackers: [tensorboard]`; write that or leave it out")
     report, runtime = (
         base.validated(TOP[key], top.get(key, {}), [(f"{path}: {key}.", top.get(key))]) for key in ("report", "runtime")
     )

@@ -168,7 +168,7 @@ class Runtime(Section):
         AfterValidator(_on_device),
     ] = 1
     save_minutes: Annotated[float, Field(gt=0, description="between two saved states of an unfinished training")] = 10.0
-    tensorboard: bool = False
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "dvclive"], ...] = ()
 
 
 def _name(longest: int, marks: str) -> BeforeValidator:

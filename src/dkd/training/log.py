@@ -1,16 +1,16 @@
-"""What is said and recorded of a training: progress bar, a line per epoch, train.csv, loss.csv, TensorBoard's file."""
+"""What is said and recorded of a training: progress bar, a line per epoch, train.csv and loss.csv."""
 
 import csv
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from torch import Tensor
 from tqdm import tqdm
 
-from dkd.errors import InputError
+from dkd.training.trackers import Curves
 
 log = logging.getLogger("dkd")
 
@@ -36,7 +36,7 @@ class Progress:
         batch: int,
         *,
         main: bool,
-        curves: Callable[[Record], None] | None,
+        curves: Curves,
     ):
         self.epochs, self.batch, self.curves = epochs, batch, curves
         total, disable = iterations * batch, None if main else True
@@ -61,8 +61,7 @@ class Progress:
 
     def epoch(self, record: Record, done: int) -> None:
         """Report an epoch that ended after `done` iterations."""
-        if self.curves:
-            self.curves(record)
+        self.curves.record(record, done)
         self.bar.clear()
         begun, started = self._since
         self._since = done, time.perf_counter()
@@ -71,24 +70,6 @@ class Progress:
         terms = " ".join(f"{k} {v:.4f}" for k, v in named.items())
         epochs = f"{record['epoch']}/{self.epochs}"
         log.info("epoch %s loss %.4f (%s) %.0f images/s", epochs, record["total"], terms, speed)
-
-
-def tensorboard_curves(folder: Path) -> Callable[[Record], None]:
-    """Writes a record for TensorBoard, one curve per value; InputError where TensorBoard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError("TensorBoard is not installed: pip install 'dkd[tensorboard]', or leave it out") from None
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def write(record: Record) -> None:
-        # One file per epoch: a training that is resumed, maybe elsewhere, has no open one to find.
-        with SummaryWriter(str(folder), purge_step=int(record["epoch"])) as file:
-            for name, value in record.items():
-                if name != "epoch":
-                    file.add_scalar(name, value, int(record["epoch"]))
-
-    return write
 
 
 def windows(losses: Tensor, epoch: int, epochs: int) -> list[Record]:

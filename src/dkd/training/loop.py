@@ -30,9 +30,9 @@ from dkd.data.tasks import Inputs
 from dkd.devices import Runtime
 from dkd.errors import InputError
 from dkd.model import sync
-from dkd.training import divergence, resume, signals
+from dkd.training import divergence, resume, signals, trackers
 from dkd.training.data import Batches, Sample, Samples, Task, micro_batch, read_replayed, read_task
-from dkd.training.log import WINDOW, Progress, tensorboard_curves, windows, write_history
+from dkd.training.log import WINDOW, Progress, windows, write_history
 from dkd.training.networks import build_networks, set_mode
 from dkd.training.objective import Training, prepare, remember
 from dkd.training.optim import build_optimizer
@@ -66,7 +66,7 @@ def train(
     methods.check(method)
     accelerator = devices.accelerator(runtime.device, runtime.threads, recipe.precision)
     main, rank, ranks = accelerator.is_main_process, accelerator.process_index, accelerator.num_processes
-    curves = tensorboard_curves(runtime.tensorboard_dir) if runtime.tensorboard_dir and main else None
+    trackers.check(runtime.trackers)
     micro = micro_batch(recipe.batch, ranks, runtime.micro_batch)
     accelerator.gradient_accumulation_steps = recipe.batch // ranks // micro
     base = isinstance(network, dict)
@@ -97,9 +97,10 @@ def train(
     _announce(step, task, len(replayed), recipe.epochs, iterations, keeper)
     started = time.perf_counter()
     training = Training(accelerator, method, teacher, recipe, step, iterations, samples.first, {}, {})
-    progress = Progress(step, recipe.epochs, iterations, recipe.batch, main=main, curves=curves)
+    facts = {"dataset": task.dataset, "setting": task.setting, "method": name, "step": step, **recipe._asdict()}
     hint = f"{micro} images of {recipe.crop} x {recipe.crop} at once; lower runtime.micro_batch or train.crop"
-    with devices.explained(hint):
+    with devices.explained(hint), trackers.curves(runtime, main, facts, done) as curves:
+        progress = Progress(step, recipe.epochs, iterations, recipe.batch, main=main, curves=curves)
         before, shown = _before(method, network, task), (samples, micro, runtime.workers)
         found = keeper.found["prepared"] if done else prepare(training, *shown, before)
         training = training.with_prepared(found)
@@ -224,6 +225,10 @@ def iterate(
                 continue
             given = divergence.Losses(tuple(losses), unchecked)
             divergence.check(given, state, (training.step, per_epoch), training.recipe.precision, keeper)
+            if progress.curves.due(state.done):
+                last = torch.stack([values for number, values in unchecked if number == state.done]).mean(0).tolist()
+                named = {f"iteration/{name}": value for name, value in zip(losses, last, strict=True)}
+                progress.curves.record(named, state.done)
             unchecked.clear()
             if not rest:
                 sums = accelerator.reduce(state.sums, reduction="mean")

@@ -19,6 +19,11 @@ from .conftest import RUN
         ({"base": {"lr": "x" * 999}}, f'base.lr: input should be a valid number, got "{"x" * 79}...'),
         ({"base": {"epochs": 1.5}}, "base.epochs: input should be a valid integer, got 1.5"),
         ({"base": {"epochs": 0, "lr": 0}}, "base.epochs: input should be greater than or equal to 1, got 0 (and 1 mor"),
+        (
+            {"runtime": {"tensorboard": True}},
+            "runtime.tensorboard: is now `trackers: [tensorboard]`; write that or leave it out",
+        ),
+        ({"runtime": {"trackers": ["aim"]}}, "runtime.trackers.0: input should be 'tensorboard', 'wandb', 'mlflow' or"),
         ({"runtime": {"thread": 1}}, "runtime.thread: unknown key; did you mean 'threads'?"),
         ({"runtime": {"device": "mps", "processes": 2}}, "runtime.processes: expected 1, since processes cannot share"),
         ({"runtime": {"device": "tpu"}}, "runtime.device: input should be 'auto', 'cpu', 'cuda' or 'mps', got \"tpu\""),
@@ -32,6 +37,10 @@ from .conftest import RUN
 )
 def test_a_value_that_does_not_fit_is_refused_with_file_and_key(tmp_path, load, refused, sections, words):
     assert refused(load, {"runs": [RUN], **sections}).startswith(f"{tmp_path / 'params.yaml'}: {words}")
+
+
+def test_trackers_are_a_list_of_names(load):
+    assert load({"runs": [RUN], "runtime": {"trackers": ["wandb", "mlflow"]}}).runtime.trackers == ("wandb", "mlflow")
 
 
 def test_a_null_is_refused_where_it_is_written(tmp_path, load, refused):

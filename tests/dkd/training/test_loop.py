@@ -19,6 +19,7 @@ from dkd.training.log import Progress
 from dkd.training.loop import Training, iterate
 from dkd.training.optim import build_optimizer
 from dkd.training.resume import State
+from dkd.training.trackers import Curves
 from tests.dkd.conftest import LATER, RECIPE, RUNTIME, SCORING, SPEC, prepare, train_step
 from tests.dkd.training.conftest import base_of, same, weights_of
 
@@ -142,7 +143,7 @@ def test_steps_that_overflow_in_fp16_are_skipped(overflows):
             Training(accelerator, joint, None, recipe, 0, 5, 1, {}, {}),
             State(student, optimizer, schedule),
         )
-        iterate(training, state, batches, None, Progress(0, 1, 5, 4, main=False, curves=None))
+        iterate(training, state, batches, None, Progress(0, 1, 5, 4, main=False, curves=Curves([])))
         total = state.history[-1]["total"]
         found.append((total, *(value.double().norm().item() for value in student.parameters())))
     assert found[0] == pytest.approx(found[1], rel=1e-4)

@@ -15,6 +15,7 @@ from dkd.training.loop import Training, iterate
 from dkd.training.optim import build_optimizer
 from dkd.training.recipe import Recipe
 from dkd.training.resume import State
+from dkd.training.trackers import Curves
 from tests import plain
 
 SPEC = {
@@ -126,7 +127,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
     method, state = SimpleNamespace(loss=form), State(student, optimizer, schedule)
     training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first, {}, {})
     loader = [(images.to(dtype), labels) for images, labels in batches(case)]
-    iterate(training, state, loader, None, Progress(step, 4, 4, 2, main=False, curves=None))
+    iterate(training, state, loader, None, Progress(step, 4, 4, 2, main=False, curves=Curves([])))
     return student, optimizer, state.history, norms
 
 
