@@ -87,8 +87,14 @@ def test_two_processes_have_the_losses_of_one(forks, prepared, alone, soft_base,
         codes, two = in_two(forks, prepared, tmp_path / f"{name}2", name, **options)
         one = torch.tensor(one, dtype=torch.float64)
         assert codes == [0, 0] and len(one) >= 20 and one.std() > 0.05
-        # These are norms of what is all but 0 in the first iterations: their gradients amplify rounding.
-        assert (one - two).abs().max() < (1e-4 if method in (plop, rcil_terms) else 1e-5), name
+        apart = (one - two).abs()
+        if method in (plop, rcil_terms):
+            # Norms of what is all but 0 in the first iterations: their gradients amplify rounding, by how much depends
+            # on the processor.
+            apart /= one
+            assert apart[:4].max() < 1e-5 and apart.max() < 2e-3, name
+        else:
+            assert apart.max() < 1e-5, name
 
 
 def test_two_processes_replay_as_many_features_as_one(forks, prepared, alone, tmp_path):
