@@ -152,8 +152,9 @@ def test_four_steps_of_an_increment_are_those_of_the_release(golden):
 
 # At the base, batch norm over the two values of the pooled branch blows rounding up a thousandfold per step. The
 # release's numbers are float32 and hold it; in double precision it stays small on any processor, and what is between
-# the two is the release's own (up to 0.4%). A wrong momentum, rate of the heads, weight of positives or rule for void is
-# further away than the bounds of the second iteration; a wrong decay is seen in the groups. The weights of the first convolution feel it most (0.7%).
+# the two is the release's own (up to 0.4%). A wrong momentum, rate of the heads, weight of positives or rule for void
+# is further away than the bounds of the second iteration; a wrong decay is seen in the groups. The weights of the first
+# convolution feel it most (0.7%).
 @pytest.mark.shared
 @pytest.mark.slow
 def test_four_steps_of_the_base_are_those_of_the_release(golden):
