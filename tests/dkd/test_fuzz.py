@@ -248,7 +248,7 @@ def write_mask(path, mode, kind, values, orientation):
     try:
         image.save(path, kind, **({} if kind in ("BMP", "GIF") else {"exif": exif}))
     except (OSError, KeyError, ValueError):
-        image.convert("L").save(path, "PNG")
+        image.convert("RGB").convert("L").save(path, "PNG")
 
 
 @pytest.mark.filterwarnings("ignore:::PIL")
