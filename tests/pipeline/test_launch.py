@@ -31,6 +31,11 @@ def inputs(tmp_path_factory):
     return {"data": root / "data", "index": root, "tasks": root}
 
 
+def own(place):
+    """What a job adds to the section `runtime`, with a state saved at every iteration."""
+    return {"save_minutes": 0.002, "work": str(place / "work"), "logs": str(place / "logs"), "name": "base"}
+
+
 @pytest.fixture
 def train(inputs, tmp_path):
     """Train a base in two processes, for some epochs; what the stage returns."""
@@ -39,7 +44,7 @@ def train(inputs, tmp_path):
         (tmp_path / "out").mkdir(exist_ok=True)
         params = {"seed": 0, "model": SPEC, "recipe": {**VALUES, "epochs": epochs, **recipe}}
         runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
-        runtime |= {"save_minutes": 0.002, "work": str(tmp_path / "work")}
+        runtime |= own(tmp_path)
         return launch.run("base", "base", tmp_path / "log", (params, runtime, inputs, tmp_path / "out"), 2)
 
     return train
@@ -108,11 +113,12 @@ from pathlib import Path
 from dkd.config.schema import Runtime
 from pipeline import launch
 from tests.dkd.conftest import SPEC, VALUES
+from tests.pipeline.test_launch import own
 work, inputs = Path(sys.argv[1]), {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
 work.joinpath("out").mkdir()
 params = {"seed": 0, "model": SPEC, "recipe": {**VALUES, "epochs": 100_000}}
 runtime = Runtime(device="cpu", processes=2).model_dump(mode="json")
-runtime |= {"save_minutes": 0.002, "work": str(work / "work")}
+runtime |= own(work)
 if __name__ == "__main__":
     launch.run("base", "base", work / "log", (params, runtime, inputs, work / "out"), 2)
 """
