@@ -35,7 +35,8 @@ def test_every_method_from_images_to_the_page(tmp_path, monkeypatch):
         out.mkdir(parents=True)
         work.mkdir(parents=True)
         inputs = {name: Path(source.path) for name, source in node.inputs.items()}
-        import_module(f"pipeline.stages.{node.rule}").run(node.params, {**plan.runtime, "work": work}, inputs, out)
+        own = {**plan.runtime, "work": work, "logs": Path("logs"), "name": node.rule}
+        import_module(f"pipeline.stages.{node.rule}").run(node.params, own, inputs, out)
     [summary], [page] = plan.of("summary"), plan.of("page")
     groups = json.loads(Path(summary.folder, "groups.json").read_text())
     assert {name.rpartition("_")[2] for name in groups} == set(names)
