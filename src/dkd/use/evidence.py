@@ -61,8 +61,7 @@ def grid(model: Segmenter, image: np.ndarray, shown: Collection[int], count: int
     """z+ and z- of the `count` classes that matter most for RGB pixels (H, W, 3) uint8, averaged over cells.
 
     These are the classes that most pixels are assigned to, then those whose channels are in `shown` (what the image
-    shows), then those with the highest logit anywhere. The
-    grid has at most `side` cells a side.
+    shows), then those with the highest logit anywhere. The grid has at most `side` cells a side.
     """
     [output] = _outputs(image, model)
     positive, negative, logit = all_terms(output)

@@ -5,6 +5,7 @@ of it others need.
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,10 +59,8 @@ def pull(repo: str, revision: str | None, out: Path) -> Step:
     with _explained(repo):
         for name in FILES:
             api.hf_hub_download(repo, name, revision=revision, local_dir=out)
-    # Which files the library keeps beside those it was asked for is its own affair.
-    for path in sorted(out.rglob("*"), reverse=True):
-        if path.relative_to(out).as_posix() not in FILES:
-            path.rmdir() if path.is_dir() else path.unlink()
+    # The library's notes on what it downloaded.
+    shutil.rmtree(out / ".cache", ignore_errors=True)
     return checkpoint.describe(out)
 
 
