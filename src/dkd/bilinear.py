@@ -16,21 +16,6 @@ CPU_ELEMENTS = 1 << 19
 GPU_ELEMENTS = 1 << 26
 """The same on a GPU, where few kernel launches count."""
 
-WITHOUT_FLOAT64 = ("mps",)
-"""Kinds of devices that lack it."""
-
-
-def zero(device: torch.device) -> Tensor:
-    """A scalar to which a loss is added part by part: float64, or float32 where the device lacks that."""
-    dtype = torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
-    return torch.zeros((), dtype=dtype, device=device)
-
-
-def placed(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device, in float32 if it is in float64 and the device lacks that."""
-    lacking = tensor.dtype == torch.float64 and device.type in WITHOUT_FLOAT64
-    return tensor.to(device, torch.float32 if lacking else tensor.dtype)
-
 
 class Resize:
     """From a grid (h, w) to `size` (H, W), or every `stride`-th row and column of it, and back by the transpose.

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from dkd import bilinear
 from dkd.data.classes import VOID
+from dkd.precision import full, zero
 
 STRIDE = 4
 """`divergence` samples every fourth pixel of every fourth row."""
@@ -44,10 +45,6 @@ Pointwise = Callable[[Tensor, slice, Tensor, Tensor], None]
 """Takes logits (k, N, H, W) of a slice of the classes; writes each value's loss and derivative into the last two."""
 
 
-def _float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
 class _UpsampledSum(torch.autograd.Function):
     """Sum of a pointwise loss over upsampled logits, a few classes at a time; forward computes the gradient as well."""
 
@@ -57,7 +54,7 @@ class _UpsampledSum(torch.autograd.Function):
         grid = logits.transpose(0, 1)
         resize = bilinear.Resize(grid.shape[-2:], size, logits, stride=1)
         gradient = torch.empty_like(grid) if ctx.needs_input_grad[0] else None
-        total = bilinear.zero(logits.device)
+        total = zero(logits.device)
         with torch.autocast(logits.device.type, enabled=False):
             shape = (grid.shape[1], *size)
             buffers = [bilinear.planes(len(grid), shape, logits, logits.dtype) for _ in range(3)]
@@ -92,7 +89,7 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     starts = [0, *torch.bincount(labels, minlength=VOID + 1).cumsum(0).tolist()]
     ids = labels[order]
     void = order[starts[VOID] :] if target.void == "ignore" else None
-    label_mask = None if target.visible is None else target.visible.T[..., None, None].to(_float32(logits))
+    label_mask = None if target.visible is None else target.visible.T[..., None, None].to(full(logits))
 
     def pointwise(x: Tensor, part: slice, loss: Tensor, grad: Tensor) -> None:
         _negative_bce(x, loss, grad)
@@ -107,7 +104,7 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
             if label_mask is not None:
                 map.mul_(label_mask[part])
 
-    return _UpsampledSum.apply(_float32(logits), target.labels.shape[-2:], pointwise) / pixels
+    return _UpsampledSum.apply(full(logits), target.labels.shape[-2:], pointwise) / pixels
 
 
 def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
@@ -115,7 +112,7 @@ def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
 
     Both (N, K, h, w), logits, upsampled to `size`. Scalar. Its minimum is the entropy of the target, not 0.
     """
-    teacher_logits = _float32(teacher.detach()).to(_float32(logits)).transpose(0, 1)
+    teacher_logits = full(teacher.detach()).to(full(logits)).transpose(0, 1)
     resize = bilinear.Resize(teacher_logits.shape[-2:], size, teacher_logits, stride=1)
     buffer = bilinear.planes(len(teacher_logits), (len(logits), *size), teacher_logits, teacher_logits.dtype)
 
@@ -125,7 +122,7 @@ def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
         loss.addcmul_(x, truth, value=-1)
         grad.sub_(truth)
 
-    return _UpsampledSum.apply(_float32(logits), size, pointwise) / (len(logits) * size[0] * size[1])
+    return _UpsampledSum.apply(full(logits), size, pointwise) / (len(logits) * size[0] * size[1])
 
 
 @torch.no_grad()
@@ -135,10 +132,10 @@ def divergence(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor
     Arguments as for `soft_bce`; upsampled logits are sampled at every `STRIDE`-th pixel. Scalar without gradient, for
     records only: 0 where the two agree.
     """
-    ours, teacher_logits = (_float32(x.detach()).transpose(0, 1) for x in (logits, teacher))
+    ours, teacher_logits = (full(x.detach()).transpose(0, 1) for x in (logits, teacher))
     stride = 1 if tuple(size) == ours.shape[-2:] else STRIDE
     resize = bilinear.Resize(ours.shape[-2:], size, ours, stride)
-    total = bilinear.zero(logits.device)
+    total = zero(logits.device)
     values = ours.shape[1] * -(-size[0] // stride) * -(-size[1] // stride)
     for part in bilinear.chunks(len(ours), values, logits.device):
         x, y = resize.up(ours[part], None), resize.up(teacher_logits[part].to(ours), None)
@@ -157,7 +154,7 @@ def auxiliary(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
     logits (N, 1, h, w), upsampled to `size`. Scalar.
     """
-    total = _UpsampledSum.apply(_float32(logits), size, lambda x, part, *out: _negative_bce(x, *out))
+    total = _UpsampledSum.apply(full(logits), size, lambda x, part, *out: _negative_bce(x, *out))
     return total / (len(logits) * size[0] * size[1])
 
 
@@ -168,7 +165,7 @@ def decompose(features: Tensor, weight: Tensor, by: str = "weight") -> tuple[Ten
     positive, and of those whose sign is negative. `by`: the sign is that of the `weight` (as released) or of the
     `product` (as the paper writes it); the two agree where no feature is negative.
     """
-    features, weight = _float32(features), _float32(weight)
+    features, weight = full(features), full(weight)
     positive, negative = (kernel[..., None, None] for kernel in (weight.clamp(min=0), weight.clamp(max=0)))
     with torch.autocast(features.device.type, enabled=False):
         if by == "weight":

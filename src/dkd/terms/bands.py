@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dkd import bilinear
+from dkd.precision import full, zero
 
 Part = tuple[slice, slice]
 """Some images and some rows of them: `labels[part]` of labels (N, H, W)."""
@@ -20,11 +21,6 @@ Pointwise = Callable[[Tensor, Part], tuple[Tensor, Tensor]]
 
 The logits may be overwritten.
 """
-
-
-def full(x: Tensor) -> Tensor:
-    """`x` in float32 at least."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class Upsampled:
@@ -70,7 +66,7 @@ class _Walk(torch.autograd.Function):
     def forward(ctx, logits: Tensor, size: tuple[int, int], pointwise: Pointwise) -> Tensor:
         upsampled = Upsampled(logits, size)
         gradient = torch.zeros_like(upsampled.grid) if ctx.needs_input_grad[0] else None
-        total = bilinear.zero(logits.device)
+        total = zero(logits.device)
         for part in upsampled.parts():
             loss, slope = pointwise(upsampled[part], part)
             total += loss.sum()

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dkd import bilinear
-from dkd.terms.bands import full
+from dkd.precision import full, zero
 
 SIDES = (4, 8, 12, 16, 20, 24)
 """Of the squares over which RCIL's spatial term takes means, in cells."""
@@ -30,7 +30,7 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, student: Tensor, teacher: Tensor, distance: Distance) -> Tensor:
-        total = bilinear.zero(student.device)
+        total = zero(student.device)
         gradient = torch.empty_like(student, dtype=full(student[:0]).dtype) if ctx.needs_input_grad[0] else None
         with torch.autocast(student.device.type, enabled=False):
             for part in bilinear.chunks(len(student), student[0].numel(), student.device):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dkd.precision import full
 from dkd.terms import bands
 
 
@@ -125,7 +126,7 @@ def replayed(own: Tensor, fake: Tensor, background: Tensor, *, cells: int, ratio
     new classes for fake features and for background cells, all of which are none of these; cells: N h w of the batch;
     ratio: what a background cell counts for.
     """
-    against = F.softplus(bands.full(fake)).sum() + ratio * F.softplus(bands.full(background)).sum()
+    against = F.softplus(full(fake)).sum() + ratio * F.softplus(full(background)).sum()
     return (own + against / cells) / (1 + (len(fake) + ratio * len(background)) / cells)
 
 
@@ -149,7 +150,7 @@ def pkd(student: Tensor, teacher: Tensor, region: Tensor) -> Tensor:
     student and teacher (N, D, h, w); region (N, H, W) bool, resized bilinearly to the grid: where labels are 0 and the
     previous network answers with a class. Scalar; 0 where the region is empty.
     """
-    student, teacher = bands.full(student), bands.full(teacher.detach())
+    student, teacher = full(student), full(teacher.detach())
     share = _resized(region, student)
     area = share.sum() * student.shape[1]
     return ((student - teacher).square() * share[:, None]).sum() / torch.where(area > 0, area, 1)
@@ -161,7 +162,7 @@ def contrast(features: Tensor, labels: Tensor, kept: Tensor, ids: Sequence[int])
     features (N, D, h, w); labels (N, H, W); kept (K, D) unit vectors; ids: of the new classes. 1 / distance of each new
     class's direction to the nearest prototype, mean over new classes; one that the batch lacks adds a constant. Scalar.
     """
-    units = _unit(bands.full(features), 1)
+    units = _unit(full(features), 1)
     total = 0
     for id in ids:
         direction = _unit((units * _resized(labels == id, units)[:, None]).sum((0, 2, 3)), 0)

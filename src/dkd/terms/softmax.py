@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dkd.data.classes import VOID
+from dkd.precision import full
 from dkd.terms import bands
 
 BINS = 100
@@ -59,7 +60,7 @@ def distillation(
     the loss of each pixel. Scalar. Its least value is the entropy of the target divided by O, not 0.
     """
     old = teacher.shape[1]
-    taught = bands.Upsampled(teacher.to(bands.full(logits)), size)
+    taught = bands.Upsampled(teacher.to(full(logits)), size)
     weights = None if weight is None else weight.expand(len(logits), *size)
 
     def pointwise(x: Tensor, part: bands.Part) -> tuple[Tensor, Tensor]:

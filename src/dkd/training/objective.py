@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dkd import bilinear, devices
+from dkd import devices, precision
 from dkd.data import transforms
 from dkd.losses import Target
 from dkd.model.segmenter import Output, Segmenter
@@ -60,7 +60,7 @@ class Training(NamedTuple):
     def with_prepared(self, prepared: dict[str, Tensor]) -> "Training":
         """The same with what was `prepared`."""
         prepared = {name: tensor.cpu() for name, tensor in prepared.items()}
-        on_device = {name: bilinear.placed(tensor, self.accelerator.device) for name, tensor in prepared.items()}
+        on_device = {name: precision.placed(tensor, self.accelerator.device) for name, tensor in prepared.items()}
         return self._replace(prepared=prepared, options={**self.recipe.loss_options, **on_device})
 
     def placed(self, images: Tensor, labels: Tensor, *visible: Tensor) -> tuple[Tensor, Target]:

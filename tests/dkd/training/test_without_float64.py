@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dkd import bilinear, devices, evaluation, methods
+from dkd import devices, evaluation, methods, precision
 from dkd.methods import dkd, finetune, ilt, joint_unknown, kd, lwf, lwf_mc, mib, plop, rcil_terms, ssul, star
 from dkd.training import exemplars
 from dkd.training.exemplars import Selection
@@ -89,7 +89,7 @@ class PretendedAccelerator(Accelerator):
 
 @pytest.fixture
 def device(monkeypatch):
-    monkeypatch.setattr(bilinear, "WITHOUT_FLOAT64", (KIND,))
+    monkeypatch.setattr(precision, "WITHOUT_FLOAT64", (KIND,))
     monkeypatch.setattr(devices, "accelerator", lambda *_: PretendedAccelerator(cpu=True))
     monkeypatch.setattr(sys.modules["torch.optim.sgd"], "_device_dtype_check_for_fused", lambda *_, **__: None)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
