@@ -47,8 +47,8 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def run(options: argparse.Namespace) -> Path:
-    """Run a params file to the end, print what it took, and return its working directory; exits where it fails."""
+def run(options: argparse.Namespace, target: str = "all") -> Path:
+    """Make a target for a params file, print what it took, and return its working directory; exits where it fails."""
     place = ROOT / "runs" / options.params.stem
     place.mkdir(parents=True, exist_ok=True)
     content = yaml.safe_load(options.params.read_text())
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> Path:
         content.setdefault("data", {})["root"] = str(options.root.resolve())
     (place / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     started = time.monotonic()
-    command = [sys.executable, "-m", "snakemake", "--cores", str(options.cores), "--directory", str(place)]
+    command = [sys.executable, "-m", "snakemake", target, "--cores", str(options.cores), "--directory", str(place)]
     # On SIGTERM, Snakemake is stopped as well; its jobs save their states and end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

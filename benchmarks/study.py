@@ -2,36 +2,49 @@
 
     python benchmarks/study.py benchmarks/when.yaml
 
-A condition is everything that two runs may share besides method and seed: scenario, setting, and the values of a sweep.
-The share of earlier classes is how many of the classes of earlier steps an image of a step shows, as a mean over its
-training images and over the later steps; the network sees these classes, but not their labels. The figure is written to
-runs/NAME/study.png and study.pdf.
+A condition is everything that two runs may share besides method and seed: scenario, setting, and the values of a
+sweep. The learning rate of the increments is not part of it, since each method has its own best one. The share of
+earlier classes is how many of the classes of earlier steps an image of a step shows, as a mean over its training images
+and over the later steps; the network sees these classes, but not their labels. The last column of the first table says
+how many pairs of runs would show a difference of 2 points (two-sided test at 5%, power 80%, normal differences). The
+figure is written to runs/NAME/study.png and study.pdf. For the tables and the page of all runs as well, run
+`snakemake --cores 2 --directory runs/NAME` afterwards.
 """
 
 import json
+import math
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.run import arguments, run  # noqa: E402
+from benchmarks.run import cell as run_cell  # noqa: E402
 from dkd import scenario  # noqa: E402
 from dkd.config import read  # noqa: E402
+from dkd.config.schema import Run  # noqa: E402
 from dkd.data import index, tasks  # noqa: E402
-from dkd.report import statistics  # noqa: E402
+from dkd.report import results_file, statistics  # noqa: E402
 from dkd.report.method_labels import leaves  # noqa: E402
 from dkd.use import figure  # noqa: E402
 from pipeline import plan as plans  # noqa: E402
 
 THAN, METHOD = "kd", "dkd"
 COLUMNS = ("all", "base", "new", "forgetting")
+NOT_A_CONDITION = {"name": True, "method": True, "methods": True, "seed": True, "increment": {"lr"}}
+EFFECT = 2.0
+"""Points; what the paper's ablation gives the decomposition on VOC 15-1."""
+QUANTILES = 1.960 + 0.842
+"""Of the normal distribution at 97.5% and at 80%."""
 COLOURS = {"overlap": "#0072b2", "disjoint": "#d55e00", "partitioned": "#009e73", "sequential": "#cc79a7"}
 MARKS = "osD^vP*X"
 
@@ -44,11 +57,44 @@ class Condition(NamedTuple):
     share: float
     """Of earlier classes, from 0 to 1."""
     pairs: list[tuple[dict[str, float], dict[str, float]]]
-    """Final metrics of `kd` and `dkd` for each seed."""
+    """Final metrics of `kd` and `dkd` for each seed, and `answers`."""
 
     def differences(self, metric: str) -> list[float]:
         """`dkd` less `kd` in points, for each seed."""
         return [after[metric] - before[metric] for before, after in self.pairs]
+
+    def needed(self) -> int | None:
+        """The number of pairs that would show `EFFECT`, from the spread of these; None for a single pair."""
+        deviation = statistics.spread(self.differences("all"))["sd"]
+        return None if deviation is None else max(2, math.ceil((QUANTILES * deviation / EFFECT) ** 2))
+
+    def own(self, metric: str) -> list[str]:
+        """Mean and spread of `kd` and of `dkd`, each by itself."""
+        return [run_cell(statistics.spread([pair[place][metric] for pair in self.pairs])) for place in (0, 1)]
+
+
+def final(run: Run, results: list[Path]) -> dict[str, float]:
+    """Metrics of a run after its last step, from the result folders of all its steps, and `answers`."""
+    protocol = run.evaluate.protocol
+    steps = [results_file.read_metrics(folder / "metrics.json", protocol)["protocols"][protocol] for folder in results]
+    counts = results_file.read_counts(results[-1], protocol, sum(run.sizes) + 1)
+    lost = statistics.forgetting([step["per_class"] for step in steps])
+    means = {name: steps[-1][name] for name in ("all", "base", "new")}
+    return {**means, "forgetting": fmean(lost.values()), **answers(counts, run.sizes[0])}
+
+
+def answers(counts: np.ndarray, base: int) -> dict[str, float]:
+    """Of 100 test pixels of a class, how many get which answer: means over the base's classes, and over later ones.
+
+    counts: (C, C), rows = truth, background first; `base`: number of classes of step 0.
+    """
+    shares = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
+    old, new = slice(1, base + 1), slice(base + 1, None)
+    return {
+        f"{name}: {answer}": float(shares[truth, predicted].sum(1).mean())
+        for name, truth in (("base", old), ("new", new))
+        for answer, predicted in (("background", slice(1)), ("base class", old), ("new class", new))
+    }
 
 
 def share(tasks_file: Path, index_file: Path) -> float:
@@ -65,18 +111,17 @@ def share(tasks_file: Path, index_file: Path) -> float:
 def conditions(place: Path) -> list[Condition]:
     """The conditions of a finished run in `place`, the current directory, in their order."""
     config = read.load(place / "params.yaml")
-    final = json.loads((place / "metrics" / "summary.json").read_text())
     plan = plans.build(config, fresh=False)
     (summary,) = plan.of("summary")
     found: dict[str, dict[str, Any]] = {}
     for each in config.runs:
-        values = each.model_dump(mode="json", exclude={"name", "method", "methods", "seed"})
+        values = each.model_dump(mode="json", exclude=NOT_A_CONDITION)
         condition = found.setdefault(
             json.dumps(values), {"values": dict(leaves(values, "")), "runs": defaultdict(dict)}
         )
-        condition["runs"][each.seed][each.method] = final[each.name]
-        node = plan.nodes[summary.inputs[f"{each.name}/{len(each.sizes) - 1}"].path]
-        condition["files"] = [place / node.inputs[name].path for name in ("tasks", "index")]
+        steps = [plan.nodes[summary.inputs[f"{each.name}/{step}"].path] for step in range(len(each.sizes))]
+        condition["runs"][each.seed][each.method] = final(each, [place / step.path for step in steps])
+        condition["files"] = [place / steps[-1].inputs[name].path for name in ("tasks", "index")]
     flat = [condition["values"] for condition in found.values()]
     differ = [key for key in flat[0] if key != "sizes" and any(values[key] != flat[0][key] for values in flat)]
     return [
@@ -98,6 +143,16 @@ def cell(values: list[float]) -> str:
     low, high = statistics.interval(values)
     spread = "" if low is None else f" [{low:+.1f}, {high:+.1f}] ({statistics.spread(values)['sd']:.1f})"
     return f"{fmean(values):+.1f}{spread}"
+
+
+def table(found: list[Condition], columns: Sequence[str], rows: list[list[str]]) -> None:
+    """Print one row per condition, which its words begin."""
+    names = list(found[0].words)
+    print("| " + " | ".join([*names, *columns]) + " |")
+    print("|" + "---|" * (len(names) + len(columns)))
+    for each, row in zip(found, rows, strict=True):
+        print("| " + " | ".join([*each.words.values(), *row]) + " |")
+    print()
 
 
 def draw(found: list[Condition], stem: Path) -> None:
@@ -128,19 +183,34 @@ def draw(found: list[Condition], stem: Path) -> None:
 
 
 def main() -> None:
-    """Run, then print one row per condition."""
-    place = run(arguments(__doc__.splitlines()[0]).parse_args())
+    """Run, then print two tables of one row per condition: the differences, and the methods by themselves."""
+    place = run(arguments(__doc__.splitlines()[0]).parse_args(), "evaluate_all")
     os.chdir(place)
     found = conditions(place)
-    names = list(found[0].words)
     print(f"{METHOD} - {THAN} after the last step, with 95% interval and (standard deviation of the differences)\n")
-    print("| " + " | ".join([*names, "earlier classes shown", "seeds", *COLUMNS]) + " |")
-    print("|" + "---|" * (len(names) + 2 + len(COLUMNS)))
-    for each in found:
-        cells = [cell(each.differences(metric)) for metric in COLUMNS]
-        print("| " + " | ".join([*each.words.values(), f"{each.share:.0%}", str(len(each.pairs)), *cells]) + " |")
+    rows = [
+        [f"{each.share:.0%}", str(len(each.pairs)), *(cell(each.differences(metric)) for metric in COLUMNS)]
+        for each in found
+    ]
+    table(
+        found,
+        ("earlier classes shown", "seeds", *COLUMNS, f"seeds for {EFFECT:.0f} points"),
+        [[*row, "-" if each.needed() is None else str(each.needed())] for each, row in zip(found, rows, strict=True)],
+    )
+    table(
+        found,
+        [f"{method}: {metric}" for metric in ("all", "forgetting") for method in (THAN, METHOD)],
+        [[*each.own("all"), *each.own("forgetting")] for each in found],
+    )
+    print("Of 100 pixels of a base class, or of a new one, how many get which answer, right or wrong\n")
+    names = [name for name in found[0].pairs[0][0] if ": " in name]
+    table(
+        found,
+        [f"{method}, {name}" for name in names for method in (THAN, METHOD)],
+        [[value for name in names for value in each.own(name)] for each in found],
+    )
     draw(found, place / "study")
-    print(f"\n{place / 'study.png'}")
+    print(place / "study.png")
 
 
 if __name__ == "__main__":
