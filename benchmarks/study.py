@@ -120,7 +120,7 @@ def conditions(place: Path) -> list[Condition]:
             json.dumps(values), {"values": dict(leaves(values, "")), "runs": defaultdict(dict)}
         )
         steps = [plan.nodes[summary.inputs[f"{each.name}/{step}"].path] for step in range(len(each.sizes))]
-        condition["runs"][each.seed][each.method] = final(each, [place / step.path for step in steps])
+        condition["runs"][each.seed][each.method] = final(each, [place / step.folder for step in steps])
         condition["files"] = [place / steps[-1].inputs[name].path for name in ("tasks", "index")]
     flat = [condition["values"] for condition in found.values()]
     differ = [key for key in flat[0] if key != "sizes" and any(values[key] != flat[0][key] for values in flat)]

@@ -1,10 +1,16 @@
 """What the benchmarks compare, at small size: both sides do the same."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from benchmarks import evaluate, loader, losses, measure, train_step
+from benchmarks import evaluate, loader, losses, measure, study, train_step
+from dkd.config import read
+from dkd.data import index
+from pipeline import plan as plans
 
 
 @pytest.mark.parametrize("case", [(4, 2, 2, 64), (995, 5, 1, 64)])
@@ -52,3 +58,59 @@ def half_and_whole(size: int) -> measure.Variants:
 def test_a_step_runs_in_each_kind(kind):
     step = train_step.build((4, 2), 2, 64, *kind)
     step()
+
+
+def test_answers_are_shares_of_the_pixels_of_a_class():
+    counts = np.array([[9, 1, 0, 0], [1, 2, 0, 1], [0, 4, 4, 0], [5, 0, 1, 4]])
+    base = {"background": 12.5, "base class": 75.0, "new class": 12.5}
+    new = {"background": 50.0, "base class": 10.0, "new class": 40.0}
+    expected = {f"{name}: {key}": value for name, part in (("base", base), ("new", new)) for key, value in part.items()}
+    assert study.answers(counts, 2) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("after", "needed"), [([1.0, 3.0], 4), ([2.0, 2.0], 2), ([0.0, 8.0], 63), ([1.0], None)])
+def test_pairs_that_would_show_two_points(after, needed):
+    """(2.8 s / 2)^2 for differences with a standard deviation of s."""
+    pairs = [({"all": 0.0}, {"all": value}) for value in after]
+    assert study.Condition({}, 0.0, pairs).needed() == needed
+
+
+def test_a_study_pairs_methods_by_seed_and_not_by_rate(tmp_path, monkeypatch):
+    item = {"dataset": "shapes", "scenario": "4-2", "seed": [0, 1]}
+    runs = [
+        {**item, "method": method, "sweep": {"data.shapes.objects": [[1, 1], [1, 2]], "increment.lr": [rate]}}
+        for method, rate in (("kd", 0.002), ("dkd", 0.001))
+    ]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": runs}))
+    plan = plans.build(read.load(tmp_path / "params.yaml"), fresh=False)
+    (summary,) = plan.of("summary")
+    for node in plan.of("evaluate"):
+        run = next(key for key, source in summary.inputs.items() if source.path == node.folder)
+        kind, step = 10 * ("_dkd_" in run) + ("objects-1-2" in run) + 2 * ("_s1_" in run), int(run[-1])
+        names = ["background", *"abcdef"[: 4 + 2 * step]]
+        means = dict.fromkeys(("all", "base", "new", "harmonic", "pixel_accuracy"), 50.0 + kind * step)
+        values = {**means, "foreground": means, "per_class": dict.fromkeys(names, 60.0 - kind * step)}
+        (tmp_path / node.folder).mkdir(parents=True)
+        content = {"step": step, "protocols": {"paper": values, "full_image": values}}
+        (tmp_path / node.folder / "metrics.json").write_text(json.dumps(content))
+        counts = np.eye(len(names), dtype=np.int64)
+        np.savez(tmp_path / node.folder / "confusion.npz", paper=counts, full_image=counts)
+    for node in plan.of("split"):
+        steps = [
+            {"step": step, "classes": classes, "train": ["x", "y"], "val": ["y"], "test": ["y"]}
+            for step, classes in enumerate(([1, 2, 3, 4], [5, 6]))
+        ]
+        content = {"dataset": "shapes", "scenario": "4-2", "setting": "overlap", "order": [1, 2, 3, 4, 5, 6]}
+        (tmp_path / node.folder).mkdir(parents=True)
+        (tmp_path / node.folder / "tasks.json").write_text(json.dumps({**content, "steps": steps}))
+    for node in plan.of("index"):
+        rows = (index.Row("x", "x.png", "x.png", "train", (1, 5)), index.Row("y", "y.png", "y.png", "train", (2, 3, 6)))
+        (tmp_path / node.folder).mkdir(parents=True)
+        index.write(index.Index("shapes", tuple("_abcdef"), rows, {}, {}), tmp_path / node.folder / "index.csv")
+    few, more = study.conditions(tmp_path)
+    assert (few.words["data.shapes.objects"], more.words["data.shapes.objects"]) == ("[1, 1]", "[1, 2]")
+    assert few.share == more.share == 0.375
+    assert few.differences("all") == more.differences("all") == [10.0, 10.0]
+    assert few.differences("forgetting") == [10.0, 10.0]
+    assert few.own("all") == ["51.0 ± 1.4", "61.0 ± 1.4"] and few.own("new: new class") == ["100.0 ± 0.0"] * 2
