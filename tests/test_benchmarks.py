@@ -68,9 +68,9 @@ def test_answers_are_shares_of_the_pixels_of_a_class():
     assert study.answers(counts, 2) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("after", "needed"), [([1.0, 3.0], 4), ([2.0, 2.0], 2), ([0.0, 8.0], 63), ([1.0], None)])
+@pytest.mark.parametrize(("after", "needed"), [([1.0, 3.0], 6), ([2.0, 2.0], 2), ([0.0, 8.0], 65), ([1.0], None)])
 def test_pairs_that_would_show_two_points(after, needed):
-    """(2.8 s / 2)^2 for differences with a standard deviation of s."""
+    """(2.8 s / 2)^2 + 1.9 for differences with a standard deviation of s."""
     pairs = [({"all": 0.0}, {"all": value}) for value in after]
     assert study.Condition({}, 0.0, pairs).needed() == needed
 
