@@ -1,6 +1,6 @@
 """Runs a params file with `kd` and `dkd`, and prints how they differ in each condition.
 
-    python benchmarks/study.py benchmarks/when.yaml
+    python -m benchmarks.study benchmarks/when.yaml
 
 A condition is everything that two runs may share besides method and seed: scenario, setting, and the values of a
 sweep. The learning rate of the increments is not part of it, since each method has its own best one. The share of
@@ -24,19 +24,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-
-from benchmarks.run import arguments, run  # noqa: E402
-from benchmarks.run import cell as run_cell  # noqa: E402
-from dkd import scenario  # noqa: E402
-from dkd.config import read  # noqa: E402
-from dkd.config.schema import Run  # noqa: E402
-from dkd.data import index, tasks  # noqa: E402
-from dkd.report import results_file, statistics  # noqa: E402
-from dkd.report.method_labels import leaves  # noqa: E402
-from dkd.use import figure  # noqa: E402
-from pipeline import plan as plans  # noqa: E402
+from benchmarks.run import arguments, cell, run
+from dkd import scenario
+from dkd.config import read
+from dkd.config.schema import Run
+from dkd.data import index, tasks
+from dkd.report import results_file, statistics, tables
+from dkd.report.method_labels import leaves
+from dkd.use import figure
+from pipeline import plan as plans
 
 THAN, METHOD = "kd", "dkd"
 COLUMNS = ("all", "base", "new", "forgetting")
@@ -73,17 +69,15 @@ class Condition(NamedTuple):
 
     def own(self, metric: str) -> list[str]:
         """Mean and spread of `kd` and of `dkd`, each by itself."""
-        return [run_cell(statistics.spread([pair[place][metric] for pair in self.pairs])) for place in (0, 1)]
+        return [cell(statistics.spread([pair[place][metric] for pair in self.pairs])) for place in (0, 1)]
 
 
-def final(run: Run, results: list[Path]) -> dict[str, float]:
+def final(run: Run, results: list[Path]) -> dict[str, float | None]:
     """Metrics of a run after its last step, from the result folders of all its steps, and `answers`."""
     protocol = run.evaluate.protocol
     steps = [results_file.read_metrics(folder / "metrics.json", protocol)["protocols"][protocol] for folder in results]
     counts = results_file.read_counts(results[-1], protocol, sum(run.sizes) + 1)
-    lost = statistics.forgetting([step["per_class"] for step in steps])
-    means = {name: steps[-1][name] for name in ("all", "base", "new")}
-    return {**means, "forgetting": fmean(lost.values()), **answers(counts, run.sizes[0])}
+    return {**tables.after_last(steps), **answers(counts, run.sizes[0])}
 
 
 def answers(counts: np.ndarray, base: int) -> dict[str, float]:
@@ -122,6 +116,8 @@ def conditions(place: Path) -> list[Condition]:
         condition = found.setdefault(
             json.dumps(values), {"values": dict(leaves(values, "")), "runs": defaultdict(dict)}
         )
+        if each.method in condition["runs"][each.seed]:
+            sys.exit(f"{place / 'params.yaml'}: {each.name}: a second run of {each.method} in one condition; keep one")
         steps = [plan.nodes[summary.inputs[f"{each.name}/{step}"].path] for step in range(len(each.sizes))]
         condition["runs"][each.seed][each.method] = final(each, [place / step.folder for step in steps])
         condition["files"] = [place / steps[-1].inputs[name].path for name in ("tasks", "index")]
@@ -141,7 +137,7 @@ def conditions(place: Path) -> list[Condition]:
     ]
 
 
-def cell(values: list[float]) -> str:
+def signed(values: list[float]) -> str:
     """Mean difference with its interval, and the standard deviation of the differences."""
     low, high = statistics.interval(values)
     spread = "" if low is None else f" [{low:+.1f}, {high:+.1f}] ({statistics.spread(values)['sd']:.1f})"
@@ -186,13 +182,13 @@ def draw(found: list[Condition], stem: Path) -> None:
 
 
 def main() -> None:
-    """Run, then print two tables of one row per condition: the differences, and the methods by themselves."""
+    """Run, then print the differences, the methods by themselves, and their answers, one row per condition each."""
     place = run(arguments(__doc__.splitlines()[0]).parse_args(), "evaluate_all")
     os.chdir(place)
     found = conditions(place)
     print(f"{METHOD} - {THAN} after the last step, with 95% interval and (standard deviation of the differences)\n")
     rows = [
-        [f"{each.share:.0%}", str(len(each.pairs)), *(cell(each.differences(metric)) for metric in COLUMNS)]
+        [f"{each.share:.0%}", str(len(each.pairs)), *(signed(each.differences(metric)) for metric in COLUMNS)]
         for each in found
     ]
     table(

@@ -114,3 +114,8 @@ def test_a_study_pairs_methods_by_seed_and_not_by_rate(tmp_path, monkeypatch):
     assert few.differences("all") == more.differences("all") == [10.0, 10.0]
     assert few.differences("forgetting") == [10.0, 10.0]
     assert few.own("all") == ["51.0 ± 1.4", "61.0 ± 1.4"] and few.own("new: new class") == ["100.0 ± 0.0"] * 2
+    for run in runs:
+        run["sweep"]["increment.lr"].append(0.003)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": runs}))
+    with pytest.raises(SystemExit, match="a second run of kd in one condition"):
+        study.conditions(tmp_path)
