@@ -1,16 +1,19 @@
 """What the benchmarks compare, at small size: both sides do the same."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from benchmarks import evaluate, loader, losses, measure, study, train_step
+from benchmarks import drift, evaluate, loader, losses, measure, study, train_step
 from dkd.config import read
 from dkd.data import index
+from dkd.model.segmenter import Segmenter
 from pipeline import plan as plans
+from tests.dkd.conftest import SPEC
 
 
 @pytest.mark.parametrize("case", [(4, 2, 2, 64), (995, 5, 1, 64)])
@@ -119,3 +122,22 @@ def test_a_study_pairs_methods_by_seed_and_not_by_rate(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": runs}))
     with pytest.raises(SystemExit, match="a second run of kd in one condition"):
         study.conditions(tmp_path)
+
+
+def test_drift_of_a_bias_is_that_of_the_logit_alone():
+    """The logit of one of two classes moves by 1; the auxiliary classifier answers -3 everywhere."""
+    torch.manual_seed(0)
+    before = Segmenter(SPEC, [2]).eval()
+    torch.nn.init.zeros_(before.auxiliary.weight)
+    torch.nn.init.constant_(before.auxiliary.bias, -3.0)
+    torch.nn.init.zeros_(before.heads[0].weight)
+    after = Segmenter(SPEC, [2, 1]).eval()
+    after.load_state_dict(before.state_dict(), strict=False)
+    with torch.no_grad():
+        after.heads[0].bias[1] += 1
+    images = [(np.full((32, 32, 3), 80 * k, np.uint8), np.full((32, 32), k)) for k in range(4)]
+    found = drift.measure(before, after, iter(images), iter(images), old=[1, 2], new=[3])
+    p, q = (network.heads[0].bias[1].double().sigmoid().item() for network in (before, after))
+    divergence = p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    expected = dict.fromkeys(("training", "test", "test: earlier"), 1000 * divergence)
+    assert found == pytest.approx({**expected, "none": -3.0, "z+": 0, "z-": 0, "logit": 0.5}, rel=1e-5)
