@@ -83,13 +83,18 @@ def main() -> None:
         print(f"| {name} | {len(group['runs'])} | " + " | ".join(cell(group[key]) for key in COLUMNS) + " |")
 
     with (place / "metrics" / "differences.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        # A single pair has no interval.
+        rows = [row for row in csv.DictReader(file) if int(row["n"]) > 1]
+    last: dict[tuple, int] = {}
+    for row in rows:
+        last[head(row)] = max(last.get(head(row), 0), int(row["step"]))
     pairs: dict[tuple, dict[str, str]] = {}
-    last = {key: max(int(row["step"]) for row in rows if head(row) == key) for key in map(head, rows)}
     for row in rows:
         if int(row["step"]) == last[head(row)]:
-            interval = f" [{float(row['low']):+.1f}, {float(row['high']):+.1f}]" if row["low"] else ""
-            pairs.setdefault(head(row), {"pairs": row["n"]})[row["metric"]] = f"{float(row['mean']):+.1f}{interval}"
+            values = f"{float(row['mean']):+.1f} [{float(row['low']):+.1f}, {float(row['high']):+.1f}]"
+            pairs.setdefault(head(row), {"pairs": row["n"]})[row["metric"]] = values
+    if not pairs:
+        return
     print("\n| difference after the last step, 95% interval | pairs | " + " | ".join(DIFFERENT) + " |")
     print("|" + "---|" * (len(DIFFERENT) + 2))
     for (*_, method, than), values in pairs.items():
