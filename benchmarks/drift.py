@@ -13,6 +13,7 @@ images. Every value is a mean over the later steps, and ± is the standard devia
 import argparse
 import csv
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from benchmarks.run import cell
 from dkd import checkpoint
 from dkd.config import read
 from dkd.data import classes, index, reader, tasks, transforms
+from dkd.errors import InputError
 from dkd.model.segmenter import Output, Segmenter, upsample
 from dkd.report import statistics
 from dkd.report.method_labels import method_labels
@@ -86,6 +88,8 @@ def step(evaluated: plans.Node, plan: plans.Plan, number: int) -> dict[str, floa
     old = [label for each in steps[:number] for label in each["classes"]]
     with Path(trained.folder, "train.csv").open(newline="") as file:
         first = next(csv.DictReader(file))
+    if "kd_kl" not in first:
+        raise InputError(f"{trained.folder}/train.csv: no column kd_kl; leave out runs without logit distillation")
     found = measure(*networks, images(training), images(table.test_rows()), old, steps[number]["classes"])
     return {**found, "first epoch": 1000 * float(first["kd_kl"])}
 
@@ -113,4 +117,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"drift: {error}")
