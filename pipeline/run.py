@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake.jobs import Job
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from dkd.config import read
 from dkd.errors import InputError, one_line
@@ -49,6 +50,7 @@ class Run:
         # Snakemake refuses to make again what is write-protected, as links into DVC's cache are. A rename may do so.
         # Nor does it delete the log of a try before the next one.
         Job.check_protected_output = Job.remove_existing_output = _allow
+        RemoteExecutor.cancel = cancel_all
 
     def _build(self) -> plans.Plan:
         verify = bool(self.config.get("verify"))
@@ -110,7 +112,8 @@ class Run:
         # Said of each output of a job that fails; there is nothing to restore, as nodes are renamed into place.
         logging.getLogger("snakemake.logging").addFilter(lambda line: "no backup found" not in line.getMessage())
         for number in (signal.SIGINT, signal.SIGTERM):
-            _pass_on(number)
+            # At SIGTERM, Snakemake would wait for the jobs that wait in the queue of a scheduler.
+            _pass_on(number, signal.default_int_handler if self.plan.requests else signal.getsignal(number))
 
     def _start(self) -> None:
         self._lock, before = locks.lock(wait=not self.config.get("no_wait"))
@@ -152,6 +155,21 @@ async def _allow(job: Job) -> None:
     pass
 
 
+def cancel_all(executor: RemoteExecutor) -> None:
+    """Cancel all jobs of a scheduler, as Snakemake does, but also those that it is asking after at that moment.
+
+    Meanwhile they are not in its list; and some executors can't cancel an empty one.
+    """
+    with executor.lock:
+        known = list(executor.active_jobs)
+    if known:
+        executor.cancel_jobs(known)
+    # Waits for the answer, and until the last job is submitted.
+    executor.shutdown()
+    if others := [job for job in executor.active_jobs if job not in known]:
+        executor.cancel_jobs(others)
+
+
 def _or_exit(call: Callable[[], Any]) -> Any:
     try:
         return call()
@@ -164,9 +182,8 @@ def _plain(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _pass_on(number: int) -> None:
-    """Have a signal end the jobs as well, which Snakemake would wait for."""
-    before: Any = signal.getsignal(number)
+def _pass_on(number: int, before: Any) -> None:
+    """Have a signal end the jobs as well, which Snakemake would wait for, and then do what was done before."""
 
     def handle(number: int, frame: Any) -> None:
         locks.sign(None)

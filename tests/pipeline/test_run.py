@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from snakemake.api import ResourceSettings, SnakemakeApi
 from snakemake.resources import Resources
 from snakemake.settings.types import DAGSettings, DeploymentSettings
 from snakemake.utils import format as snakemake_format
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from pipeline import ROOT, locks, plan, provenance, publish, run, store
@@ -334,3 +336,44 @@ def test_a_run_that_fails_says_why_as_its_last_lines(workplace, begin, monkeypat
     workplace.stage("page", lambda *given: 1 / 0)
     current.fail()
     assert last.pop() == "no page could be made of what there is: division by zero\ndkd: no memory (base, log: a.log)"
+
+
+class Asking(RemoteExecutor):
+    """An executor that has submitted two jobs, of which it asks after those in its list and waits for the answer."""
+
+    def __init__(self):
+        self.lock, self.wait, self.active_jobs, self.cancelled = threading.Lock(), True, ["a", "b"], []
+        self.asked, self.answered = threading.Event(), threading.Event()
+        self.workflow = SimpleNamespace(
+            executor_plugin=SimpleNamespace(common_settings=SimpleNamespace(init_seconds_before_status_checks=0)),
+            remote_execution_settings=SimpleNamespace(immediate_submit=True, seconds_between_status_checks=0),
+            scheduler=None,
+        )
+        self._next_seconds_between_status_checks = None
+        self.wait_thread = threading.Thread(target=self._wait_thread, daemon=True)
+        self.wait_thread.start()
+
+    async def check_active_jobs(self, active_jobs):
+        self.asked.set()
+        self.answered.wait(60)
+        for job in active_jobs:
+            yield job
+
+    def run_job(self, job):
+        raise NotImplementedError
+
+    def cancel_jobs(self, active_jobs):
+        assert active_jobs
+        self.cancelled += active_jobs
+
+
+def test_jobs_that_snakemake_is_asking_after_are_cancelled_as_well(begin):
+    begin()
+    executor = Asking()
+    assert executor.asked.wait(60) and not executor.active_jobs
+    executor.active_jobs.append("submitted meanwhile")
+    stopping = threading.Thread(target=executor.cancel)
+    stopping.start()
+    executor.answered.set()
+    stopping.join(60)
+    assert sorted(executor.cancelled) == ["a", "b", "submitted meanwhile"]
