@@ -5,7 +5,6 @@ key. A job that fails or is stopped leaves nothing behind but the state of its t
 """
 
 import copy
-import importlib
 import logging
 import os
 import resource
@@ -60,7 +59,7 @@ def _work(plan: Plan, node: Node, scratch: Path) -> dict[str, Any]:
     """Run the stage into `scratch`; return what provenance.json is to say, but for the files."""
     inputs = provenance.inputs(node)
     _check_code(node)
-    stage = importlib.import_module(f"pipeline.stages.{node.rule}")
+    stage = launch.stage(node.rule)
     # Again: what was edited while it was being imported is not what the key says either.
     _check_code(node)
     runtime = {"work": str(store.WORK / node.key), "logs": "logs", "name": node.folder}

@@ -4,7 +4,6 @@ A job (pipeline/job.py) calls `run` where the profile asks for nodes. With the n
 is one of the processes.
 """
 
-import importlib
 import json
 import os
 import shutil
@@ -61,7 +60,7 @@ def work(file: Path) -> int:
     launch.begin(task["label"], Path(task["log"]), quiet=rank > 0)
     inputs = {name: Path(path) for name, path in task["inputs"].items()}
     try:
-        stage = importlib.import_module(f"pipeline.stages.{task['rule']}")
+        stage = launch.stage(task["rule"])
         answer = {"cost": stage.run(task["params"], task["runtime"], inputs, Path(task["out"]))}
     except (InputError, OSError) as error:
         answer = {"error": one_line(error, None).removeprefix("dkd: ")}

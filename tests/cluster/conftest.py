@@ -15,7 +15,7 @@ from pipeline import store
 from tests.cluster.slurm import Slurm, until
 from tests.conftest import ROOT
 
-COPIED = "Snakefile dvc.yaml .dvc params.yaml pipeline profiles src".split()
+COPIED = "Snakefile dvc.yaml .dvc pipeline profiles src".split()
 HIDDEN = ("GIT_", "DKD_", "DVC_", "PYTEST", "CUDA_", "SLURM")
 # The executor asks after 1, 11, 21, ... seconds, which cannot be set; here, each second. And what a script has started
 # in the background ignores SIGINT.
@@ -41,7 +41,7 @@ TINY = {
 class Study:
     """A copy of the checkout with params of its own, and what people do there."""
 
-    def __init__(self, path, params=None):
+    def __init__(self, path, params):
         self.path, self.started = path, 0
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         path.mkdir()
@@ -50,8 +50,7 @@ class Study:
                 shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "tmp"))
             else:
                 shutil.copy2(ROOT / name, path / name)
-        if params:
-            (path / "params.yaml").write_text(yaml.safe_dump(params))
+        (path / "params.yaml").write_text(yaml.safe_dump(params))
 
     def params(self, **changes):
         """Replace some sections of params.yaml."""
@@ -90,11 +89,14 @@ class Study:
         with self.start(*arguments, *CLUSTER) as run:
             return run.end(expect)
 
+    def records(self):
+        """provenance.json of each node, by folder."""
+        found = self.path.glob("*/**/provenance.json")
+        return {str(path.parent.relative_to(self.path)): json.loads(path.read_text()) for path in found}
+
     def digests(self):
         """Digest of all that a node holds, by folder; that of the page left out, which shows times."""
-        records = {path.parent: json.loads(path.read_text()) for path in self.path.glob("*/**/provenance.json")}
-        shown = {folder.relative_to(self.path): record for folder, record in records.items()}
-        return {str(folder): record["digest"] for folder, record in shown.items() if record["rule"] != "page"}
+        return {folder: record["digest"] for folder, record in self.records().items() if record["rule"] != "page"}
 
     def record(self, place):
         """provenance.json of the one node at a place."""
@@ -133,7 +135,7 @@ class Started:
 
     def end(self, expect=0):
         """Wait for its end; what it printed."""
-        until(self.ended, self.output, 1200)
+        until(self.ended, self.output)
         assert (self.process.returncode == 0) == (expect == 0), self.output()
         return self.output()
 
@@ -145,7 +147,7 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
+def undisturbed(slurm, tmp_path_factory):
     """A base that was trained on this machine."""
     study = Study(tmp_path_factory.mktemp("undisturbed") / "study", TINY)
     study.local("base_all")

@@ -61,7 +61,7 @@ NodeName=node2 Name=gpu File=/dev/full
 """
 
 
-def until(condition, otherwise, seconds=900):
+def until(condition, otherwise, seconds=600):
     """Wait for a condition and return what it is; fail after a time in which it comes true on any machine."""
     end = time.monotonic() + seconds
     while not (found := condition()):
