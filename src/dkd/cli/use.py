@@ -117,10 +117,10 @@ def export(
     ] = None,
     threads: Threads = RUNTIME.threads,
 ) -> None:
-    """Write a network to one file for other programs, and compare its labels with those of the checkpoint.
+    r"""Write a network to one file for other programs, and compare its labels with those of the checkpoint.
 
     The file takes RGB pixels (N, 3, H, W) uint8 and gives labels (N, H, W) and scores (N, classes, H, W); class names
-    and normalisation are inside. ONNX needs the extra `onnx`: pip install -e ".[onnx]".
+    and normalisation are inside. ONNX needs the extra `onnx`: pip install -e ".\[onnx]".
     """
     import torch
 

@@ -1,6 +1,7 @@
 """What holds for every command: help, exit status, one line for an error, and nothing left behind."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import pytest
 import torch
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from dkd import cli
 from dkd.data import index as index_file
@@ -191,3 +193,15 @@ def test_help_is_there_without_torch_and_every_command_has_an_example():
     for name, command in get_command(cli.app).commands.items():
         assert command.epilog.startswith(f"Example: dkd {name} "), name
         assert name in top
+
+
+def test_help_shows_what_stands_in_brackets():
+    """To rich, a word in brackets is markup."""
+    seen = 0
+    for name, command in get_command(cli.app).commands.items():
+        shown = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"}).stdout
+        texts = [command.help, command.epilog, *(getattr(each, "help", None) for each in command.params)]
+        for word in re.findall(r"\[[\w.-]+\]", " ".join(filter(None, texts))):
+            assert word in shown, f"{name}: {word}"
+            seen += 1
+    assert seen >= 2
