@@ -112,8 +112,7 @@ class Run:
         # Said of each output of a job that fails; there is nothing to restore, as nodes are renamed into place.
         logging.getLogger("snakemake.logging").addFilter(lambda line: "no backup found" not in line.getMessage())
         for number in (signal.SIGINT, signal.SIGTERM):
-            # At SIGTERM, Snakemake would wait for the jobs that wait in the queue of a scheduler.
-            _pass_on(number, signal.default_int_handler if self.plan.requests else signal.getsignal(number))
+            _pass_on(number, queued=bool(self.plan.requests))
 
     def _start(self) -> None:
         self._lock, before = locks.lock(wait=not self.config.get("no_wait"))
@@ -182,12 +181,17 @@ def _plain(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _pass_on(number: int, before: Any) -> None:
-    """Have a signal end the jobs as well, which Snakemake would wait for, and then do what was done before."""
+def _pass_on(number: int, queued: bool) -> None:
+    """Have a signal end the jobs as well, which Snakemake would wait for; `queued`: jobs may wait for a scheduler."""
+    before: Any = signal.getsignal(number)
+    if not callable(before):
+        return
+    if queued:
+        # At SIGTERM, Snakemake would wait until the last of them has begun and ended.
+        before = signal.default_int_handler
 
     def handle(number: int, frame: Any) -> None:
         locks.sign(None)
         before(number, frame)
 
-    if callable(before):
-        signal.signal(number, handle)
+    signal.signal(number, handle)

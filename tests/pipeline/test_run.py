@@ -338,6 +338,20 @@ def test_a_run_that_fails_says_why_as_its_last_lines(workplace, begin, monkeypat
     assert last.pop() == "no page could be made of what there is: division by zero\ndkd: no memory (base, log: a.log)"
 
 
+@pytest.mark.parametrize("nodes", [None, 2])
+def test_sigterm_ends_jobs_and_does_not_wait_for_those_in_a_queue(begin, nodes):
+    """Without a queue, Snakemake waits for the jobs, which end by themselves."""
+    heard = []
+    signal.signal(signal.SIGTERM, lambda *_: heard.append("snakemake waits"))
+    begin(nodes=nodes).start()
+    assert locks.holder()["started"]
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except KeyboardInterrupt:
+        heard.append("cancelled")
+    assert heard == ["cancelled" if nodes else "snakemake waits"] and locks.holder()["started"] is None
+
+
 class Asking(RemoteExecutor):
     """An executor that has submitted two jobs, of which it asks after those in its list and waits for the answer."""
 
