@@ -2,7 +2,8 @@
 PYTHON ?= python3
 CORES ?= $(shell PYTHONPATH=src $(PYTHON) -m dkd.cores 2>/dev/null)
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := $(BIN)/python -m pytest --durations=10
+PARALLEL := -n 2 --dist worksteal
 
 .PHONY: run test slow-test browser-test cluster-test bench image lint
 
@@ -10,20 +11,20 @@ run: .venv/installed  ## run the workflow of params.yaml to the end
 	$(BIN)/snakemake --cores $(CORES)
 
 test: lint  ## linters and fast tests
-	$(PYTEST) -m "not slow and not gpu and not browser and not cluster"
+	$(PYTEST) $(PARALLEL) -m "not slow and not gpu and not browser and not cluster"
 
 slow-test: .venv/installed  ## slow tests, mostly of real runs
-	$(PYTEST) -m "slow and not gpu and not browser and not cluster"
+	$(PYTEST) $(PARALLEL) -m "slow and not gpu and not browser and not cluster"
 
 browser-test: .venv/installed  ## the report in Chromium, which is installed if missing (Debian)
 	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,browser]"
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
 
 cluster-test: .venv/installed  ## the workflow on two nodes of a real Slurm, which is installed if missing (Debian, as root)
 	@{ command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; } >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,cluster]"
-	$(BIN)/python -m pytest -m cluster
+	$(PYTEST) -m cluster
 
 bench: .venv/installed  ## the tables of docs/performance.md, in some 10 minutes
 	for part in losses loader evaluate train_step index; do $(BIN)/python -m benchmarks.$$part || exit 1; done
