@@ -104,7 +104,8 @@ class Run:
         """The command line of a job: the interpreter of this process, or that of the environment that is deployed."""
         deployed = bool(self.workflow.deployment_settings.deployment_method)
         words = ["python" if deployed else sys.executable, "-m", "pipeline.job", str(Path.cwd())]
-        return f"cd {_plain(shlex.quote(str(ROOT)))} && {_plain(shlex.join(words))} {{output.provenance:q}}"
+        # In place of the shell: a scheduler's SIGTERM ends a shell at once, and then kills what it has left behind.
+        return f"cd {_plain(shlex.quote(str(ROOT)))} && exec {_plain(shlex.join(words))} {{output.provenance:q}}"
 
     def start(self) -> None:
         """Take the lock and leave the plan for the jobs."""

@@ -304,7 +304,18 @@ def test_the_command_of_a_job_makes_its_node(workplace, begin, awkward):
 
 def test_the_command_names_the_interpreter_of_this_process_or_of_the_environment(begin, monkeypatch):
     assert f" {shlex.quote(sys.executable)} -m pipeline.job {shlex.quote(str(Path.cwd()))} " in begin().command()
-    assert "&& python -m pipeline.job " in begin(deployment=[DeploymentMethod.CONDA]).command()
+    assert " python -m pipeline.job " in begin(deployment=[DeploymentMethod.CONDA]).command()
+
+
+def test_a_job_takes_the_place_of_its_shell(begin, tmp_path):
+    """The process that a scheduler signals, and for whose end it waits, is the one that saves the training."""
+    (tmp_path / "python").write_text("#!/bin/sh\necho $$\n")
+    (tmp_path / "python").chmod(0o755)
+    files = SimpleNamespace(provenance=STAMP)
+    line = snakemake_format(begin(deployment=[DeploymentMethod.CONDA]).command(), output=files)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    shell = subprocess.Popen(["bash", "-c", f"set -euo pipefail; {line}"], stdout=subprocess.PIPE, env=environment)
+    assert int(shell.communicate()[0]) == shell.pid
 
 
 def test_a_run_that_succeeds_publishes_and_archives(workplace, begin, capsys):
