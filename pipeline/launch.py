@@ -1,4 +1,4 @@
-"""Runs a stage in several processes that share one piece of work; and where the lines of a job go.
+"""Imports a stage, or runs it in several processes that share one piece of work; and where the lines of a job go.
 
 Knows how processes find each other, end together, and tell in one line why; nothing of tensors. `torchrun` would start
 them as well but, when killed, leaves its processes running; here each ends with the process that started it.
@@ -27,7 +27,7 @@ GRACE = 30.0
 
 def stage(rule: str) -> ModuleType:
     """The module that does the work of a rule."""
-    # What is imported stays; to look for garbage in it again and again takes a seventh of the time.
+    # What is imported stays; to look for garbage in it again and again makes this slower.
     gc.disable()
     try:
         return importlib.import_module(f"pipeline.stages.{rule}")

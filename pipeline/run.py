@@ -1,4 +1,4 @@
-"""A run of the workflow by Snakemake: which files it requests, and what is done when it starts, succeeds or fails.
+"""A run of the workflow by Snakemake: which files it requests, and what is done when it starts, ends or is stopped.
 
 Knows Snakemake's `workflow` object; nothing of how a node is made. Until `start`, nothing is written.
 """
@@ -104,7 +104,7 @@ class Run:
         """The command line of a job: the interpreter of this process, or that of the environment that is deployed."""
         deployed = bool(self.workflow.deployment_settings.deployment_method)
         words = ["python" if deployed else sys.executable, "-m", "pipeline.job", str(Path.cwd())]
-        # In place of the shell: a scheduler's SIGTERM ends a shell at once, and then kills what it has left behind.
+        # In place of the shell, which a scheduler's SIGTERM would end at once; what it left behind would be killed.
         return f"cd {_plain(shlex.quote(str(ROOT)))} && exec {_plain(shlex.join(words))} {{output.provenance:q}}"
 
     def start(self) -> None:

@@ -148,7 +148,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def undisturbed(slurm, tmp_path_factory):
-    """A base that was trained on this machine."""
+    """A base that was trained on this machine; after `slurm`, whose absence would delay each start of Snakemake."""
     study = Study(tmp_path_factory.mktemp("undisturbed") / "study", TINY)
     study.local("base_all")
     return study
