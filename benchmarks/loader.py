@@ -113,8 +113,8 @@ def one(root: Path, rows: list[Row]) -> measure.Variants:
     return {name: functools.partial(way, 0) for name, way in ways.items()}
 
 
-def measure_runs(work: dict[str, Callable[[int], object]]) -> dict[str, float]:
-    """Median seconds per sample, over series of `RUN` samples, so that code and memory are in the processor caches."""
+def measure_runs(work: dict[str, Callable[[int], object]]) -> dict[str, list[float]]:
+    """Seconds per sample in each round of `RUN` samples, so that code and memory are in the processor caches."""
     order = itertools.count()
 
     def run(way):
@@ -122,7 +122,7 @@ def measure_runs(work: dict[str, Callable[[int], object]]) -> dict[str, float]:
             way(next(order))
 
     runs = {name: functools.partial(run, way) for name, way in work.items()}
-    return {name: taken / RUN for name, taken in measure.seconds(runs, 60).items()}
+    return {name: [taken / RUN for taken in each] for name, each in measure.rounds(runs, 60).items()}
 
 
 def main() -> None:
@@ -138,7 +138,11 @@ def main() -> None:
             level = max(level, ((image - ours).abs().amax((1, 2)) * torch.tensor(transforms.STD) * 255).max().item())
             moved += int((labels != found).sum())
         print(f"largest difference from Pillow: image {level:.3f} of 255 levels, mask {moved} pixels")
-        timed = measure_runs(ways)
+        images = shown(root, rows)
+        files = Samples(images, RECIPE, 1, 0).files
+        taken = measure_runs({**ways, "limit": lambda i: files[i % IMAGES]})
+        timed = measure.medians(taken)
+        limit = timed.pop("limit")
         base = timed["per-pixel mapping"]
         lines = [
             (name, taken * 1e3, 1 / taken, base / taken, measure.peak(one, name, root, rows))
@@ -146,20 +150,21 @@ def main() -> None:
         ]
         head = ("ms", "per second", "times faster", "peak MB")
         measure.table(("one sample, 500 x 375 to 512 x 512", *head), lines)
+        plain, decoded, cached = (taken[name] for name in ways)
+        measure.line("one training sample, crop 512", {"plain": plain, "dkd": decoded, "limit": [limit]})
+        measure.line("the same, decoded images cached", {"plain": plain, "dkd": cached})
 
-        images = shown(root, rows)
-        files = Samples(images, RECIPE, 1, 0).files
         image, mask = files[0]
         crop = {key: getattr(RECIPE, key) for key in ("crop", "scale", "ratio", "flip")}
         full = np.array(Image.fromarray(mask).resize((RECIPE.crop, RECIPE.crop), Image.Resampling.NEAREST))
-        timed = measure_runs(
+        parts = measure_runs(
             {
                 "a Python call per pixel": lambda i: per_pixel(full),
                 "dkd: decode image and mask": lambda i: files[i % IMAGES],
                 "dkd: crop, resize, flip": lambda i: transforms.train_sample(image, mask, TABLE, seed=i, **crop),
             }
         )
-        measure.table(("of which", "ms"), [(name, taken * 1e3) for name, taken in timed.items()])
+        measure.table(("of which", "ms"), [(name, taken * 1e3) for name, taken in measure.medians(parts).items()])
 
         speed = {}
         for workers in (0, 1, 2):

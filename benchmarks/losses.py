@@ -1,11 +1,11 @@
-"""Loss terms and gradients from the feature grid of 1/16: against the textbook form, and how they scale."""
+"""Loss terms and gradients from the feature grid of 1/16: against the textbook and the earlier form; how they scale."""
 
 import math
 
 import torch
 from torch.nn import functional as F
 
-from benchmarks import measure
+from benchmarks import earlier, measure
 from dkd.data.classes import MAX_CLASSES, VOID
 from dkd.losses import Target
 from dkd.methods import dkd
@@ -52,7 +52,18 @@ def build(old: int, new: int, batch: int, size: int, dtype=torch.float32, comput
         total, _ = form(student, teacher, target, **plain.OPTIONS)
         return total.detach(), torch.autograd.grad(total, leaves, allow_unused=True)
 
-    return {"plain": lambda: run(plain.dkd), "dkd": lambda: run(dkd.loss)}
+    return {
+        "plain": lambda: run(plain.dkd),
+        "before": lambda: run(earlier.form(dkd.loss)),
+        "dkd": lambda: run(dkd.loss),
+    }
+
+
+def sigmoids(old: int, new: int, batch: int, size: int) -> measure.Variants:
+    """A bound from below: one sigmoid of every logit at full size, the teacher's too, in pieces that stay in caches."""
+    piece = torch.zeros(2**18, device=measure.DEVICE)
+    out, pieces = torch.empty_like(piece), (2 * old + new) * batch * size**2 // len(piece)
+    return {"limit": lambda: [torch.sigmoid(piece, out=out) for _ in range(pieces)]}
 
 
 def off(variants: measure.Variants, exact: measure.Variants, name: str) -> float:
@@ -85,7 +96,7 @@ def compare(old: int, new: int, batch: int, dtype: torch.dtype, speed: float) ->
     variants, exact = build(*case, dtype), build(*case, dtype, torch.float64)
     apart = {name: off(variants, exact, name) for name in variants}
     del exact
-    taken = measure.rounds(variants, 9)
+    taken = measure.rounds({**variants, **sigmoids(*case)}, 9)
     time = measure.medians(taken)
     space = {name: measure.peak(build, name, *case, dtype) for name in variants}
     head, rows = ["ms", "peak MB", "times faster", "times less", "off by"], []
@@ -99,6 +110,7 @@ def compare(old: int, new: int, batch: int, dtype: torch.dtype, speed: float) ->
         rows.append(tuple(row))
     kind = str(dtype).removeprefix("torch.")
     measure.table((f"{old + new} classes, 512 x 512, batch {batch}, {kind}", *head), rows)
+    measure.line(f"losses and gradient, {old + new} classes, 512 x 512, batch {batch}, {kind}", taken)
 
 
 def main() -> None:

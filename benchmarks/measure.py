@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Variants = dict[str, Callable[[], object]]
@@ -62,6 +63,31 @@ def faster(taken: dict[str, list[float]], slow: str, fast: str) -> str:
     ratios = [long / short for long, short in zip(taken[slow], taken[fast], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def line(part: str, taken: dict[str, list[float]]) -> None:
+    """Print a row of the table in docs/performance.md from `rounds` of `plain`, `before`, `dkd` and `limit`, where
+    there are such: times, and how many times as long as `dkd` the first two take.
+    """
+    time = medians(taken)
+    cells = [f"{time[name] * 1e3:.4g}" if name in time else "" for name in ("plain", "before", "dkd", "limit")]
+    ratios = [faster(taken, name, "dkd") if name in time else "" for name in ("plain", "before")]
+    print(f"| {' | '.join([part, *cells, *ratios])} |\n", flush=True)
+
+
+def products() -> float:
+    """Seconds per floating-point operation in a product of two large matrices: a bound for convolutions."""
+    side = 1024
+    a, b = torch.rand(side, side, device=DEVICE), torch.rand(side, side, device=DEVICE)
+    out = torch.empty_like(a)
+    return min(rounds({"": lambda: torch.matmul(a, b, out=out)}, 9)[""]) / (2 * side**3)
+
+
+def operations(work: Callable[[], object]) -> int:
+    """Floating-point operations of convolutions and products in `work`, counted by torch."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
 
 
 def alone() -> bool:

@@ -24,7 +24,7 @@ def load(
     checkpoint: Path | str,
     device: str = RUNTIME.device,
     *,
-    size: int | None = None,
+    size: int | str | None = None,
     tile: int = TILE,
     threads: int = RUNTIME.threads,
 ) -> Predictor:

@@ -38,6 +38,7 @@ CHECKS = {
     "seed": (whole(0, 2**63 - 1), "an integer of at least 0"),
     "model": (lambda value: isinstance(value, dict), "a map of keys and values"),
     "setting": (lambda value: value is None or text(value), "a name or null"),
+    "side": (lambda value: value is None or whole(1, 2**31 - 1)(value), "a positive integer or null"),
 }
 
 
@@ -57,6 +58,10 @@ class Step(NamedTuple):
     """The network, as `model:` of params.yaml; `mean` and `std` of its images if they are not ImageNet's."""
     setting: str | None = None
     """Of the scenario (`dkd.data.tasks`); None where it is not known: released, or written by an earlier version."""
+    side: int | None = None
+    """Of the largest images that the network was trained on: its crops are as if cut out of squares of up to this side
+    in pixels. None where it is not known.
+    """
 
 
 def save(model: Segmenter, step: Step, kept: Mapping[str, Tensor], out: Path) -> None:
@@ -74,7 +79,7 @@ def describe(folder: Path) -> Step:
     if not path.exists():
         raise InputError(f"{folder}: not a checkpoint, {STEP} is missing")
     content = json_file.read(path, REMEDY)
-    json_file.check(content, CHECKS, str(path), REMEDY, optional=("setting",))
+    json_file.check(content, CHECKS, str(path), REMEDY, optional=("setting", "side"))
     json_file.check(content["model"], spec.CHECKS, f"{path}: model", REMEDY, optional=spec.OPTIONAL)
     step = Step(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
     _check_agreement(step, path)
@@ -107,7 +112,8 @@ def load(folder: Path, device: torch.device | str) -> tuple[Segmenter, Step]:
         raise InputError(f"{folder / STEP}: {error}; {REMEDY}") from None
     load_weights(model, tensors, path, f"does not fit {STEP}; {REMEDY}")
     model.spec = dict(step.model)
-    return model.to(device).eval(), step
+    # The layout in which convolutions are fastest.
+    return model.to(device, memory_format=torch.channels_last).eval(), step
 
 
 def kept(folder: Path) -> dict[str, Tensor]:

@@ -24,6 +24,8 @@ from dkd.precision import full, zero
 
 STRIDE = 4
 """`divergence` samples every fourth pixel of every fourth row."""
+GROUP = 32
+"""So many values have one logarithm: their product is at least 2^-32."""
 
 
 class Target(NamedTuple):
@@ -41,8 +43,10 @@ class Target(NamedTuple):
     """(N, K) bool: which of the ids `first`, `first` + 1, ... are labelled in each image; None = all."""
 
 
-Pointwise = Callable[[Tensor, slice, Tensor, Tensor], None]
-"""Takes logits (k, N, H, W) of a slice of the classes; writes each value's loss and derivative into the last two."""
+Pointwise = Callable[[Tensor, slice, Tensor, Tensor], Tensor]
+"""Takes logits (k, N, H, W) of a slice of the classes; writes each value's derivative into the third argument; returns
+the sum of the loss. May overwrite the logits, and the last argument, memory of the same shape.
+"""
 
 
 class _UpsampledSum(torch.autograd.Function):
@@ -59,9 +63,8 @@ class _UpsampledSum(torch.autograd.Function):
             shape = (grid.shape[1], *size)
             buffers = [bilinear.planes(len(grid), shape, logits, logits.dtype) for _ in range(3)]
             for part in bilinear.chunks(len(grid), math.prod(shape), logits.device):
-                x, loss, grad = (planes[: part.stop - part.start] for planes in buffers)
-                pointwise(resize.up(grid[part], x), part, loss, grad)
-                total += loss.sum()
+                x, grad, free = (planes[: part.stop - part.start] for planes in buffers)
+                total += pointwise(resize.up(grid[part], x), part, grad, free)
                 if gradient is not None:
                     gradient[part] = resize.down(grad)
         if gradient is not None:
@@ -89,20 +92,22 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     starts = [0, *torch.bincount(labels, minlength=VOID + 1).cumsum(0).tolist()]
     ids = labels[order]
     void = order[starts[VOID] :] if target.void == "ignore" else None
-    label_mask = None if target.visible is None else target.visible.T[..., None, None].to(full(logits))
+    label_mask = None if target.visible is None else target.visible.T[..., None, None]
 
-    def pointwise(x: Tensor, part: slice, loss: Tensor, grad: Tensor) -> None:
-        _negative_bce(x, loss, grad)
+    def pointwise(x: Tensor, part: slice, grad: Tensor, free: Tensor) -> Tensor:
         own = slice(starts[target.first + part.start], starts[target.first + part.stop])
-        if own.start < own.stop:
-            here = (ids[own].long() - target.first - part.start) * pixels + order[own]
-            loss.view(-1)[here] = weight * F.softplus(-x.view(-1)[here])
-            grad.view(-1)[here] = weight * (grad.view(-1)[here] - 1)
-        for map in (loss, grad):
-            if void is not None:
-                map.view(len(x), -1).index_fill_(1, void, 0)
-            if label_mask is not None:
-                map.mul_(label_mask[part])
+        here = (ids[own].long() - target.first - part.start) * pixels + order[own]
+        positive = x.view(-1)[here]
+        # What is no negative: a logit of minus infinity has the loss 0, and the derivative 0.
+        x.view(-1)[here] = -math.inf
+        if void is not None:
+            x.view(len(x), -1).index_fill_(1, void, -math.inf)
+        if label_mask is not None:
+            x.masked_fill_(~label_mask[part], -math.inf)
+        total = _negative_bce(x, grad, free)
+        counts = weight if label_mask is None else weight * label_mask[part].expand_as(x).reshape(-1)[here]
+        grad.view(-1)[here] = counts * (positive.sigmoid() - 1)
+        return total + (counts * F.softplus(-positive)).sum()
 
     return _UpsampledSum.apply(full(logits), target.labels.shape[-2:], pointwise) / pixels
 
@@ -116,11 +121,12 @@ def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
     resize = bilinear.Resize(teacher_logits.shape[-2:], size, teacher_logits, stride=1)
     buffer = bilinear.planes(len(teacher_logits), (len(logits), *size), teacher_logits, teacher_logits.dtype)
 
-    def pointwise(x: Tensor, part: slice, loss: Tensor, grad: Tensor) -> None:
+    def pointwise(x: Tensor, part: slice, grad: Tensor, free: Tensor) -> Tensor:
         truth = resize.up(teacher_logits[part], buffer[: len(x)]).sigmoid_()
-        _negative_bce(x, loss, grad)
-        loss.addcmul_(x, truth, value=-1)
+        agreed = torch.mul(x, truth, out=free).sum()
+        total = _negative_bce(x, grad, free) - agreed
         grad.sub_(truth)
+        return total
 
     return _UpsampledSum.apply(full(logits), size, pointwise) / (len(logits) * size[0] * size[1])
 
@@ -139,14 +145,24 @@ def divergence(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor
     values = ours.shape[1] * -(-size[0] // stride) * -(-size[1] // stride)
     for part in bilinear.chunks(len(ours), values, logits.device):
         x, y = resize.up(ours[part], None), resize.up(teacher_logits[part].to(ours), None)
-        total += (F.softplus(x) - F.softplus(y) - (x - y) * y.sigmoid()).sum()
+        truth, free = torch.empty_like(y), torch.empty_like(y)
+        total -= torch.mul(x - y, y.sigmoid(), out=free).sum()
+        total += _negative_bce(x, truth, free) - _negative_bce(y, truth, free)
     return (total / values).clamp(min=0).to(ours)
 
 
-def _negative_bce(x: Tensor, loss: Tensor, grad: Tensor) -> None:
-    """Binary cross-entropy with the target 0, and its derivative."""
-    torch.ops.aten.softplus.out(x, 1, 20, out=loss)
+def _negative_bce(x: Tensor, grad: Tensor, free: Tensor) -> Tensor:
+    """Sum of the binary cross-entropy with the target 0, softplus(x); writes the derivatives into `grad`.
+
+    Overwrites `x` and `free`. With the sigmoid s, softplus(x) = max(x, 0) - log(max(s, 1 - s)), and a product of values
+    from 0.5 to 1 has one logarithm for all of them. The error is some 1e-8 for a value in float32.
+    """
     torch.sigmoid(x, out=grad)
+    torch.maximum(grad, torch.sub(x.new_ones(()), grad, out=free), out=free)
+    values = free.view(-1)
+    whole = len(values) // GROUP * GROUP
+    logs = values[:whole].view(GROUP, -1).prod(0).log().sum() + values[whole:].log().sum()
+    return x.clamp_(min=0).sum() - logs
 
 
 def auxiliary(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -154,7 +170,7 @@ def auxiliary(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
     logits (N, 1, h, w), upsampled to `size`. Scalar.
     """
-    total = _UpsampledSum.apply(full(logits), size, lambda x, part, *out: _negative_bce(x, *out))
+    total = _UpsampledSum.apply(full(logits), size, lambda x, part, *rest: _negative_bce(x, *rest))
     return total / (len(logits) * size[0] * size[1])
 
 

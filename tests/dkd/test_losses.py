@@ -1,5 +1,7 @@
 """The loss terms against the formulas written out, and against the textbook form."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given as drawn_from
@@ -184,7 +186,8 @@ def test_autocast_changes_no_term():
 
 
 def test_resizing_and_its_transpose():
-    for grid, size in (((5, 7), (65, 97)), ((4, 4), (4, 4)), ((3, 2), (2, 5))):
+    multiples = ((5, 7), (80, 97)), ((4, 3), (20, 6)), ((2, 3), (6, 9)), ((1, 3), (4, 6)), ((3, 1), (3, 5))
+    for grid, size in (((5, 7), (65, 97)), ((4, 4), (4, 4)), ((3, 2), (2, 5)), *multiples):
         resize = bilinear.Resize(grid, size, torch.zeros((), dtype=torch.float64), stride=1)
         x = torch.randn(2, 3, *grid, dtype=torch.float64, requires_grad=True)
         full, grad = plain.upsample(x, size), torch.randn(2, 3, *size, dtype=torch.float64)
@@ -223,3 +226,23 @@ def test_parts_of_a_batch_give_what_the_whole_gives(void):
             for i in range(0, 4, size)
         ]
         assert torch.allclose(whole, torch.stack(parts).mean())
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 5000])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 3e-8), (torch.float64, 1e-15)])
+def test_many_values_have_one_logarithm(count, dtype, error):
+    x = torch.linspace(-60, 60, count, dtype=dtype)
+    expected, grad = torch.logaddexp(x.double(), torch.zeros(())).sum(), torch.empty_like(x)
+    total = losses._negative_bce(x.clone(), grad, torch.empty_like(x))
+    assert abs(total - expected) <= count * error + expected * 4 * torch.finfo(dtype).eps
+    assert torch.equal(grad, x.sigmoid())
+
+
+def test_a_logit_of_minus_infinity_counts_as_nothing_and_others_are_not_hidden():
+    def total(*values):
+        x = torch.tensor(values)
+        return losses._negative_bce(x, torch.empty_like(x), torch.empty_like(x))
+
+    assert total(-math.inf, -math.inf) == 0
+    assert total(-math.inf, 3.0) == total(3.0)
+    assert total(math.inf, 0.0) == math.inf and total(math.nan, 0.0).isnan()

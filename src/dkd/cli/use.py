@@ -16,6 +16,15 @@ TILE = 1024
 """Longest side in pixels that is labelled in one piece."""
 
 
+def _size(given: str) -> int | str:
+    """What `--size` of predict says: a number of pixels, or `full`."""
+    from dkd.use.images import FULL
+
+    if given != FULL and not (given.isdecimal() and 1 <= int(given) <= LONGEST):
+        raise typer.BadParameter(f"{given!r} is neither a number of pixels from 1 to {LONGEST} nor {FULL!r}")
+    return given if given == FULL else int(given)
+
+
 @app.command(
     rich_help_panel=USE, epilog="Example: dkd predict checkpoints/step1 holiday/ cat.jpg --out labelled --device cpu"
 )
@@ -28,8 +37,13 @@ def predict(
         str, typer.Option(help="If --out exists: refuse, continue an interrupted call, or overwrite its results.")
     ] = "refuse",
     size: Annotated[
-        int | None,
-        typer.Option(min=1, max=LONGEST, help="Shorter side to which images are scaled; by default they are not."),
+        str | None,
+        typer.Option(
+            parser=_size,
+            metavar="<int range>|full",
+            help="Shorter side in pixels to which images are scaled, or `full`: none is. By default, those that are "
+            "larger than any the network was trained on are scaled down to that size.",
+        ),
     ] = None,
     tile: Annotated[
         int, typer.Option(min=64, max=LONGEST, help="Images with a longer side are predicted in tiles.")
@@ -79,7 +93,10 @@ def explain(
     out: Annotated[Path, typer.Option(help="Figure to write (.png or .svg), or its maps as arrays (.npz).")],
     previous: Annotated[Path | None, typer.Option(help="Checkpoint of an earlier step to compare with.")] = None,
     size: Annotated[
-        int | None, typer.Option(min=1, max=LONGEST, help="Shorter side to which the image is scaled.")
+        int | None,
+        typer.Option(
+            min=1, max=LONGEST, help="Shorter side to which the image is scaled; by default as by `dkd predict`."
+        ),
     ] = None,
     device: Device = RUNTIME.device,
     threads: Threads = RUNTIME.threads,
@@ -91,12 +108,13 @@ def explain(
     import numpy as np
 
     from dkd import devices
+    from dkd.checkpoint import describe
     from dkd.data import reader
     from dkd.use import explain as explaining
 
     if out.suffix not in (".png", ".svg", ".npz"):
         raise InputError(f"--out: {out.name!r} ends neither in .png, .svg nor .npz; rename it")
-    pixels = explaining.resized(reader.read_image(image), size)
+    pixels = explaining.resized(reader.read_image(image), size, describe(checkpoint).side)
     chosen = devices.accelerator(device, threads, "fp32").device
     explained = explaining.explain(checkpoint, pixels, class_, previous, chosen)
     with scratch(out, folder=False, inputs=[image, checkpoint, previous]) as place:

@@ -88,7 +88,8 @@ def train(
     samples = Samples(task.samples + replayed, recipe, step, runtime.image_cache)
     name = methods.method_name(method.__name__)
     learned = checkpoint.Step(
-        *(task.dataset, task.order, task.sizes, task.class_names, name, recipe.seed, student.spec, task.setting)
+        *(task.dataset, task.order, task.sizes, task.class_names, name, recipe.seed, student.spec, task.setting),
+        side=round(recipe.crop / math.sqrt(min(1.0, recipe.scale[0]))),
     )
 
     keeper = _keeper(runtime, [learned, samples.first, recipe, [each.id for each in samples.samples]], network)

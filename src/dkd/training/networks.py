@@ -53,7 +53,6 @@ def build_networks(
             student.spec["frozen"] = recipe.frozen
         if method.TEACHER:
             teacher = checkpoint.load(network, device)[0].requires_grad_(False)
-            teacher.to(memory_format=torch.channels_last)
             teacher.expose(maps)
             still = student.spec.get("frozen") or (recipe.rates.get("backbone") == 0 and not recipe.train_norms)
             if still and not {"stages", "activated"} & set(maps):

@@ -65,10 +65,15 @@ def arrays(explained: Explained) -> dict[str, np.ndarray]:
     return content
 
 
-def resized(image: np.ndarray, shorter: int | None) -> np.ndarray:
-    """RGB pixels (H, W, 3) uint8 with a shorter side of `shorter` pixels, but at most `LARGEST` on the longer side."""
+def resized(image: np.ndarray, size: int | None, side: int | None) -> np.ndarray:
+    """RGB pixels (H, W, 3) uint8 with a shorter side of `size` pixels, but at most `LARGEST` on the longer side.
+
+    Without a `size`, an image with a shorter side above `side` gets that one, as in `predict.Predictor`.
+    """
     height, width = image.shape[:2]
-    return images.scaled(image, min((shorter or min(height, width)) / min(height, width), LARGEST / max(height, width)))
+    shorter = min(height, width)
+    wanted = size or min(shorter, side or shorter)
+    return images.scaled(image, min(wanted / shorter, LARGEST / max(height, width)))
 
 
 def save(drawn: Figure, path: Path) -> None:

@@ -22,6 +22,8 @@ else:
 
 HEIC = (".heic", ".heif", ".hif")
 VIDEO = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+FULL = "full"
+"""The size of images that the network sees as they are."""
 
 
 class ImageFile(NamedTuple):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dkd import checkpoint, devices, evaluation
 from dkd.data import classes, transforms
+from dkd.errors import InputError, shown
 from dkd.model.segmenter import upsample
 from dkd.use import evidence, overlay, palette, pixels
 from dkd.use import images as photos
@@ -47,12 +48,16 @@ class Predictor:
     (N, H, W, 3) or a tensor (N, 3, H, W) gives one array for all. Images of one size pass the network together.
 
     `device`: auto, cpu, cuda or mps; `threads`: on a CPU. `size`: length in pixels to which the shorter side is scaled
-    before the network sees the image, or None; networks recognise objects at the scale of their training images.
-    `tile`: largest side in pixels that is labelled in one piece. Raises InputError if `folder` is not a checkpoint or
-    the device is not available; the methods raise it for what is not an image, and where memory is too small.
+    before the network sees the image, since networks recognise objects at the scale of their training images; None:
+    images that are larger than any the network was trained on are scaled down to those, where the checkpoint tells;
+    "full": none is scaled. `tile`: largest side in pixels that is labelled in one piece. Raises InputError if `folder`
+    is not a checkpoint, the size is not one, or the device is not available; the methods raise it for what is not an
+    image, and where memory is too small.
     """
 
-    def __init__(self, folder: Path | str, device: str, *, size: int | None, tile: int, threads: int):
+    def __init__(self, folder: Path | str, device: str, *, size: int | str | None, tile: int, threads: int):
+        if size != photos.FULL and not (size is None or (isinstance(size, int) and size > 0)):
+            raise InputError(f"size: {shown(size)} is neither a positive number of pixels nor {photos.FULL!r}")
         self.device = devices.accelerator(device, threads, "fp32").device
         self.folder = Path(folder)
         self.model, self.step = checkpoint.load(self.folder, self.device)
@@ -125,11 +130,13 @@ class Predictor:
         return results if several else results[0]
 
     def _full_size(self, stack: np.ndarray, compute: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """RGB pixels (N, H, W, 3) -> what `compute` makes of them, (N, ..., H, W), seen at `size`."""
+        """RGB pixels (N, H, W, 3) -> what `compute` makes of them, (N, ..., H, W), seen at the wanted size."""
         height, width = stack.shape[1:3]
-        if self.size is None:
+        shorter = min(height, width)
+        wanted = shorter if self.size == photos.FULL else self.size or min(shorter, self.step.side or shorter)
+        if wanted == shorter:
             return self._tiled(stack, compute)
-        scale = self.size / min(height, width)
+        scale = wanted / shorter
         found = self._tiled(np.stack([photos.scaled(image, scale) for image in stack]), compute)
         if found.shape[-2:] == (height, width):
             return found

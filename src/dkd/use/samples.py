@@ -62,7 +62,7 @@ def write(folder: Path, previous: Path | None, step: int, inputs: Inputs, runtim
     describes them and holds, by class, the mean absolute change of z+, z- and logit from `previous`, measured on test
     images of the step. Returns the cost: device and peak memory.
     """
-    predictor = Predictor(folder, runtime.device, size=None, tile=TILE, threads=runtime.threads)
+    predictor = Predictor(folder, runtime.device, size=photos.FULL, tile=TILE, threads=runtime.threads)
     table = index_file.read(inputs.index)
     rows = table.test_rows()
     shown, strips = [], []

@@ -47,6 +47,8 @@ def test_the_base_is_complete(base):
     assert same(dict(model.state_dict()), base.tensors) and not model.training
     assert checkpoint.names(step) == ["background", "disc", "square", "triangle", "cross"]
     assert (step.order, step.sizes, step.method) == ((1, 2, 3, 4), (4,), "joint") and step.class_names[5] == "ring"
+    # Crops of 32 x 32 show half of an image or more.
+    assert step.side == 45
 
 
 @pytest.mark.parametrize("method", [finetune, kd, dkd])

@@ -134,8 +134,10 @@ def test_the_command_draws_one_or_two_steps(tmp_path, monkeypatch):
 
 
 def test_large_images_are_scaled_down():
-    assert explain.resized(np.zeros((3000, 4000, 3), dtype=np.uint8), None).shape == (768, 1024, 3)
-    assert explain.resized(IMAGE, 24).shape == (24, 32, 3) and explain.resized(IMAGE, None) is IMAGE
+    assert explain.resized(np.zeros((3000, 4000, 3), dtype=np.uint8), None, None).shape == (768, 1024, 3)
+    assert explain.resized(IMAGE, 24, None).shape == (24, 32, 3) and explain.resized(IMAGE, None, None) is IMAGE
+    assert explain.resized(IMAGE, None, 24).shape == (24, 32, 3) and explain.resized(IMAGE, None, 4000) is IMAGE
+    assert explain.resized(IMAGE, 48, 24).shape == (48, 64, 3)
 
 
 def test_a_class_may_have_a_name_like_that_of_the_background():

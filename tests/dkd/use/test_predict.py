@@ -81,6 +81,22 @@ def test_size_scales_what_the_network_sees_not_the_labels(learned, seen):
     assert seen == [(1, 3, 32, 64)]
 
 
+def test_images_larger_than_those_of_the_training_are_scaled_down_to_them(learned, seen, tmp_path):
+    model, step = checkpoint.load(learned, "cpu")
+    checkpoint.save(model, step._replace(side=40), {}, tmp_path)
+    sizes = [(80, 160), (39, 160)]
+    for size in (None, "full", 60):
+        assert [labels.shape for labels in predictor(tmp_path, size)([noise(*each) for each in sizes])] == sizes
+    small, first = (1, 3, 39, 160), [(1, 3, 40, 80), (1, 3, 80, 160), (1, 3, 60, 120)]
+    assert seen == [first[0], small, first[1], small, first[2], (1, 3, 60, 246)]
+
+
+@pytest.mark.parametrize("size", [0, -3, "large", 2.5])
+def test_what_is_no_size_is_refused(learned, size):
+    with pytest.raises(InputError, match=r"^size: .* is neither a positive number of pixels nor 'full'$"):
+        predictor(learned, size)
+
+
 def test_a_pipe_is_no_image(learned, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(InputError, match=r"pipe\.png: .*is not a regular file"):
