@@ -27,7 +27,7 @@ cluster-test: .venv/installed  ## the workflow on two nodes of a real Slurm, whi
 	$(PYTEST) -m cluster
 
 bench: .venv/installed  ## the tables of docs/performance.md, in some 10 minutes
-	for part in losses loader evaluate train_step index; do $(BIN)/python -m benchmarks.$$part || exit 1; done
+	for part in losses loader evaluate train_step index start; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 image:  ## the project in a container image, where docker is; TORCH_INDEX=ADDRESS takes torch from that package index
 	@command -v docker >/dev/null || { echo "docker is missing: install it, or work without an image (make run)"; exit 1; }
