@@ -22,7 +22,7 @@ from dkd.config import read
 from dkd.data.shapes import SHAPES
 from dkd.model.segmenter import Segmenter
 
-SIDES, PHOTOS, ROUNDS = (4000, 3000), 4, 3
+SIDES, PHOTOS, ROUNDS = (4000, 3000), 4, 2
 
 
 def draw(root: Path) -> None:
