@@ -26,7 +26,7 @@ cluster-test: .venv/installed  ## the workflow on two nodes of a real Slurm, whi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,cluster]"
 	$(PYTEST) -m cluster
 
-bench: .venv/installed  ## the tables of docs/performance.md, in some 10 minutes
+bench: .venv/installed  ## the tables of docs/performance.md, in some 15 minutes
 	for part in losses loader evaluate train_step index start; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 image:  ## the project in a container image, where docker is; TORCH_INDEX=ADDRESS takes torch from that package index
