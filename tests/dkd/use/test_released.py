@@ -39,7 +39,7 @@ def convert(file, out, **changes):
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_every_weight_is_converted(tmp_path, prefix):
-    model = network((2, 1))
+    model = network((2, 1)).to(memory_format=torch.channels_last)
     state = {prefix + name: value for name, value in published(model).items()}
     torch.save({"state_dict": state}, tmp_path / "a.pth")
     convert(tmp_path / "a.pth", tmp_path / "out")
