@@ -145,9 +145,9 @@ def divergence(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor
     values = ours.shape[1] * -(-size[0] // stride) * -(-size[1] // stride)
     for part in bilinear.chunks(len(ours), values, logits.device):
         x, y = resize.up(ours[part], None), resize.up(teacher_logits[part].to(ours), None)
-        truth, free = torch.empty_like(y), torch.empty_like(y)
-        total -= torch.mul(x - y, y.sigmoid(), out=free).sum()
-        total += _negative_bce(x, truth, free) - _negative_bce(y, truth, free)
+        apart, truth, free = x - y, torch.empty_like(y), torch.empty_like(y)
+        total -= _negative_bce(y, truth, free) + apart.mul_(truth).sum()
+        total += _negative_bce(x, truth, free)
     return (total / values).clamp(min=0).to(ours)
 
 
