@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dkd.ending import end
 from dkd.errors import InputError, one_line
 from dkd.files import flush, replacing
 from pipeline import ROOT, code_digest, launch, locks, provenance, store
@@ -144,4 +145,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main)

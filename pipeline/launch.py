@@ -32,6 +32,7 @@ def stage(rule: str) -> ModuleType:
     try:
         return importlib.import_module(f"pipeline.stages.{rule}")
     finally:
+        gc.freeze()
         gc.enable()
 
 

@@ -1,0 +1,58 @@
+"""A process that ends at once has the status and the output that Python would give it, and leaves no child behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TAIL = "from dkd.ending import end\nend(main)"
+
+
+def ended(main: str, **options) -> subprocess.CompletedProcess:
+    code = f"import atexit, sys\natexit.register(print, 'slow')\n{main}\n{TAIL}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("does", "status", "error"),
+    [
+        ("pass", 0, ""),
+        ("return 3", 3, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(130)", 130, ""),
+        ("sys.exit('dkd: no such file')", 1, "dkd: no such file\n"),
+    ],
+)
+def test_the_status_is_that_of_the_work_and_all_output_arrives(does, status, error):
+    done = ended(f"def main():\n    print('done')\n    {does}")
+    assert (done.returncode, done.stdout, done.stderr) == (status, "done\n", error)
+
+
+def test_an_unknown_error_ends_the_process_as_ever():
+    done = ended("def main():\n    raise ValueError('seven')")
+    assert (done.returncode, done.stdout) == (1, "slow\n")
+    assert done.stderr.endswith("ValueError: seven\n")
+
+
+def test_output_that_finds_no_room_is_an_error_as_ever(monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    with Path("/dev/full").open("w") as full:
+        code = f"def main(): print('done')\n{TAIL}"
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 120
+    assert "No space left" in done.stderr
+
+
+def test_processes_that_load_images_end_with_it():
+    main = """
+import multiprocessing, time
+def main():
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=time.sleep, args=(600,), daemon=True)
+    child.start()
+    print(child.pid)
+"""
+    done = ended(main, timeout=60)
+    alive = subprocess.run(["ps", "-p", done.stdout.strip()], capture_output=True)
+    assert (done.returncode, alive.returncode) == (0, 1)
