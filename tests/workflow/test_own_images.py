@@ -151,6 +151,6 @@ def test_forty_road_scenes(tmp_path):
 @pytest.mark.slow
 @pytest.mark.shared
 def test_a_part_of_a_real_data_set_by_a_short_training(tmp_path):
-    root = few(SHARED / "data" / "ccp_320", tmp_path / "few", 300, 40)
+    root = few(SHARED / "data" / "ccp_320", tmp_path / "few", 100, 20)
     rows = follow(Checkout(tmp_path / "checkout"), root, scenario=[12, 2], method="dkd", set=SHORT)
     assert [row["step"] for row in rows] == ["0", "1"] and all(0 < float(row["all"]) < 100 for row in rows)

@@ -59,6 +59,12 @@ def test_it_shows_what_the_files_say(inputs, written):
     assert all(f'data-class="{name}"' in text for name in ("background", "disc", "star"))
 
 
+@pytest.fixture
+def without_files(monkeypatch):
+    """Of the figures, only those inside the page are drawn, which takes a third of the time."""
+    monkeypatch.setattr(page, "_save", lambda *_: None)
+
+
 WRITE = """
 import json, sys
 from pathlib import Path
@@ -95,7 +101,7 @@ def test_partial_results_of_two_settings_give_a_page(inputs, tmp_path, kept):
     assert {path.name for path in tmp_path.iterdir()} == set(RULES["page"].files)
 
 
-def test_a_run_that_is_not_finished_says_why_and_the_others_have_their_numbers(inputs, tmp_path):
+def test_a_run_that_is_not_finished_says_why_and_the_others_have_their_numbers(inputs, tmp_path, without_files):
     runs, found = inputs
     names = [run["name"] for run in runs]
     log = "logs/checkpoints/increment/shapes/overlap/4+2/dkd-s1-0123456789ab.log"
@@ -115,7 +121,7 @@ def test_a_run_that_is_not_finished_says_why_and_the_others_have_their_numbers(i
     assert text.count("not finished, 1 of 2 steps evaluated</td>") == 2 and "2 of 2 runs are not finished" in text
 
 
-def test_evidence_is_in_the_page_as_far_as_there_is_and_room(inputs, written, tmp_path, monkeypatch):
+def test_evidence_is_in_the_page_as_far_as_there_is_and_room(inputs, written, tmp_path, monkeypatch, without_files):
     runs, found = inputs[0][:1], dict(inputs[1])
     name, maps = f"{runs[0]['name']}/1/panels", "data-maps="
     assert (written / "index.html").read_text().count(maps) == 2 * samples.COUNT
@@ -137,7 +143,7 @@ def test_evidence_is_in_the_page_as_far_as_there_is_and_room(inputs, written, tm
 
 
 def test_names_are_shown_as_they_are_and_images_that_make_the_page_too_large_are_left_out(
-    inputs, tmp_path, monkeypatch
+    inputs, tmp_path, monkeypatch, without_files
 ):
     runs, found = inputs[0][:1], dict(inputs[1])
     key = f"{runs[0]['name']}/1"
