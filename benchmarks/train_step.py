@@ -1,6 +1,7 @@
 """A whole optimization step of incremental training: ResNet-101, teacher, losses, optimizer; and how it scales."""
 
 import argparse
+import os
 import tempfile
 import time
 from contextlib import nullcontext
@@ -69,10 +70,14 @@ def only(*args):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--compile", action="store_true", help="on a CPU: only what torch.compile gains there")
+    options = parser.parse_args()
+    rounds = options.rounds
     measure.start()
     if measure.DEVICE.type == "cuda":
         return gpu(rounds)
+    if options.compile:
+        return compiled(rounds)
     case = ((100, 50), 2, 256)
     kinds = {
         "plain, float32": (False, False),
@@ -99,6 +104,16 @@ def main() -> None:
     measure.line("incremental step, ResNet-101, 150 classes, 256 x 256, batch 2, float32", {**kept, "limit": [least]})
     grow(min(rounds, 2), 2, 256, (128, 384), (1, 4))
     print(f"fed from files, 1 worker: {share((100, 50), 2, 1, (True, False, True)):.1%} of the time is spent waiting")
+
+
+def compiled(rounds: int) -> None:
+    """What torch.compile gains on a CPU, and the CPU time until its first step is done, compilers included."""
+    case = ((15, 5), 2, 256, True, False, True)
+    steps, began = {"eager": build(*case), "compiled": build(*case, True)}, os.times()
+    steps["compiled"]()
+    spent = sum(os.times()[:4]) - sum(began[:4])
+    taken = measure.rounds(steps, rounds)
+    print(f"torch.compile: eager / compiled {measure.faster(taken, *steps)}; CPU time of the first step {spent:.0f} s")
 
 
 def grow(rounds: int, batch: int, size: int, sizes: tuple[int, ...], batches: tuple[int, ...]) -> None:

@@ -32,7 +32,6 @@ def stage(rule: str) -> ModuleType:
     try:
         return importlib.import_module(f"pipeline.stages.{rule}")
     finally:
-        gc.freeze()
         gc.enable()
 
 

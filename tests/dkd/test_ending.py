@@ -1,4 +1,4 @@
-"""A process that ends at once has the status and the output that Python would give it, and leaves no child behind."""
+"""A process that ends early has the status and the output that Python would give it, and frees nothing."""
 
 import subprocess
 import sys
@@ -10,8 +10,11 @@ TAIL = "from dkd.ending import end\nend(main)"
 
 
 def ended(main: str, **options) -> subprocess.CompletedProcess:
-    code = f"import atexit, sys\natexit.register(print, 'slow')\n{main}\n{TAIL}"
+    code = f"import atexit, sys\n{main}\n{TAIL}"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **options)
+
+
+LARGE = "class Large:\n    def __del__(self): print('freed')\nlarge = Large()\n"
 
 
 @pytest.mark.parametrize(
@@ -25,13 +28,13 @@ def ended(main: str, **options) -> subprocess.CompletedProcess:
     ],
 )
 def test_the_status_is_that_of_the_work_and_all_output_arrives(does, status, error):
-    done = ended(f"def main():\n    print('done')\n    {does}")
+    done = ended(f"{LARGE}def main():\n    print('done')\n    {does}")
     assert (done.returncode, done.stdout, done.stderr) == (status, "done\n", error)
 
 
 def test_an_unknown_error_ends_the_process_as_ever():
-    done = ended("def main():\n    raise ValueError('seven')")
-    assert (done.returncode, done.stdout) == (1, "slow\n")
+    done = ended(f"{LARGE}def main():\n    raise ValueError('seven')")
+    assert (done.returncode, done.stdout) == (1, "freed\n")
     assert done.stderr.endswith("ValueError: seven\n")
 
 
@@ -44,15 +47,23 @@ def test_output_that_finds_no_room_is_an_error_as_ever(monkeypatch):
     assert "No space left" in done.stderr
 
 
-def test_processes_that_load_images_end_with_it():
+def test_libraries_end_what_they_have_begun():
+    """A thread, a process that loads images, and what a tracker does at the end."""
     main = """
-import multiprocessing, time
+import atexit, multiprocessing, threading, time
+
+def slowly():
+    time.sleep(0.5)
+    print("thread")
+
 def main():
-    context = multiprocessing.get_context("fork")
-    child = context.Process(target=time.sleep, args=(600,), daemon=True)
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True)
     child.start()
-    print(child.pid)
+    threading.Thread(target=slowly).start()
+    atexit.register(print, "tracker")
+    print(child.pid, flush=True)
 """
     done = ended(main, timeout=60)
-    alive = subprocess.run(["ps", "-p", done.stdout.strip()], capture_output=True)
-    assert (done.returncode, alive.returncode) == (0, 1)
+    child, *rest = done.stdout.split()
+    alive = subprocess.run(["ps", "-p", child], capture_output=True)
+    assert (done.returncode, rest, alive.returncode) == (0, ["thread", "tracker"], 1)

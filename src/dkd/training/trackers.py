@@ -78,14 +78,15 @@ def curves(runtime: Runtime, main: bool, facts: Mapping[str, Any], done: int) ->
     for name in dict.fromkeys(runtime.trackers if main else ()):
         try:
             tracker = STARTS[name](runtime, done, ids)
+            found.trackers.append(tracker)
             if name != "tensorboard":
                 # TensorBoard would make a second run of it.
                 tracker.store_init_configuration(_plain(facts))
         except Exception as error:
+            found.finish()
             raise InputError(
                 f"the tracker {name} does not start: {_line(error)}; correct that or leave it out"
             ) from None
-        found.trackers.append(tracker)
     if ids and runtime.work:
         with replacing(runtime.work / IDS) as file:
             file.write_text(json.dumps(ids), encoding="utf-8")

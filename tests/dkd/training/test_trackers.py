@@ -170,13 +170,16 @@ def test_a_tracker_that_fails_later_is_left_out_and_training_goes_on(prepared, a
     assert len(calls.of("log")) == 4 + 2 and calls.of("finish")
 
 
-def test_a_tracker_that_does_not_start_is_one_line(prepared, tmp_path, calls):
+@pytest.mark.parametrize("where", ["init", "config"])
+def test_a_tracker_that_does_not_start_is_one_line_and_what_has_started_is_ended(prepared, tmp_path, calls, where):
     def refuse(*given, **named):
         raise ConnectionError("no such server")
 
-    calls.patch.setattr(sys.modules["wandb"], "init", refuse)
+    place = sys.modules["wandb"] if where == "init" else sys.modules["wandb"].config
+    calls.patch.setattr(place, {"init": "init", "config": "update"}[where], refuse)
     with pytest.raises(InputError, match="the tracker wandb does not start: ConnectionError: no such server; "):
-        base_of(prepared, tmp_path / "s0", trackers=("wandb",), logs=tmp_path)
+        base_of(prepared, tmp_path / "s0", trackers=("mlflow", "wandb"), logs=tmp_path)
+    assert (len(calls.of("end_run")), len(calls.of("finish"))) == (1, where == "config")
 
 
 @pytest.mark.parametrize("name", trackers.NAMES)
