@@ -20,9 +20,9 @@ def end(main: Callable[[], int | None]) -> NoReturn:
 
     def leave() -> None:
         # Where output can't be written, Python's own end reports it.
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
             if statuses:
                 os._exit(statuses[0])
 

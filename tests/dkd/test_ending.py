@@ -1,5 +1,6 @@
 """A process that ends early has the status and the output that Python would give it, and frees nothing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,11 @@ def test_output_that_finds_no_room_is_an_error_as_ever(monkeypatch):
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 120
     assert "No space left" in done.stderr
+
+
+def test_a_process_without_output_ends_as_well():
+    done = ended("def main():\n    sys.exit(3)", preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 def test_libraries_end_what_they_have_begun():
