@@ -14,7 +14,7 @@ from typing import NoReturn
 def end(main: Callable[[], int | None]) -> NoReturn:
     """Call `main`, and end this process with the status that it returns or exits with.
 
-    Threads are waited for and the functions of atexit run, as ever. So does everything after an unknown error.
+    Threads are waited for, and the functions of atexit run. After an unknown error, Python ends as it always does.
     """
     statuses: list[int] = []
 
@@ -29,11 +29,8 @@ def end(main: Callable[[], int | None]) -> NoReturn:
     # What is registered first runs last.
     atexit.register(leave)
     try:
-        status = main() or 0
+        sys.exit(main())
     except SystemExit as asked:
-        # As Python does: any other object is printed.
-        status = 1 if isinstance(asked.code, str) else asked.code or 0
-        if isinstance(asked.code, str):
-            print(asked.code, file=sys.stderr)
-    statuses.append(status)
-    sys.exit(status)
+        # As Python has it: None is success, and any other object is printed.
+        statuses.append(asked.code if isinstance(asked.code, int) else int(asked.code is not None))
+        raise

@@ -61,7 +61,7 @@ def test_it_shows_what_the_files_say(inputs, written):
 
 @pytest.fixture
 def without_files(monkeypatch):
-    """Of the figures, only those inside the page are drawn, which takes a third of the time."""
+    """Of the figures, only those inside the page are drawn, to save time."""
     monkeypatch.setattr(page, "_save", lambda *_: None)
 
 
