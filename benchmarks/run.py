@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,8 +48,12 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def run(options: argparse.Namespace, target: str = "all") -> Path:
-    """Make a target for a params file, print what it took, and return its working directory; exits where it fails."""
+def run(options: argparse.Namespace, target: str = "all", failures: Path | None = None) -> Path:
+    """Make a target for a params file, print what it took, and return its working directory; exits where it fails.
+
+    With `failures`, the folder in which the pipeline records why jobs failed, jobs that need nothing of a failed one
+    are made, and there is no exit.
+    """
     place = ROOT / "runs" / options.params.stem
     place.mkdir(parents=True, exist_ok=True)
     content = yaml.safe_load(options.params.read_text())
@@ -57,13 +62,16 @@ def run(options: argparse.Namespace, target: str = "all") -> Path:
     (place / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     started = time.monotonic()
     command = [sys.executable, "-m", "snakemake", target, "--cores", str(options.cores), "--directory", str(place)]
+    if failures:
+        command.append("--keep-going")
+        shutil.rmtree(place / failures, ignore_errors=True)
     # On SIGTERM, Snakemake is stopped as well; its jobs save their states and end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         done = subprocess.run(command, cwd=ROOT)
     except KeyboardInterrupt:
         sys.exit(130)
-    if done.returncode:
+    if done.returncode and not (failures and any((place / failures).glob("*"))):
         sys.exit(done.returncode)
     seconds = time.monotonic() - started
     stamps = [path for top in ("data", "checkpoints", "results") for path in (place / top).rglob("provenance.json")]

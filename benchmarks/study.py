@@ -6,8 +6,9 @@ A condition is everything that two runs may share besides method and seed: scena
 sweep. The learning rate of the increments is not part of it, since each method has its own best one. The share of
 earlier classes is how many of the classes of earlier steps an image of a step shows, as a mean over its training images
 and over the later steps; the network sees these classes, but not their labels. The last column of the first table says
-how many pairs of runs would show a difference of 2 points (paired t-test, two-sided at 5%, power 80%). The
-figure is written to runs/NAME/study.png and study.pdf. For the tables and the page of all runs as well, run
+how many pairs of runs would show a difference of 2 points (paired t-test, two-sided at 5%, power 80%). A run whose
+training fails, because its loss explodes, say, is named before the tables, and its seed left out. The figure is written
+to runs/NAME/study.png and study.pdf. For the tables and the page of all runs as well, run
 `snakemake --cores 2 --directory runs/NAME` afterwards.
 """
 
@@ -33,6 +34,7 @@ from dkd.report import results_file, statistics, tables
 from dkd.report.method_labels import leaves
 from dkd.use import figure
 from pipeline import plan as plans
+from pipeline import publish, store
 
 THAN, METHOD = "kd", "dkd"
 COLUMNS = ("all", "base", "new", "forgetting")
@@ -105,10 +107,11 @@ def share(tasks_file: Path, index_file: Path) -> float:
     return fmean(values)
 
 
-def conditions(place: Path) -> list[Condition]:
-    """The conditions of a finished run in `place`, the current directory, in their order."""
+def conditions(place: Path) -> tuple[list[Condition], dict[str, str]]:
+    """The conditions of a finished run in `place`, the current directory, in their order, and why runs failed."""
     config = read.load(place / "params.yaml")
     plan = plans.build(config, fresh=False)
+    reasons, failed = publish.failures(plan), {}
     (summary,) = plan.of("summary")
     found: dict[str, dict[str, Any]] = {}
     for each in config.runs:
@@ -119,10 +122,18 @@ def conditions(place: Path) -> list[Condition]:
         if each.method in condition["runs"][each.seed]:
             sys.exit(f"{place / 'params.yaml'}: {each.name}: a second run of {each.method} in one condition; keep one")
         steps = [plan.nodes[summary.inputs[f"{each.name}/{step}"].path] for step in range(len(each.sizes))]
-        condition["runs"][each.seed][each.method] = final(each, [place / step.folder for step in steps])
+        condition["runs"][each.seed][each.method] = None
         condition["files"] = [place / steps[-1].inputs[name].path for name in ("tasks", "index")]
+        needed = [path for step in steps for path in (*(source.path for source in step.inputs.values()), step.folder)]
+        if failure := next((reasons[path] for path in needed if path in reasons), None):
+            failed[each.name] = failure
+        else:
+            condition["runs"][each.seed][each.method] = final(each, [place / step.folder for step in steps])
     flat = [condition["values"] for condition in found.values()]
     differ = [key for key in flat[0] if key != "sizes" and any(values[key] != flat[0][key] for values in flat)]
+    for condition in found.values():
+        pairs = [(pair.get(THAN), pair.get(METHOD)) for pair in condition["runs"].values()]
+        condition["pairs"] = [pair for pair in pairs if all(pair)]
     return [
         Condition(
             {
@@ -131,10 +142,11 @@ def conditions(place: Path) -> list[Condition]:
                 **{key: json.dumps(condition["values"][key]) for key in differ if key != "setting"},
             },
             share(condition["files"][0] / "tasks.json", condition["files"][1] / "index.csv"),
-            [(pair[THAN], pair[METHOD]) for pair in condition["runs"].values() if {THAN, METHOD} <= pair.keys()],
+            condition["pairs"],
         )
         for condition in found.values()
-    ]
+        if condition["pairs"]
+    ], failed
 
 
 def signed(values: list[float]) -> str:
@@ -183,9 +195,13 @@ def draw(found: list[Condition], stem: Path) -> None:
 
 def main() -> None:
     """Run, then print the differences, the methods by themselves, and their answers, one row per condition each."""
-    place = run(arguments(__doc__.splitlines()[0]).parse_args(), "evaluate_all")
+    place = run(arguments(__doc__.splitlines()[0]).parse_args(), "evaluate_all", store.FAILED)
     os.chdir(place)
-    found = conditions(place)
+    found, failed = conditions(place)
+    for name, reason in failed.items():
+        print(f"{name} is left out: {reason}")
+    if not found:
+        sys.exit("no seed with both methods is left")
     print(f"{METHOD} - {THAN} after the last step, with 95% interval and (standard deviation of the differences)\n")
     rows = [
         [f"{each.share:.0%}", str(len(each.pairs)), *(signed(each.differences(metric)) for metric in COLUMNS)]

@@ -13,6 +13,7 @@ from dkd.config import read
 from dkd.data import index
 from dkd.model.segmenter import Segmenter
 from pipeline import plan as plans
+from pipeline import store
 from tests.dkd.conftest import SPEC
 
 
@@ -111,12 +112,19 @@ def test_a_study_pairs_methods_by_seed_and_not_by_rate(tmp_path, monkeypatch):
         rows = (index.Row("x", "x.png", "x.png", "train", (1, 5)), index.Row("y", "y.png", "y.png", "train", (2, 3, 6)))
         (tmp_path / node.folder).mkdir(parents=True)
         index.write(index.Index("shapes", tuple("_abcdef"), rows, {}, {}), tmp_path / node.folder / "index.csv")
-    few, more = study.conditions(tmp_path)
+    (few, more), failed = study.conditions(tmp_path)
+    assert not failed
     assert (few.words["data.shapes.objects"], more.words["data.shapes.objects"]) == ("[1, 1]", "[1, 2]")
     assert few.share == more.share == 0.375
     assert few.differences("all") == more.differences("all") == [10.0, 10.0]
     assert few.differences("forgetting") == [10.0, 10.0]
     assert few.own("all") == ["51.0 ± 1.4", "61.0 ± 1.4"] and few.own("new: new class") == ["100.0 ± 0.0"] * 2
+    exploded = next(node for node in plan.of("increment") if "dkd-s1" in node.folder)
+    (tmp_path / store.FAILED).mkdir(parents=True)
+    (tmp_path / store.FAILED / exploded.key).write_text("the loss has exploded")
+    (less, whole), failed = study.conditions(tmp_path)
+    assert [len(each.pairs) for each in (less, whole)] in ([1, 2], [2, 1])
+    assert [*failed.values()] == ["the loss has exploded"] and "_dkd_s1" in next(iter(failed))
     for run in runs:
         run["sweep"]["increment.lr"].append(0.003)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"runs": runs}))
