@@ -122,13 +122,13 @@ def conditions(place: Path) -> tuple[list[Condition], dict[str, str]]:
         if each.method in condition["runs"][each.seed]:
             sys.exit(f"{place / 'params.yaml'}: {each.name}: a second run of {each.method} in one condition; keep one")
         steps = [plan.nodes[summary.inputs[f"{each.name}/{step}"].path] for step in range(len(each.sizes))]
-        condition["runs"][each.seed][each.method] = None
         condition["files"] = [place / steps[-1].inputs[name].path for name in ("tasks", "index")]
-        needed = [path for step in steps for path in (*(source.path for source in step.inputs.values()), step.folder)]
-        if failure := next((reasons[path] for path in needed if path in reasons), None):
-            failed[each.name] = failure
-        else:
-            condition["runs"][each.seed][each.method] = final(each, [place / step.folder for step in steps])
+        folders = [place / step.folder for step in steps]
+        done = all((folder / "metrics.json").exists() for folder in folders)
+        condition["runs"][each.seed][each.method] = final(each, folders) if done else None
+        if not done:
+            parts = [source.path for step in steps for source in step.inputs.values()] + [step.folder for step in steps]
+            failed[each.name] = next((reasons[path] for path in parts if path in reasons), "it has no result")
     flat = [condition["values"] for condition in found.values()]
     differ = [key for key in flat[0] if key != "sizes" and any(values[key] != flat[0][key] for values in flat)]
     for condition in found.values():
