@@ -9,16 +9,18 @@ never exist as a whole: a term processes a few classes at a time, forms the loss
 (BCE(x, t) = softplus(x) - x t has the gradient sigmoid(x) - t) and maps the gradient back to the grid.
 """
 
+import functools
+import importlib.util
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dkd import bilinear
+from dkd import bilinear, together
 from dkd.data.classes import VOID
 from dkd.precision import full, zero
 
@@ -49,34 +51,45 @@ the sum of the loss. May overwrite the logits, and the last argument, memory of 
 """
 
 
-class _UpsampledSum(torch.autograd.Function):
-    """Sum of a pointwise loss over upsampled logits, a few classes at a time; forward computes the gradient as well."""
+@functools.cache
+def _kernel(device: torch.device) -> ModuleType | None:
+    """`dkd.fused`, where a device is a GPU on which it works."""
+    if device.type != "cuda" or not importlib.util.find_spec("triton"):
+        return None
+    from dkd import fused
 
-    @staticmethod
-    def forward(ctx, logits: Tensor, size: tuple[int, int], pointwise: Pointwise) -> Tensor:
-        """logits (N, K, h, w) -> scalar."""
-        grid = logits.transpose(0, 1)
-        resize = bilinear.Resize(grid.shape[-2:], size, logits, stride=1)
-        gradient = torch.empty_like(grid) if ctx.needs_input_grad[0] else None
-        total = zero(logits.device)
-        with torch.autocast(logits.device.type, enabled=False):
-            shape = (grid.shape[1], *size)
-            buffers = [bilinear.planes(len(grid), shape, logits, logits.dtype) for _ in range(3)]
-            for part in bilinear.chunks(len(grid), math.prod(shape), logits.device):
-                x, grad, free = (planes[: part.stop - part.start] for planes in buffers)
-                total += pointwise(resize.up(grid[part], x), part, grad, free)
-                if gradient is not None:
-                    gradient[part] = resize.down(grad)
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
-        return total.to(logits)
+    return fused if fused.works(device) else None
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, factor: Tensor):
-        """Gradient on the grid."""
-        (gradient,) = ctx.saved_tensors
-        return (factor * gradient).transpose(0, 1), None, None
+
+def _upsampled_sum(
+    logits: Tensor, size: tuple[int, int], pointwise: Callable[[], Pointwise], **work: Tensor | float | str | None
+) -> Tensor:
+    """Sum of a pointwise loss over logits (N, K, h, w) upsampled to `size`. Scalar.
+
+    Computed a few classes at a time; by one kernel, which `work` tells the same, on a GPU where that fits.
+    """
+    logits, size = full(logits), tuple(size)
+    kernel = _kernel(logits.device)
+    if kernel and kernel.fits(logits, size):
+        return together.scalar(logits, lambda x, _: kernel.total_and_gradient(x, size, **work))
+    given = pointwise()
+    return together.scalar(logits, lambda x, wanted: _walk(x, size, given, wanted))
+
+
+def _walk(logits: Tensor, size: tuple[int, int], pointwise: Pointwise, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    grid = logits.transpose(0, 1)
+    resize = bilinear.Resize(grid.shape[-2:], size, logits, stride=1)
+    gradient = torch.empty_like(grid) if wanted else None
+    total = zero(logits.device)
+    with torch.autocast(logits.device.type, enabled=False):
+        shape = (grid.shape[1], *size)
+        buffers = [bilinear.planes(len(grid), shape, logits, logits.dtype) for _ in range(3)]
+        for part in bilinear.chunks(len(grid), math.prod(shape), logits.device):
+            x, grad, free = (planes[: part.stop - part.start] for planes in buffers)
+            total += pointwise(resize.up(grid[part], x), part, grad, free)
+            if gradient is not None:
+                gradient[part] = resize.down(grad)
+    return total.to(logits), None if gradient is None else gradient.transpose(0, 1)
 
 
 def mbce(logits: Tensor, target: Target) -> Tensor:
@@ -85,6 +98,11 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
     logits (N, K, h, w) of the ids `target.first`, `target.first` + 1, ..., upsampled to the labels' size. For a class,
     every other label is negative; where the class is not labelled, pixels count as 0 in its mean. Scalar.
     """
+    total = _upsampled_sum(logits, target.labels.shape[-2:], lambda: _labelled(target), **target._asdict())
+    return total / target.labels.numel()
+
+
+def _labelled(target: Target) -> Pointwise:
     labels, weight = target.labels.flatten(), target.pos_weight
     pixels = labels.numel()
     # Each pixel is positive for one class at most; all its other values are negatives.
@@ -109,7 +127,7 @@ def mbce(logits: Tensor, target: Target) -> Tensor:
         grad.view(-1)[here] = counts * (positive.sigmoid() - 1)
         return total + (counts * F.softplus(-positive)).sum()
 
-    return _UpsampledSum.apply(full(logits), target.labels.shape[-2:], pointwise) / pixels
+    return pointwise
 
 
 def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
@@ -117,18 +135,24 @@ def soft_bce(logits: Tensor, teacher: Tensor, size: tuple[int, int]) -> Tensor:
 
     Both (N, K, h, w), logits, upsampled to `size`. Scalar. Its minimum is the entropy of the target, not 0.
     """
-    teacher_logits = full(teacher.detach()).to(full(logits)).transpose(0, 1)
-    resize = bilinear.Resize(teacher_logits.shape[-2:], size, teacher_logits, stride=1)
-    buffer = bilinear.planes(len(teacher_logits), (len(logits), *size), teacher_logits, teacher_logits.dtype)
+    teacher = full(teacher.detach()).to(full(logits))
+    total = _upsampled_sum(logits, size, lambda: _taught(teacher, size), teacher=teacher)
+    return total / (len(logits) * size[0] * size[1])
+
+
+def _taught(teacher: Tensor, size: tuple[int, int]) -> Pointwise:
+    grid = teacher.transpose(0, 1)
+    resize = bilinear.Resize(grid.shape[-2:], size, grid, stride=1)
+    buffer = bilinear.planes(len(grid), (len(teacher), *size), grid, grid.dtype)
 
     def pointwise(x: Tensor, part: slice, grad: Tensor, free: Tensor) -> Tensor:
-        truth = resize.up(teacher_logits[part], buffer[: len(x)]).sigmoid_()
+        truth = resize.up(grid[part], buffer[: len(x)]).sigmoid_()
         agreed = torch.mul(x, truth, out=free).sum()
         total = _negative_bce(x, grad, free) - agreed
         grad.sub_(truth)
         return total
 
-    return _UpsampledSum.apply(full(logits), size, pointwise) / (len(logits) * size[0] * size[1])
+    return pointwise
 
 
 @torch.no_grad()
@@ -170,7 +194,7 @@ def auxiliary(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
     logits (N, 1, h, w), upsampled to `size`. Scalar.
     """
-    total = _UpsampledSum.apply(full(logits), size, lambda x, part, *rest: _negative_bce(x, *rest))
+    total = _upsampled_sum(logits, size, lambda: lambda x, part, *rest: _negative_bce(x, *rest))
     return total / (len(logits) * size[0] * size[1])
 
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from dkd import bilinear
+from dkd import bilinear, together
 from dkd.precision import full, zero
 
 Part = tuple[slice, slice]
@@ -61,31 +60,21 @@ class Upsampled:
             out[images] += self.resize.rows[rows].T @ (slope @ self.resize.columns)
 
 
-class _Walk(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, logits: Tensor, size: tuple[int, int], pointwise: Pointwise) -> Tensor:
-        upsampled = Upsampled(logits, size)
-        gradient = torch.zeros_like(upsampled.grid) if ctx.needs_input_grad[0] else None
-        total = zero(logits.device)
-        for part in upsampled.parts():
-            loss, slope = pointwise(upsampled[part], part)
-            total += loss.sum()
-            if gradient is not None:
-                upsampled.down(slope, part, gradient)
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
-        return total.to(upsampled.grid)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, factor: Tensor):
-        (gradient,) = ctx.saved_tensors
-        return factor * gradient, None, None
-
-
 def total(logits: Tensor, size: tuple[int, int], pointwise: Pointwise) -> Tensor:
     """Sum of a loss over all pixels of `logits` (N, C, h, w), upsampled to `size`; scalar, float32 at least.
 
     The gradient is formed on the way; what is kept for it is as large as the logits on their grid.
     """
-    return _Walk.apply(full(logits), size, pointwise)
+
+    def walk(logits: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+        upsampled = Upsampled(logits, size)
+        gradient = torch.zeros_like(upsampled.grid) if wanted else None
+        found = zero(logits.device)
+        for part in upsampled.parts():
+            loss, slope = pointwise(upsampled[part], part)
+            found += loss.sum()
+            if gradient is not None:
+                upsampled.down(slope, part, gradient)
+        return found.to(upsampled.grid), gradient
+
+    return together.scalar(full(logits), walk)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dkd import bilinear
+from dkd import bilinear, together
 from dkd.precision import full, zero
 
 SIDES = (4, 8, 12, 16, 20, 24)
@@ -25,13 +24,12 @@ Distance = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Two maps (n, C, h, w) -> one distance per image (n,) and the gradient of their sum in the first map."""
 
 
-class _Mean(torch.autograd.Function):
+def _mean(student: Tensor, teacher: Tensor, distance: Distance) -> Tensor:
     """Mean over images of a distance."""
 
-    @staticmethod
-    def forward(ctx, student: Tensor, teacher: Tensor, distance: Distance) -> Tensor:
+    def walk(student: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         total = zero(student.device)
-        gradient = torch.empty_like(student, dtype=full(student[:0]).dtype) if ctx.needs_input_grad[0] else None
+        gradient = torch.empty_like(student, dtype=full(student[:0]).dtype) if wanted else None
         with torch.autocast(student.device.type, enabled=False):
             for part in bilinear.chunks(len(student), student[0].numel(), student.device):
                 ours = full(student[part])
@@ -39,16 +37,9 @@ class _Mean(torch.autograd.Function):
                 total += found.sum()
                 if gradient is not None:
                     torch.div(slope, len(student), out=gradient[part])
-        ctx.dtype = student.dtype
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
-        return total.to(full(student[:0])) / len(student)
+        return total.to(full(student[:0])) / len(student), gradient
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, factor: Tensor):
-        (gradient,) = ctx.saved_tensors
-        return (factor * gradient).to(ctx.dtype), None, None
+    return together.scalar(student, walk)
 
 
 Pooling = Callable[[Tensor], Tensor]
@@ -76,7 +67,7 @@ def _squared(poolings: Sequence[Pooling]) -> Distance:
 def _levels(student: Levels, teacher: Levels, factors: Sequence[float], poolings: Sequence[Pooling]) -> Tensor:
     distance = _squared(poolings)
     levels = zip(student, teacher, factors, strict=True)
-    return sum(factor * _Mean.apply(ours, theirs, distance) for ours, theirs, factor in levels) / len(factors)
+    return sum(factor * _mean(ours, theirs, distance) for ours, theirs, factor in levels) / len(factors)
 
 
 def feature(student: Tensor, teacher: Tensor) -> Tensor:
@@ -86,7 +77,7 @@ def feature(student: Tensor, teacher: Tensor) -> Tensor:
         difference = x - y
         return difference.square().mean((1, 2, 3)), difference.mul_(2 / x[0].numel())
 
-    return _Mean.apply(student, teacher, distance)
+    return _mean(student, teacher, distance)
 
 
 def fold(logits: Tensor, old: int) -> Tensor:
