@@ -124,7 +124,12 @@ def check(place: Path, done: subprocess.CompletedProcess, words: list[str], inde
     assert bool(list(place.glob("data/index/*/provenance.json"))) == indexed, "finished nodes stay"
 
 
-@pytest.mark.parametrize("name", list(CASES))
+QUICK = ("unknown key", "missing mask")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_one_line_and_no_incomplete_node(sound, tmp_path, name):
     damage, words, indexed = CASES[name]
     place = Path(shutil.copytree(sound, tmp_path / "checkout"))
@@ -148,6 +153,7 @@ def test_a_target_that_is_read_only(sound, tmp_path):
     check(place, done, ["Read-only file system"], indexed=False)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(sound, tmp_path):
     """The disk of the checkout has room for tables, but not for a checkpoint."""
     disk, place = tmp_path / "disk", tmp_path / "checkout"

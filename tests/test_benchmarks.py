@@ -48,6 +48,7 @@ def test_counts_are_those_of_the_plain_decision(shown):
     assert np.array_equal(variants["plain"](), variants["dkd"]())
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_one_variant():
     assert 3 < measure.peak(half_and_whole, "half", 8) < 7
 

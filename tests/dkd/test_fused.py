@@ -76,6 +76,7 @@ def compare(device: str, kernel) -> None:
     check(lambda x: losses.mbce(x, target), where_labelled, (2, 2, 1, 2), (4, 8))
 
 
+@pytest.mark.slow
 @needs_triton
 def test_the_kernel_gives_what_the_definition_gives():
     work = "from dkd import fused; from tests.dkd.test_fused import compare; compare('cpu', fused)"

@@ -153,6 +153,7 @@ def test_gradients_are_those_of_finite_differences(void):
     assert torch.autograd.gradcheck(lambda x: losses.auxiliary(x, (7, 8)), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "spread", "side"), [(20, 4.0, 512), (50, 0.1, 256)])
 def test_single_precision_at_real_size(classes, spread, side):
     """Compared with the plain form in double precision: in single precision that form itself errs by up to 1e-5."""

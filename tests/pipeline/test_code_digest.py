@@ -293,6 +293,7 @@ def variants(tree):
             yield node, "body", [*node.body, ast.Raise()]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(data=some.data())
 def test_an_edit_anywhere_in_the_project_changes_the_nodes_that_run_it_and_no_others(project, data):

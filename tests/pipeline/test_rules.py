@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pipeline import ROOT
@@ -78,6 +79,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_stand_ins_write_what_the_table_says(tmp_path, monkeypatch, start):
     for top in ("src", "pipeline"):
         ignored = shutil.ignore_patterns("__pycache__")

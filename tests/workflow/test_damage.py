@@ -22,15 +22,16 @@ def flipped(content):
     return bytes([content[0] ^ 1]) + content[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "equal", "different"),
     [
         # What the index holds comes out the same, whatever was drawn: the tasks made from it stay.
         pytest.param(DATA[0], DATA[:1], sorted({*EVERYTHING} - {*DATA[2:]}), id="pictures"),
-        pytest.param(bases(0)[0], bases(0), FROM_BASE, id="checkpoint", marks=pytest.mark.slow),
+        pytest.param(bases(0)[0], bases(0), FROM_BASE, id="checkpoint"),
     ],
 )
-@pytest.mark.parametrize("differs", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["equal", "different"])
+@pytest.mark.parametrize("differs", [False, True], ids=["equal", "different"])
 def test_what_is_missing_is_made_and_what_depends_on_it_only_if_it_differs(finished, place, equal, different, differs):
     shutil.rmtree(finished.folder(place))
     finished.snakemake(**SALTED if differs else {})

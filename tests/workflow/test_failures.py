@@ -74,6 +74,7 @@ def test_commands_refuse_what_they_do_not_know_and_change_nothing(finished):
     assert "'plenty' is not a size; write 500MB or 20GB" in output and "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_provenance_that_makes_no_sense_is_damage_and_no_traceback(finished):
     stamp = finished.folder(results(0)[0]) / "provenance.json"
     record = json.loads(stamp.read_text()) | {"files": [1]}

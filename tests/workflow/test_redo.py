@@ -29,6 +29,7 @@ def test_everything_can_be_made_anew(finished):
     assert NOTHING in finished.snakemake()
 
 
+@pytest.mark.slow
 def test_all_nodes_of_a_rule_can_be_made_anew(finished):
     finished.pipeline("redo", "evaluate")
     finished.snakemake("evaluate_all")

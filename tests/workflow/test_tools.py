@@ -45,7 +45,7 @@ OTHER_STEPS = [
 
 
 @pytest.mark.parametrize(
-    "change", [pytest.param(name, marks=[] if name in ("report", "runtime") else pytest.mark.slow) for name in CHANGES]
+    "change", [pytest.param(name, marks=[] if name == "report" else pytest.mark.slow) for name in CHANGES]
 )
 def test_a_change_of_params_redoes_what_sees_it(finished, change):
     params, expected = CHANGES[change]

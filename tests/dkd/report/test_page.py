@@ -74,6 +74,7 @@ page.write(runs, {name: Path(path) for name, path in found.items()}, 2, {}, Path
 """
 
 
+@pytest.mark.slow
 def test_files_are_the_same_to_the_byte_wherever_they_are_made(inputs, written, tmp_path):
     """Whatever the seed of Python's hashes, the date and the user's own settings of Matplotlib."""
     assert {path.name for path in written.iterdir()} == set(RULES["page"].files)

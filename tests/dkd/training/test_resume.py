@@ -129,6 +129,7 @@ keeper.save({"done": 2})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["writing", "renaming"])
 def test_killed_while_saving_leaves_the_last_good_state(tmp_path, moment):
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, tmp_path, moment])

@@ -41,11 +41,11 @@ def read(path):
 @pytest.mark.parametrize(
     ("format", "head", "backbone"),
     [
-        ("onnx", "sigmoid", "test_resnet"),
+        pytest.param("onnx", "sigmoid", "test_resnet", marks=pytest.mark.slow),
         pytest.param("onnx", "softmax", "test_resnet", marks=pytest.mark.slow),
         pytest.param("onnx", "unknown", "test_convnext", marks=pytest.mark.slow),
         ("torchscript", "softmax", "test_resnet"),
-        ("torch", "unknown", "test_byobnet"),
+        pytest.param("torch", "unknown", "test_byobnet", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -72,6 +72,7 @@ def test_the_file_gives_the_labels_of_the_checkpoint_at_any_size(tmp_path, monke
     assert tuple(facts["names"]) == predict.names and tuple(facts["learned"]) == predict.learned
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_what_a_format_does_not_know_is_one_line_and_a_fixed_size_helps(tmp_path, monkeypatch):
     """timm pads the shortcuts of this network by rounding up, which torch.export can't store for any size."""

@@ -115,6 +115,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_processes_that_load_images(learned, tmp_path):
     """A terminal sends the signal to each of them."""
     (tmp_path / "photos").mkdir()
@@ -218,6 +219,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 def test_what_was_killed_while_it_overwrote_continues_with_the_same_result(learned, photos, tmp_path, monkeypatch):
     other = save(tmp_path / "other", (3, 1, 6), (2, 1), seed=1)
     words = photos, "--device", "cpu", "--out"
