@@ -77,9 +77,10 @@ def total_and_gradient(
     with torch.cuda.device_of(logits):
         _kernel[(parts[0].numel(),)](
             logits,
-            logits if teacher is None else teacher.detach().to(logits).contiguous(),
-            logits if labels is None else labels.contiguous(),
-            logits if visible is None else visible.to(torch.uint8).contiguous(),
+            # Expanded: the kernel checks no shape.
+            logits if teacher is None else teacher.detach().to(logits).expand_as(logits).contiguous(),
+            logits if labels is None else labels.expand(images, *size).contiguous(),
+            logits if visible is None else visible.to(torch.uint8).expand(images, classes).contiguous(),
             parts,
             height,
             width,
