@@ -2,7 +2,6 @@
 PYTHON ?= python3
 CORES ?= $(shell PYTHONPATH=src $(PYTHON) -m dkd.cores 2>/dev/null)
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest --durations=10
 PARALLEL := -n 2 --dist worksteal
 
@@ -17,10 +16,14 @@ test: lint  ## linters and fast tests
 slow-test: .venv/installed  ## slow tests, mostly of real runs
 	$(PYTEST) $(PARALLEL) -m "slow and not gpu and not browser and not cluster"
 
-browser-test: .venv/browser  ## the report in Chromium, which is installed if missing (Debian)
+browser-test: .venv/installed  ## the report in Chromium, which is installed if missing (Debian)
+	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,browser]"
 	$(PYTEST) -m browser
 
-cluster-test: .venv/cluster  ## the workflow on two nodes of a real Slurm, which is installed if missing (Debian, as root)
+cluster-test: .venv/installed  ## the workflow on two nodes of a real Slurm, which is installed if missing (Debian, as root)
+	@{ command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; } >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test,cluster]"
 	$(PYTEST) -m cluster
 
 bench: .venv/installed  ## the tables of docs/performance.md, in some 15 minutes
@@ -41,16 +44,6 @@ lint: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11")'
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "The venv module is missing; on Debian: apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(INSTALL) -e ".[workflow,test]"
-	touch $@
-
-.venv/browser: .venv/installed
-	@command -v chromedriver >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends chromium chromium-driver; }
-	$(INSTALL) -e ".[workflow,test,browser]"
-	touch $@
-
-.venv/cluster: .venv/installed
-	@{ command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; } >/dev/null || { apt-get update --quiet=2 && apt-get install --yes --no-install-recommends slurmctld slurmd slurm-client munge; }
-	$(INSTALL) -e ".[workflow,test,cluster]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[workflow,test]"
 	touch $@
 
