@@ -12,18 +12,20 @@ the gradient; these parts are added afterwards, in an order that does not change
 
 import logging
 import math
+from subprocess import SubprocessError
 
 import torch
 import triton
 from torch import Tensor
 from triton import language as tl
+from triton.errors import TritonError
 
 from dkd.data.classes import VOID
 
 log = logging.getLogger("dkd")
 
 FACTORS = range(4, 65)
-"""Of upsampling; blocks of fewer pixels do not pay, and larger ones are too many for the registers."""
+"""Of upsampling, for which the kernel is used: a program has a block of 16 to 4096 pixels."""
 NO_LABEL = -1
 
 
@@ -45,8 +47,8 @@ def works(device: torch.device) -> bool:
         total, gradient = total_and_gradient(torch.zeros(1, 1, 1, 1, device=device), (16, 16))
         right = math.isclose(total, 256 * math.log(2), rel_tol=1e-5) and math.isclose(gradient, 128, rel_tol=1e-5)
         reason = "its result is wrong"
-    except Exception as error:
-        # Whatever it is (no C compiler, an old driver, ...), there is another way to the same result.
+    except (TritonError, RuntimeError, OSError, SubprocessError) as error:
+        # No C compiler, an old driver, ...: there is another way to the same result.
         right, reason = False, f"{type(error).__name__}: {error}".splitlines()[0]
     if not right:
         log.warning("the kernel of the losses does not work on this GPU (%s); they take longer without it", reason)

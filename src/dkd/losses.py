@@ -6,7 +6,8 @@ for a class counts as 0 in the mean, so that a batch gives the same in micro-bat
 
 Logits come on the feature grid, (N, K, h, w); the loss is that of the bilinearly upsampled logits (N, K, H, W). These
 never exist as a whole: a term processes a few classes at a time, forms the loss and its gradient together
-(BCE(x, t) = softplus(x) - x t has the gradient sigmoid(x) - t) and maps the gradient back to the grid.
+(BCE(x, t) = softplus(x) - x t has the gradient sigmoid(x) - t) and maps the gradient back to the grid. On a GPU,
+`dkd.fused` does the same in one kernel where it can.
 """
 
 import functools

@@ -126,13 +126,12 @@ def trained(bases, prepared, tmp_path):
     return train
 
 
-ALL = [dkd, finetune, ilt, kd, lwf, lwf_mc, mib, plop, rcil_terms, ssul, star]
+SLOW = [
+    pytest.param(each, marks=pytest.mark.slow) for each in (finetune, ilt, kd, lwf, lwf_mc, mib, rcil_terms, ssul, star)
+]
 
 
-EACH = [method if method in (dkd, plop) else pytest.param(method, marks=pytest.mark.slow) for method in ALL]
-
-
-@pytest.mark.parametrize("method", EACH, ids=lambda method: methods.method_name(method.__name__))
+@pytest.mark.parametrize("method", [dkd, plop, *SLOW], ids=lambda method: methods.method_name(method.__name__))
 def test_a_step_is_that_of_a_cpu(method, trained, request):
     known = trained(method, "cpu")
     request.getfixturevalue("device")
